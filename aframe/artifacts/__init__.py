@@ -1,0 +1,1 @@
+"""What one stage hands the next: files, their formats and their records."""

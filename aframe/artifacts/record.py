@@ -1,0 +1,256 @@
+"""The record beside each output: what made it, from what, and when.
+
+Standard library only, so that building a task can read records on any machine.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aframe.errors import AframeError
+
+SCHEMA_VERSION = 1
+#: Keys of a settings file that say where and how, never what.
+RESERVED = ("inputs", "output", "resources")
+
+
+@dataclass(frozen=True)
+class Record:
+    """What made a set of output files.
+
+    Args:
+        command: The stage and verb, such as ``aframe-data fetch``.
+        settings: Every setting that matters to the result.
+        inputs: Digest of each input by its name.
+        outputs: Digest of each published file by its path below the output directory.
+        sizes: Size in bytes of each published file, to see at once that it is still whole.
+        versions: Versions of Python, aframe and the stage's dependencies.
+        git: Commit of the checkout, with ``+changes`` where it was edited; empty outside one.
+        host: Name of the machine.
+        started: UTC time at which the run began, ISO 8601.
+        finished: UTC time at which the files were published, ISO 8601.
+        notes: What the verb itself found worth keeping (parity, counts, livetime …).
+    """
+
+    command: str
+    settings: dict[str, Any]
+    inputs: dict[str, str]
+    outputs: dict[str, str]
+    sizes: dict[str, int]
+    versions: dict[str, str] = field(default_factory=dict)
+    git: str = ""
+    host: str = ""
+    started: str = ""
+    finished: str = ""
+    notes: dict[str, Any] = field(default_factory=dict)
+    schema_version: int = SCHEMA_VERSION
+
+    @property
+    def digest(self) -> str:
+        """Digest of the settings and inputs that matter."""
+        return settings_digest(self.settings, self.inputs)
+
+    @property
+    def seed(self) -> int | None:
+        """The seed of the run, where it had one."""
+        return self.settings.get("seed")
+
+
+def record_path(output: Path, verb: str) -> Path:
+    """Path of the record that *verb* keeps in the directory *output*."""
+    return Path(output) / f"{verb}.record.json"
+
+
+def write_record(path: Path, record: Record) -> None:
+    """Write *record* to *path*, whole or not at all."""
+    write_text(path, json.dumps({**asdict(record), "digest": record.digest}, indent=2) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write *text* to *path*, whole or not at all."""
+    draft = path.with_name(f".{path.name}.draft")
+    draft.write_text(text)
+    draft.replace(path)
+
+
+def read_record(path: Path) -> Record | None:
+    """Read the record at *path*, or ``None`` where there is none.
+
+    Raises:
+        AframeError: If the file is not a record of this schema.
+    """
+    try:
+        content = json.loads(Path(path).read_text())
+        version = content.pop("schema_version")
+        content.pop("digest")
+        if version != SCHEMA_VERSION:
+            raise ValueError(f"schema version {version}")
+        return Record(**content)
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise AframeError(
+            "a record cannot be read",
+            found=f"{path}: {error}",
+            wanted_by=f"schema version {SCHEMA_VERSION} of the record",
+            fix="move the output it belongs to aside and run its step again",
+        ) from error
+
+
+def canonical(value: Any) -> Any:
+    """Bring *value* to plain JSON: tuples to lists, paths to text, whole floats stay floats."""
+    return json.loads(json.dumps(value, default=str, sort_keys=True))
+
+
+def settings_digest(settings: Mapping[str, Any], inputs: Mapping[str, str]) -> str:
+    """Digest of what decides a result: its settings and the digests of its inputs."""
+    text = json.dumps(
+        {"settings": _equalized(canonical(settings)), "inputs": dict(inputs)}, sort_keys=True
+    )
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _equalized(value: Any) -> Any:
+    """Give 2 and 2.0 one form: a ``.cfg`` may say either and means the same."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, list):
+        return [_equalized(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _equalized(item) for key, item in value.items()}
+    return value
+
+
+def differences(
+    record: Record, settings: Mapping[str, Any], inputs: Mapping[str, str]
+) -> list[str]:
+    """Say which settings and inputs differ from those in *record*.
+
+    Returns:
+        One line a difference, ``name: old -> new``; empty where the output is current.
+    """
+    lines = [
+        f"{name}: {_shown(old)} -> {_shown(new)}"
+        for name, old, new in _changes(record.settings, canonical(settings))
+    ]
+    lines += [
+        f"input {name}: its content changed ({str(old)[:8]} -> {str(new)[:8]})"
+        for name, old, new in _changes(record.inputs, dict(inputs))
+    ]
+    return lines
+
+
+def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    for name in sorted({*old, *new}):
+        before, after = old.get(name), new.get(name)
+        if isinstance(before, dict) and isinstance(after, dict):
+            yield from ((f"{name}.{key}", a, b) for key, a, b in _changes(before, after))
+        elif _equalized(before) != _equalized(after):
+            yield name, before, after
+
+
+def _shown(value: Any) -> str:
+    return json.dumps(value)
+
+
+def is_whole(record: Record, output: Path) -> bool:
+    """Whether every file of *record* lies below *output* with its size."""
+    return all(_size(Path(output) / name) == size for name, size in record.sizes.items())
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
+
+
+def input_digest(path: Path) -> str:
+    """Digest of an input file or directory.
+
+    Files that a record beside them names have their digest read from it; other
+    files are hashed once and remembered for the life of the process.
+
+    Raises:
+        AframeError: If there is nothing at *path*.
+    """
+    path = Path(path)
+    known = _recorded(path)
+    if known is not None:
+        return known
+    if path.is_dir():
+        return _combined({str(name.relative_to(path)): file_digest(name) for name in _files(path)})
+    if not path.is_file():
+        raise AframeError(
+            "an input is missing",
+            found=f"{path} does not exist",
+            wanted_by="the `inputs` of the settings file",
+            fix="run the step that makes it, or correct the path",
+        )
+    return file_digest(path)
+
+
+def _recorded(path: Path) -> str | None:
+    """Digest of *path* from a record one or two folders up that lists it with its size."""
+    for root in list(path.absolute().parents)[:3]:
+        for candidate in sorted(root.glob("*.record.json")):
+            record = read_record(candidate)
+            if record is None:
+                continue
+            below = path.absolute().relative_to(root).as_posix()
+            mine = {
+                name: digest
+                for name, digest in record.outputs.items()
+                if name == below or name.startswith(f"{below}/")
+            }
+            if mine and all(_size(root / name) == record.sizes[name] for name in mine):
+                if below in mine:
+                    return mine[below]
+                there = {file.relative_to(root).as_posix() for file in _files(path)}
+                if there == set(mine):
+                    return _combined({name[len(below) + 1 :]: d for name, d in mine.items()})
+    return None
+
+
+def _combined(digests: Mapping[str, str]) -> str:
+    return hashlib.sha256(json.dumps(dict(sorted(digests.items()))).encode()).hexdigest()
+
+
+def _files(directory: Path) -> list[Path]:
+    return sorted(
+        Path(root, name)
+        for root, _, names in os.walk(directory)
+        for name in names
+        if not name.startswith(".")
+    )
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal."""
+    status = path.stat()
+    return _file_digest(str(path), status.st_size, status.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=100_000)
+def _file_digest(path: str, _size: int, _mtime_ns: int) -> str:
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def output_digests(directory: Path) -> tuple[dict[str, str], dict[str, int]]:
+    """Digest and size of every published file below *directory*, scratch left out."""
+    files = {
+        str(path.relative_to(directory)): path
+        for entry in sorted(Path(directory).iterdir())
+        if not entry.name.startswith(".")
+        for path in ([entry] if entry.is_file() else _files(entry))
+    }
+    digests = {name: file_digest(path) for name, path in files.items()}
+    return digests, {name: path.stat().st_size for name, path in files.items()}

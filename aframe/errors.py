@@ -1,0 +1,40 @@
+"""The one error a user can mend, and how its message is laid out."""
+
+from __future__ import annotations
+
+
+class AframeError(Exception):
+    """Something the user can mend: shown without a traceback, exit status 2.
+
+    Args:
+        problem: What is wrong, in one line.
+        found: The value that was found.
+        wanted_by: Where it came from: the command, file or parameter that asked.
+        fix: What would be right.
+
+    Example:
+        >>> print(AframeError("no strain", found="none", wanted_by="fetch", fix="add files"))
+        no strain
+          found      none
+          wanted by  fetch
+          fix        add files
+    """
+
+    def __init__(self, problem: str, *, found: str, wanted_by: str, fix: str) -> None:
+        super().__init__(problem, found, wanted_by, fix)
+        self.problem = problem
+        self.found = found
+        self.wanted_by = wanted_by
+        self.fix = fix
+
+    def __str__(self) -> str:
+        rows = (("found", self.found), ("wanted by", self.wanted_by), ("fix", self.fix))
+        return "\n".join([self.problem, *(f"  {name:<10} {text}" for name, text in rows)])
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Keyword-only arguments would be lost when a pool's worker hands the error back.
+        return (_rebuild, (self.problem, self.found, self.wanted_by, self.fix))
+
+
+def _rebuild(problem: str, found: str, wanted_by: str, fix: str) -> AframeError:
+    return AframeError(problem, found=found, wanted_by=wanted_by, fix=fix)

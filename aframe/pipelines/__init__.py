@@ -1,0 +1,1 @@
+"""Which tasks make a search."""

@@ -1,0 +1,393 @@
+"""What the commands of all stages share: settings in, draft folder, record, publication.
+
+A stage lists its verbs; :func:`main` makes a command of them that reads one settings
+file, refuses what it does not know, runs the verb in a draft folder that survives a
+kill, and publishes the files whole, with the record of what made them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import fcntl
+import importlib.metadata
+import logging
+import multiprocessing
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import jsonargparse
+
+from aframe.artifacts.record import (
+    RESERVED,
+    Record,
+    canonical,
+    differences,
+    input_digest,
+    is_whole,
+    output_digests,
+    read_record,
+    record_path,
+    settings_digest,
+    write_record,
+)
+from aframe.errors import AframeError
+
+log = logging.getLogger(__name__)
+
+#: Exit status of an error that the user can mend.
+USER_ERROR = 2
+_DISK = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up"}
+_SECONDS_BETWEEN_LINES = 5.0
+
+
+@dataclass(frozen=True)
+class Resources:
+    """How a verb may use the machine; never changes its result.
+
+    Args:
+        workers: Number of processes.
+        device: Where tensors live: ``cpu``, ``cuda``, or ``auto`` for a GPU if there is one.
+    """
+
+    workers: int = 1
+    device: str = "auto"
+
+
+@dataclass
+class Draft:
+    """Where a verb writes until its files are published.
+
+    Args:
+        path: Directory of the files to publish.
+        notes: What the verb wants kept in the record.
+    """
+
+    path: Path
+    notes: dict[str, Any] = field(default_factory=dict)
+    _said: float = 0.0
+
+    @property
+    def work(self) -> Path:
+        """Scratch directory that outlives a kill and is not published."""
+        path = self.path / ".work"
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def progress(self, done: int, total: int, unit: str) -> None:
+        """Say how far the work is, at most every few seconds and at its end."""
+        now = time.monotonic()
+        if done == total or now - self._said > _SECONDS_BETWEEN_LINES:
+            self._said = now
+            log.info("%d of %d %s", done, total, unit)
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One thing a stage can do.
+
+    Args:
+        name: The word on the command line.
+        settings: Dataclass of the settings, with the fields ``output`` and, where it
+            has any, ``inputs`` (a dataclass of paths) and ``resources``.
+        run: What does it; gets the settings and the draft.
+        publishes: Names of the files and folders it makes in the output directory.
+    """
+
+    name: str
+    settings: type
+    run: Callable[[Any, Draft], None]
+    publishes: tuple[str, ...]
+
+    @property
+    def summary(self) -> str:
+        """First line of what the function says of itself."""
+        return (self.run.__doc__ or "").strip().split("\n")[0]
+
+
+def main(stage: str, verbs: Sequence[Verb], argv: Sequence[str] | None = None) -> int:
+    """Run the command ``aframe-<stage>``; returns its exit status."""
+    logging.basicConfig(
+        level=logging.INFO,
+        stream=sys.stderr,
+        format=f"%(asctime)s aframe-{stage}: %(message)s",
+        datefmt="%H:%M:%S",
+        force=True,
+    )
+    try:
+        with _explained_os_errors(f"aframe-{stage}"):
+            verb, settings, remake = _parse(stage, verbs, argv)
+            run_verb(stage, verb, settings, remake=remake)
+    except AframeError as error:
+        print(f"aframe-{stage}: error: {error}", file=sys.stderr)
+        return USER_ERROR
+    except KeyboardInterrupt:
+        print(f"aframe-{stage}: interrupted; the same command resumes", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parse(stage: str, verbs: Sequence[Verb], argv: Sequence[str] | None) -> tuple[Verb, Any, bool]:
+    parser = jsonargparse.ArgumentParser(
+        prog=f"aframe-{stage}", exit_on_error=False, version=importlib.metadata.version("aframe")
+    )
+    subcommands = parser.add_subcommands(dest="verb")
+    for verb in verbs:
+        one = jsonargparse.ArgumentParser(exit_on_error=False, description=verb.run.__doc__)
+        one.add_argument("--config", action="config", help="settings file (JSON or YAML)")
+        one.add_argument(
+            "--remake", action="store_true", help="replace an output made with other settings"
+        )
+        one.add_class_arguments(verb.settings)
+        subcommands.add_subcommand(verb.name, one, help=verb.summary)
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        parsed = parser.parse_args(words)
+        chosen = next(verb for verb in verbs if verb.name == parsed.verb)
+        namespace = parser.instantiate_classes(parsed)[chosen.name].as_dict()
+    except (jsonargparse.ArgumentError, ValueError, TypeError) as error:
+        raise AframeError(
+            "the settings cannot be used",
+            found=re.sub(r"\s*\n\s*", " ", str(error)),
+            wanted_by=" ".join([f"aframe-{stage}", *words]),
+            fix=f"aframe-{stage} {words[0] if words else ''} --help describes each setting",
+        ) from error
+    names = {each.name for each in dataclasses.fields(chosen.settings)}
+    settings = chosen.settings(**{key: namespace[key] for key in names})
+    return chosen, settings, namespace["remake"]
+
+
+@contextlib.contextmanager
+def _explained_os_errors(command: str) -> Iterator[None]:
+    """Turn what a disk or a permission refuses into an error that names the cure."""
+    try:
+        yield
+    except OSError as error:
+        code = error.errno or (errno.ENOSPC if "No space left" in str(error) else None)
+        if code in _DISK:
+            problem, fix = _DISK[code], "free some space, then run the same command: it resumes"
+        elif code in (errno.EACCES, errno.EROFS, errno.EPERM):
+            problem, fix = "a file may not be written or read", "correct its permissions or path"
+        else:
+            raise
+        raise AframeError(problem, found=str(error), wanted_by=command, fix=fix) from error
+
+
+def run_verb(stage: str, verb: Verb, settings: Any, *, remake: bool = False) -> None:
+    """Run *verb* unless its output is current, and publish what it made.
+
+    Raises:
+        AframeError: If the output was made with other settings and *remake* is false, if a
+            file without a record is in the way, or if another run is at work there.
+    """
+    command = f"aframe-{stage} {verb.name}"
+    output = Path(settings.output)
+    plain = {k: v for k, v in dataclasses.asdict(settings).items() if k not in RESERVED}
+    inputs = _input_digests(settings)
+    if _is_current(command, verb, output, (plain, inputs), remake=remake):
+        log.info("%s is current: nothing to do", record_path(output, verb.name))
+        return
+    output.mkdir(parents=True, exist_ok=True)
+    with _locked_draft(output / f".draft-{verb.name}", settings_digest(plain, inputs)) as path:
+        prepared = path / ".record.json"
+        if not prepared.exists():
+            started = datetime.now(UTC).isoformat(timespec="seconds")
+            draft = Draft(path)
+            verb.run(settings, draft)
+            digests, sizes = output_digests(path)
+            record = Record(
+                command=command,
+                settings=canonical(plain),
+                inputs=inputs,
+                outputs=digests,
+                sizes=sizes,
+                versions=versions(stage),
+                git=git_state(),
+                host=platform.node(),
+                started=started,
+                finished=datetime.now(UTC).isoformat(timespec="seconds"),
+                notes=canonical(draft.notes),
+            )
+            write_record(prepared, record)
+        _publish(path, output, record_path(output, verb.name))
+
+
+def _input_digests(settings: Any) -> dict[str, str]:
+    inputs = getattr(settings, "inputs", None)
+    if inputs is None:
+        return {}
+    paths = {each.name: getattr(inputs, each.name) for each in dataclasses.fields(inputs)}
+    return {name: input_digest(Path(path)) for name, path in paths.items() if path is not None}
+
+
+def _is_current(
+    command: str,
+    verb: Verb,
+    output: Path,
+    asked: tuple[dict[str, Any], dict[str, str]],
+    *,
+    remake: bool,
+) -> bool:
+    """Whether the output needs no work; refuses to touch what it must not."""
+    record = read_record(record_path(output, verb.name))
+    if record is None:
+        publishing = (output / f".draft-{verb.name}" / ".record.json").exists()
+        _refuse_foreign(output, () if publishing else verb.publishes, command)
+        return False
+    changed = differences(record, *asked)
+    if changed and not remake:
+        raise AframeError(
+            "the output was made with other settings",
+            found="; ".join(changed),
+            wanted_by=f"{command} in {output}",
+            fix="restore the settings, choose another output, or add --remake to replace it",
+        )
+    return not changed and is_whole(record, output)
+
+
+def _refuse_foreign(output: Path, names: Sequence[str], command: str) -> None:
+    for name in names:
+        if (output / name).exists():
+            raise AframeError(
+                "a file without a record is in the way",
+                found=f"{output / name}",
+                wanted_by=command,
+                fix="move it away, or choose another output directory",
+            )
+
+
+@contextlib.contextmanager
+def _locked_draft(path: Path, digest: str) -> Iterator[Path]:
+    """Open the draft of this digest, emptied if it was another's; remove it at the end."""
+    path.mkdir(parents=True, exist_ok=True)
+    # The lock lies beside the draft's content and is opened anew by each run.
+    with (path / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise AframeError(
+                "another run is at work here",
+                found=f"{path} is locked",
+                wanted_by="a run of the same step",
+                fix="wait for it, or stop it first",
+            ) from error
+        stamp = path / ".digest"
+        if not stamp.exists() or stamp.read_text() != digest:
+            for entry in path.iterdir():
+                if entry.name != ".lock":
+                    _remove(entry)
+            stamp.write_text(digest)
+        yield path
+        shutil.rmtree(path)
+
+
+def _publish(draft: Path, output: Path, record: Path) -> None:
+    """Rename the draft's files into place, their record last.
+
+    A kill at any point leaves either no record, and a draft whose own record tells
+    the next run to go on here, or everything in place.
+    """
+    old = read_record(record)
+    if old is not None:
+        record.rename(draft / ".replaced.record.json")
+        for name in {Path(name).parts[0] for name in old.outputs}:
+            _remove(output / name)
+    for entry in sorted(draft.iterdir()):
+        if not entry.name.startswith("."):
+            target = output / entry.name
+            _remove(target)
+            entry.rename(target)
+    (draft / ".record.json").rename(record)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def versions(stage: str) -> dict[str, str]:
+    """Versions of Python, aframe and the stage's direct dependencies, as installed."""
+    found = {"python": platform.python_version(), "aframe": importlib.metadata.version("aframe")}
+    for requirement in importlib.metadata.requires(f"aframe-{stage}") or []:
+        name = re.split(r"[^\w.-]", requirement, maxsplit=1)[0]
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
+
+
+def git_state() -> str:
+    """Commit of the checkout this runs from, ``+changes`` if edited, empty outside one."""
+    checkout = Path(__file__).resolve().parents[1]
+    if not (checkout / ".git").exists() or shutil.which("git") is None:
+        return ""
+
+    def git(*words: str) -> str:
+        done = subprocess.run(
+            ["git", "-C", str(checkout), *words], capture_output=True, text=True, check=False
+        )
+        return done.stdout.strip()
+
+    return git("rev-parse", "--short=12", "HEAD") + (
+        "+changes" if git("status", "-s", "-uno") else ""
+    )
+
+
+def run_branches(
+    function: Callable[..., None],
+    branches: Sequence[tuple[Any, ...]],
+    *,
+    draft: Draft,
+    workers: int,
+    unit: str,
+) -> None:
+    """Call ``function(*branch)`` for every branch, in a pool of processes.
+
+    A branch's result is a file that it writes by rename; give only the branches whose
+    file is not there yet. The first failure stops the rest and is raised here.
+
+    Args:
+        function: A module's function, since it travels to other processes by name.
+        branches: Arguments of each call.
+        draft: Told of the progress.
+        workers: Number of processes; 1 stays in this one.
+        unit: What a branch is, in the plural, for the progress.
+
+    Raises:
+        AframeError: If a worker was killed, mostly for want of memory.
+    """
+    if workers <= 1:
+        for count, branch in enumerate(branches, 1):
+            function(*branch)
+            draft.progress(count, len(branches), unit)
+        return
+    # Spawned, not forked: numerical libraries hold threads that a fork would lose.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(workers, len(branches)) or 1, mp_context=context) as pool:
+        futures = [pool.submit(function, *branch) for branch in branches]
+        try:
+            for count, future in enumerate(as_completed(futures), 1):
+                future.result()
+                draft.progress(count, len(branches), unit)
+        except BrokenProcessPool as error:
+            raise AframeError(
+                "a worker process was killed",
+                found=f"one of {workers} workers ended without an answer (often: out of memory)",
+                wanted_by=f"the work on {len(branches)} {unit}",
+                fix="give fewer workers (resources.workers) or more memory; finished branches stay",
+            ) from error
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,1 @@
+"""Torch code that training, export and inference share to the bit."""

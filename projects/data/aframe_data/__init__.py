@@ -1,0 +1,1 @@
+"""Strain, segments and waveforms for the search."""

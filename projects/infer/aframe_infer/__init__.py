@@ -1,0 +1,1 @@
+"""Inference on time slides, injections and zero lag."""

@@ -1,0 +1,1 @@
+"""Sensitive volume and the report."""

@@ -1,0 +1,1 @@
+"""`python -m train` is the training command under its published name."""
