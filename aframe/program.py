@@ -8,6 +8,7 @@ kill, and publishes the files whole, with the record of what made them.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import dataclasses
 import errno
 import fcntl
@@ -17,6 +18,7 @@ import multiprocessing
 import platform
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -42,6 +44,7 @@ from aframe.artifacts.record import (
     record_path,
     settings_digest,
     write_record,
+    write_text,
 )
 from aframe.errors import AframeError
 
@@ -189,18 +192,19 @@ def run_verb(stage: str, verb: Verb, settings: Any, *, remake: bool = False) -> 
     """Run *verb* unless its output is current, and publish what it made.
 
     Raises:
-        AframeError: If the output was made with other settings and *remake* is false, if a
-            file without a record is in the way, or if another run is at work there.
+        AframeError: If the output was made with other settings and *remake* is false, or if a
+            file without a record is in the way.
     """
     command = f"aframe-{stage} {verb.name}"
     output = Path(settings.output)
     plain = {k: v for k, v in dataclasses.asdict(settings).items() if k not in RESERVED}
     inputs = _input_digests(settings)
-    if _is_current(command, verb, output, (plain, inputs), remake=remake):
-        log.info("%s is current: nothing to do", record_path(output, verb.name))
-        return
     output.mkdir(parents=True, exist_ok=True)
-    with _locked_draft(output / f".draft-{verb.name}", settings_digest(plain, inputs)) as path:
+    with _locked(output / f".draft-{verb.name}.lock"):
+        if _is_current(command, verb, output, (plain, inputs), remake=remake):
+            log.info("%s is current: nothing to do", record_path(output, verb.name))
+            return
+        path = _open_draft(output / f".draft-{verb.name}", settings_digest(plain, inputs))
         prepared = path / ".record.json"
         if not prepared.exists():
             started = datetime.now(UTC).isoformat(timespec="seconds")
@@ -222,6 +226,7 @@ def run_verb(stage: str, verb: Verb, settings: Any, *, remake: bool = False) -> 
             )
             write_record(prepared, record)
         _publish(path, output, record_path(output, verb.name))
+        shutil.rmtree(path)
 
 
 def _input_digests(settings: Any) -> dict[str, str]:
@@ -269,28 +274,29 @@ def _refuse_foreign(output: Path, names: Sequence[str], command: str) -> None:
 
 
 @contextlib.contextmanager
-def _locked_draft(path: Path, digest: str) -> Iterator[Path]:
-    """Open the draft of this digest, emptied if it was another's; remove it at the end."""
-    path.mkdir(parents=True, exist_ok=True)
-    # The lock lies beside the draft's content and is opened anew by each run.
-    with (path / ".lock").open("w") as lock:
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the lock at *path*, after any other run that holds it has ended.
+
+    A run whose parent was killed goes on by itself; the next one waits and finds its output.
+    """
+    with path.open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise AframeError(
-                "another run is at work here",
-                found=f"{path} is locked",
-                wanted_by="a run of the same step",
-                fix="wait for it, or stop it first",
-            ) from error
-        stamp = path / ".digest"
-        if not stamp.exists() or stamp.read_text() != digest:
-            for entry in path.iterdir():
-                if entry.name != ".lock":
-                    _remove(entry)
-            stamp.write_text(digest)
-        yield path
-        shutil.rmtree(path)
+        except BlockingIOError:
+            log.info("another run is at work here (%s is locked): waiting for it", path)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _open_draft(path: Path, digest: str) -> Path:
+    """Open the draft of this digest, emptied if it was another's."""
+    path.mkdir(parents=True, exist_ok=True)
+    stamp = path / ".digest"
+    if not stamp.exists() or stamp.read_text() != digest:
+        for entry in path.iterdir():
+            _remove(entry)
+        write_text(stamp, digest)
+    return path
 
 
 def _publish(draft: Path, output: Path, record: Path) -> None:
@@ -376,7 +382,8 @@ def run_branches(
         return
     # Spawned, not forked: numerical libraries hold threads that a fork would lose.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(branches)) or 1, mp_context=context) as pool:
+    size = min(workers, len(branches)) or 1
+    with ProcessPoolExecutor(size, mp_context=context, initializer=_end_with_parent) as pool:
         futures = [pool.submit(function, *branch) for branch in branches]
         try:
             for count, future in enumerate(as_completed(futures), 1):
@@ -391,3 +398,10 @@ def run_branches(
             ) from error
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """Have the kernel end this worker when the process that started it is killed."""
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1  # linux/prctl.h
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
