@@ -1,0 +1,287 @@
+"""Segments of GPS time, and how many time slides they allow.
+
+Standard library only. Slide arithmetic is done in whole nanoseconds, so that a
+count never depends on how a sum was rounded.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from aframe.artifacts.record import write_text
+from aframe.errors import AframeError
+
+_HEADER = "# seg\tstart\tstop\tduration"
+
+
+class Segment(NamedTuple):
+    """A stretch of time from *start* to *stop* (GPS s), *stop* not included."""
+
+    start: float
+    stop: float
+
+    @property
+    def duration(self) -> float:
+        """Length (s)."""
+        return self.stop - self.start
+
+
+def read_segments(path: Path) -> list[Segment]:
+    """Read segwizard text: ``index start stop duration``, or ``start stop``, a line.
+
+    Raises:
+        AframeError: If the file is missing or a line is not a segment.
+    """
+    try:
+        lines = Path(path).read_text().splitlines()
+        content = [line.split("#")[0].split() for line in lines]
+        return [_parsed(words) for words in content if words]
+    except (OSError, ValueError) as error:
+        raise AframeError(
+            "a segment file cannot be read",
+            found=f"{path}: {error}",
+            wanted_by="the reader of segwizard text (index, start, stop, duration)",
+            fix="run `aframe-data query` again, or correct the line",
+        ) from error
+
+
+def _parsed(words: Sequence[str]) -> Segment:
+    if len(words) not in (2, 4):
+        raise ValueError(f"{len(words)} columns in the line {' '.join(words)!r}")
+    start, stop = (float(word) for word in (words[1:3] if len(words) == 4 else words))  # noqa: PLR2004
+    if not start < stop:
+        raise ValueError(f"a segment from {start} to {stop}")
+    return Segment(start, stop)
+
+
+def write_segments(path: Path, segments: Iterable[Segment]) -> None:
+    """Write segwizard text, whole or not at all."""
+    lines = [
+        f"{index}\t{gps(start)}\t{gps(stop)}\t{gps(stop - start)}"
+        for index, (start, stop) in enumerate(segments)
+    ]
+    write_text(Path(path), "\n".join([_HEADER, *lines]) + "\n")
+
+
+def gps(seconds: float) -> str:
+    """Write a time without a needless fraction.
+
+    Example:
+        >>> gps(1126259446.0), gps(1126259446.5)
+        ('1126259446', '1126259446.5')
+    """
+    return str(int(seconds)) if float(seconds).is_integer() else repr(float(seconds))
+
+
+def coalesce(segments: Iterable[Segment]) -> list[Segment]:
+    """Sort *segments* and join those that touch or overlap; empty ones fall away."""
+    joined: list[Segment] = []
+    for start, stop in sorted(segments):
+        if joined and start <= joined[-1].stop:
+            joined[-1] = Segment(joined[-1].start, max(stop, joined[-1].stop))
+        elif stop > start:
+            joined.append(Segment(start, stop))
+    return joined
+
+
+def intersect(first: Iterable[Segment], second: Iterable[Segment]) -> list[Segment]:
+    """Time that lies in both."""
+    one, other = coalesce(first), coalesce(second)
+    common: list[Segment] = []
+    i = j = 0
+    while i < len(one) and j < len(other):
+        start, stop = max(one[i].start, other[j].start), min(one[i].stop, other[j].stop)
+        if start < stop:
+            common.append(Segment(start, stop))
+        if one[i].stop < other[j].stop:
+            i += 1
+        else:
+            j += 1
+    return common
+
+
+def subtract(first: Iterable[Segment], second: Iterable[Segment]) -> list[Segment]:
+    """Time that lies in *first* and not in *second*."""
+    holes = coalesce(second)
+    edges = [-float("inf"), *(edge for hole in holes for edge in hole), float("inf")]
+    return intersect(first, map(Segment, edges[::2], edges[1::2]))
+
+
+def longer_than(segments: Iterable[Segment], min_duration: float) -> list[Segment]:
+    """Segments of at least *min_duration* (s)."""
+    return [segment for segment in segments if segment.duration >= min_duration]
+
+
+def is_analyzable(segment: Segment, shifts: Sequence[float], *, psd_length: float) -> bool:
+    """Whether a slide of *segment* leaves time after its PSD.
+
+    Args:
+        segment: Time that all detectors have.
+        shifts: Shift of each detector (s), not negative.
+        psd_length: Data before the first output that give its PSD (s).
+    """
+    return _nanoseconds(segment.duration - psd_length) > _nanoseconds(max(shifts))
+
+
+def slides_for_livetime(
+    segments: Sequence[Segment], shifts: Sequence[float], *, psd_length: float, livetime: float
+) -> int:
+    """Count the slides that give *livetime*.
+
+    Slide *k* = 1, 2, … shifts detector *d* by ``k * shifts[d]`` and leaves of each
+    segment what lies after its PSD and before the end of the most shifted detector.
+
+    Args:
+        segments: Segments to slide.
+        shifts: Shift of each detector in the first slide (s).
+        psd_length: Data before the first output that give its PSD (s).
+        livetime: Time to reach (s).
+
+    Returns:
+        The smallest number of slides, 1 to n, whose time adds up to *livetime*.
+
+    Raises:
+        AframeError: If the shifts move nothing, or no number of slides is enough.
+    """
+    if livetime <= 0:
+        return 0
+    step = _slide_step(shifts)
+    lengths = [_nanoseconds(segment.duration - psd_length) for segment in segments]
+
+    def total(slides: int) -> int:
+        used = [(length, min(slides, (length - 1) // step)) for length in lengths if length > step]
+        return sum(n * length - step * n * (n + 1) // 2 for length, n in used)
+
+    most = max([0, *((length - 1) // step for length in lengths)])
+    if total(most) < _nanoseconds(livetime):
+        raise AframeError(
+            "the segments are too short for the livetime asked for",
+            found=f"{total(most) / 1e9:.0f} s in all {most} slides of {len(segments)} segments",
+            wanted_by=f"a livetime of {livetime:g} s with shifts {list(shifts)}",
+            fix="ask for less livetime (Tb), use smaller shifts, or add strain",
+        )
+    return bisect_left(range(most + 1), _nanoseconds(livetime), key=total)
+
+
+def slides_for_injections(
+    segments: Sequence[Segment],
+    shifts: Sequence[float],
+    *,
+    spacing: float,
+    duration: float,
+    buffer: float,
+    num_signals: int,
+    psd_length: float,
+) -> int:
+    """Count the slides that hold *num_signals* injections at the times of :func:`slots`.
+
+    Args:
+        segments: Segments to slide.
+        shifts: Shift of each detector in the first slide (s).
+        spacing: Time between the end of a waveform and the start of the next (s).
+        duration: Length of a waveform (s).
+        buffer: Time kept free at either end of a slide (s).
+        num_signals: Number of injections to place.
+        psd_length: Data before the first output that give its PSD (s).
+
+    Returns:
+        The smallest number of slides, 1 to n, that have so many slots.
+
+    Raises:
+        AframeError: If the shifts move nothing, the slots have no length, or no number
+            of slides is enough.
+    """
+    _slide_step(shifts)
+    layout = {
+        "spacing": spacing, "duration": duration, "buffer": buffer, "psd_length": psd_length
+    }  # fmt: skip
+    found = slides = 0
+    while found < num_signals:
+        shifted = [(slides + 1) * shift for shift in shifts]
+        more = sum(_slot_count(segment, shifted, **layout)[0] for segment in segments)
+        if not more:
+            raise AframeError(
+                "the segments are too short for the injections asked for",
+                found=f"{found} slots in all {slides} slides of {len(segments)} segments",
+                wanted_by=f"{num_signals} signals with shifts {list(shifts)} and {layout}",
+                fix="ask for fewer signals, a smaller spacing or buffer, or add strain",
+            )
+        found, slides = found + more, slides + 1
+    return slides
+
+
+def slots(
+    segment: Segment,
+    shifts: Sequence[float],
+    *,
+    spacing: float,
+    duration: float,
+    buffer: float,
+    psd_length: float,
+) -> list[float]:
+    """Times at which one slide of *segment* takes an injection, before any jitter.
+
+    The first lies ``psd_length + buffer + duration / 2`` after the start, the others
+    ``spacing + duration`` apart, all of them before ``buffer + duration / 2`` and the
+    largest shift from the end.
+
+    Args:
+        segment: Time that all detectors have.
+        shifts: Shift of each detector (s), already times the slide's number.
+        spacing: Time between the end of a waveform and the start of the next (s).
+        duration: Length of a waveform (s).
+        buffer: Time kept free at either end (s).
+        psd_length: Data before the first output that give its PSD (s).
+
+    Returns:
+        GPS times (s) in the unshifted frame.
+
+    Raises:
+        AframeError: If the slots have no length.
+    """
+    count, first, step = _slot_count(
+        segment, shifts, spacing=spacing, duration=duration, buffer=buffer, psd_length=psd_length
+    )
+    return [segment.start + (first + index * step) / 1e9 for index in range(count)]
+
+
+def _slot_count(
+    segment: Segment,
+    shifts: Sequence[float],
+    *,
+    spacing: float,
+    duration: float,
+    buffer: float,
+    psd_length: float,
+) -> tuple[int, int, int]:
+    """Count the slots; the first's offset from the segment's start; the step (ns)."""
+    step = _nanoseconds(spacing + duration)
+    if step <= 0:
+        raise AframeError(
+            "injections would lie on one another",
+            found=f"spacing {spacing:g} s and duration {duration:g} s",
+            wanted_by="the times of the injections",
+            fix="give a spacing and waveform duration whose sum is above zero",
+        )
+    first = _nanoseconds(psd_length + buffer + duration / 2)
+    end = _nanoseconds(segment.duration - max(shifts) - buffer - duration / 2)
+    return max(0, -((first - end) // step)), first, step
+
+
+def _slide_step(shifts: Sequence[float]) -> int:
+    """Time that each further slide loses (ns)."""
+    if min(shifts) < 0 or max(shifts) == min(shifts):
+        raise AframeError(
+            "the shifts make no time slides",
+            found=f"shifts {list(shifts)}",
+            wanted_by="the number of time slides",
+            fix="give one shift a detector, none negative and not all the same, such as 0, 1",
+        )
+    return _nanoseconds(max(shifts))
+
+
+def _nanoseconds(seconds: float) -> int:
+    return round(seconds * 1e9)
