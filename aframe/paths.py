@@ -1,0 +1,76 @@
+"""The run directory: every path, derived in one place from the ``AFRAME_*`` variables."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+#: The variables that `run.sh` exports, and the folder each names below the run directory.
+RUN_VARIABLES = {
+    "AFRAME_TRAIN_DATA_DIR": "data/train",
+    "AFRAME_TEST_DATA_DIR": "data/test",
+    "AFRAME_TRAIN_RUN_DIR": "training",
+    "AFRAME_CONDOR_DIR": "condor",
+    "AFRAME_RESULTS_DIR": "results",
+    "AFRAME_TMPDIR": "tmp",
+}
+
+
+@dataclass(frozen=True)
+class RunPaths:
+    """Where the pieces of a run lie.
+
+    Args:
+        train_background: Holds ``segments.txt`` and ``background/`` of the training strain.
+        train_waveforms: Holds ``training_waveforms.hdf5`` and ``val_waveforms.hdf5``.
+        test_background: Holds ``segments.txt`` and ``background/`` of the testing strain.
+        test_waveforms: Holds ``waveforms.hdf5`` and ``rejected-parameters.hdf5``.
+        zero_lag: Holds ``segments.txt`` and ``background/`` of strain to search at zero lag.
+        train_run: Holds what training makes.
+        condor: Submit files and logs of HTCondor.
+        results: Holds the model repository, the events and the plots.
+        tmp: Scratch.
+    """
+
+    train_background: Path
+    train_waveforms: Path
+    test_background: Path
+    test_waveforms: Path
+    zero_lag: Path
+    train_run: Path
+    condor: Path
+    results: Path
+    tmp: Path
+
+
+def run_paths(environment: Mapping[str, str] = os.environ) -> RunPaths:
+    """Read the run's paths from *environment*; an unset variable means the present folder's.
+
+    ``AFRAME_{TRAIN,TEST}_{BACKGROUND,WAVEFORMS}_DIR`` name strain and waveforms apart,
+    for users whose data lie so; otherwise both are in ``AFRAME_{TRAIN,TEST}_DATA_DIR``.
+    """
+
+    def path(*names: str, default: str) -> Path:
+        value = next((environment[name] for name in names if environment.get(name)), default)
+        return Path(value).expanduser().absolute()
+
+    def data(purpose: str, kind: str) -> Path:
+        shared = f"AFRAME_{purpose}_DATA_DIR"
+        return path(f"AFRAME_{purpose}_{kind}_DIR", shared, default=RUN_VARIABLES[shared])
+
+    def single(name: str) -> Path:
+        return path(name, default=RUN_VARIABLES[name])
+
+    return RunPaths(
+        train_background=data("TRAIN", "BACKGROUND"),
+        train_waveforms=data("TRAIN", "WAVEFORMS"),
+        test_background=data("TEST", "BACKGROUND"),
+        test_waveforms=data("TEST", "WAVEFORMS"),
+        zero_lag=data("TEST", "BACKGROUND") / "zero_lag",
+        train_run=single("AFRAME_TRAIN_RUN_DIR"),
+        condor=single("AFRAME_CONDOR_DIR"),
+        results=single("AFRAME_RESULTS_DIR"),
+        tmp=single("AFRAME_TMPDIR"),
+    )

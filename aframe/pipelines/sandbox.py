@@ -1,0 +1,34 @@
+"""The search end to end: data, training, export, inference, sensitive volume, report."""
+
+from __future__ import annotations
+
+from aframe.tasks import Infer, Pipeline, Report, SensitiveVolume
+
+
+class SandboxInfer(Infer):
+    """Rank time slides, injections and zero lag with the exported network."""
+
+
+class SandboxSV(SensitiveVolume):
+    """Estimate the volume in which the search finds a source, against its false alarm rate."""
+
+    infer_task = SandboxInfer
+
+
+class SandboxReport(Report):
+    """Write the one page that shows what ran, how well it works and what it found."""
+
+    volume_task = SandboxSV
+
+
+class Sandbox(Pipeline):
+    """Run the search end to end, from strain to sensitive volume and report."""
+
+    def requires(self) -> SandboxReport:
+        """The report, and through it every step."""
+        return SandboxReport.req(self)
+
+
+# Their sections and options are those of the classes above.
+for _replaced in (Infer, SensitiveVolume, Report):
+    _replaced.deregister()

@@ -1,0 +1,181 @@
+"""The seam: one stage's command with one settings file, in an image or not."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aframe.artifacts.record import write_text
+from aframe.errors import AframeError
+
+#: Where the checkout lies in an image; ``--dev`` binds the one at hand over it.
+CODE_IN_IMAGE = "/opt/aframe"
+_LAST_LINES = 40
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage's program and the surroundings it runs in.
+
+    Args:
+        name: The stage, such as ``data``.
+        image: Its Apptainer image, or ``None`` to run in the environment at hand.
+        gpus: Indices of the GPUs it may use, comma-separated; blank leaves the environment's.
+        dev: Whether to bind the checkout at hand over the image's code.
+    """
+
+    name: str
+    image: Path | None = None
+    gpus: str = ""
+    dev: bool = False
+
+    @property
+    def program(self) -> str:
+        """Name of the stage's command."""
+        return f"aframe-{self.name}"
+
+    def command(self, verb: str, settings_file: Path, binds: list[Path]) -> list[str]:
+        """The words to run; what the log shows can be pasted into a shell.
+
+        Raises:
+            AframeError: If the image, Apptainer or the stage's command is missing.
+        """
+        words = [self.program, verb, "--config", str(settings_file)]
+        if self.image is None:
+            return [self._installed(), *words[1:]]
+        self._refuse_missing_image(shlex.join(words))
+        folders = sorted({str(path) for path in binds})
+        options = [word for folder in folders for word in ("--bind", folder)]
+        if self.dev:
+            checkout = Path(__file__).resolve().parents[1]
+            options += ["--bind", f"{checkout}:{CODE_IN_IMAGE}"]
+        if self.gpus:
+            options.append("--nv")
+        return ["apptainer", "run", *options, str(self.image), *words]
+
+    def _installed(self) -> str:
+        beside = Path(sys.executable).parent
+        found = shutil.which(self.program, path=f"{beside}{os.pathsep}{os.environ.get('PATH', '')}")
+        if found is None:
+            raise AframeError(
+                f"the command of stage {self.name!r} is not installed",
+                found=f"no {self.program} beside {sys.executable} nor on PATH",
+                wanted_by=f"stage {self.name!r} without an image",
+                fix=f"pip install ./projects/{self.name}, or give --image or --container-root",
+            )
+        return found
+
+    def _refuse_missing_image(self, wanted_by: str) -> None:
+        if not self.image or not self.image.exists():
+            raise AframeError(
+                f"no container image for stage {self.name!r}",
+                found=f"{self.image} does not exist",
+                wanted_by=wanted_by,
+                fix=f"apptainer build {self.image} projects/{self.name}/apptainer.def",
+            )
+        if shutil.which("apptainer") is None:
+            raise AframeError(
+                "Apptainer is not installed",
+                found="no apptainer on PATH",
+                wanted_by=f"the image {self.image}",
+                fix="install Apptainer, or run without --image and --container-root",
+            )
+
+    def environment(self) -> dict[str, str]:
+        """The environment of the command, with its GPUs and the ``AFRAME_*`` variables."""
+        mine = dict(os.environ)
+        if self.gpus:
+            mine["CUDA_VISIBLE_DEVICES"] = self.gpus
+        if self.image is not None:
+            forwarded = [name for name in mine if name.startswith("AFRAME_")]
+            for name in [*forwarded, "CUDA_VISIBLE_DEVICES"]:
+                if name in mine:
+                    mine[f"APPTAINERENV_{name}"] = mine[name]
+        return mine
+
+    def run(self, verb: str, settings: Mapping[str, Any], *, label: str, remake: bool) -> None:
+        """Run *verb* with *settings*, its output on the screen and in ``logs/<verb>.log``.
+
+        Args:
+            verb: What the stage is to do.
+            settings: The whole settings file.
+            label: Name that each line on the screen begins with.
+            remake: Whether to replace an output that was made with other settings.
+
+        Raises:
+            AframeError: If the command fails; ``logs/<verb>.failure.json`` has the particulars.
+        """
+        logs = Path(settings["output"]) / "logs"
+        logs.mkdir(parents=True, exist_ok=True)
+        settings_file = logs / f"{verb}.settings.json"
+        write_text(settings_file, json.dumps(settings, indent=2) + "\n")
+        command = self.command(verb, settings_file, _folders(settings))
+        if remake:
+            command.append("--remake")
+        sys.stderr.write(f"{label} | {shlex.join(command)}\n")
+        code, last = self._stream(command, logs / f"{verb}.log", label)
+        if code != 0:
+            raise _failure(label, command, code, last, logs / f"{verb}.log")
+        (logs / f"{verb}.failure.json").unlink(missing_ok=True)
+
+    def _stream(self, command: list[str], log: Path, label: str) -> tuple[int, list[str]]:
+        last: deque[str] = deque(maxlen=_LAST_LINES)
+        with (
+            log.open("w") as file,
+            subprocess.Popen(
+                command,
+                env=self.environment(),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+            ) as process,
+        ):
+            file.write(f"$ {shlex.join(command)}\n")
+            for line in process.stdout or ():
+                file.write(line)
+                file.flush()
+                last.append(line.rstrip())
+                sys.stderr.write(f"{label} | {line}")
+        return process.returncode, list(last)
+
+
+def _folders(settings: Mapping[str, Any]) -> list[Path]:
+    """Folders that an image must see: those of the output and of every input."""
+    paths = [settings["output"], *(settings.get("inputs") or {}).values()]
+    source = settings.get("source") or {}
+    paths += source.get("paths", []) + list(source.get("psds", {}).values())
+    absolute = [Path(path) for path in paths if path and Path(path).is_absolute()]
+    return [path if path.is_dir() else path.parent for path in absolute]
+
+
+def _failure(label: str, command: list[str], code: int, last: list[str], log: Path) -> AframeError:
+    """Leave the failure's record and word its error."""
+    ended = signal.Signals(-code).name if code < 0 else f"exit status {code}"
+    record = {
+        "step": label,
+        "command": shlex.join(command),
+        "host": platform.node(),
+        "ended": ended,
+        "last_lines": last,
+        "log": str(log),
+    }
+    write_text(log.with_suffix(".failure.json"), json.dumps(record, indent=2) + "\n")
+    indented = "".join(f"\n             {line}" for line in last[-6:])
+    return AframeError(
+        f"step {label} failed",
+        found=f"{ended}; its last lines:{indented}",
+        wanted_by=shlex.join(command),
+        fix=f"mend what they say; the command above repeats the step, its log is {log}",
+    )

@@ -1,0 +1,78 @@
+"""Outputs that know whether they were made with the settings asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import law
+
+from aframe.artifacts.record import (
+    Record,
+    differences,
+    input_digest,
+    is_whole,
+    read_record,
+)
+
+#: Settings, and the paths of inputs by name.
+Asked = tuple[Mapping[str, Any], Mapping[str, Path | None]]
+
+
+class RecordedTarget(law.LocalFileTarget):
+    """A file that counts as existing only when its record says how it was made.
+
+    Args:
+        path: The file or folder.
+        record: Path of the record that lists it.
+        asked: Gives the settings and inputs that are wanted now.
+    """
+
+    def __init__(self, path: Path, *, record: Path, asked: Callable[[], Asked]) -> None:
+        super().__init__(str(path))
+        self.record_path = record
+        self.asked = asked
+
+    def exists(self, **_options: Any) -> bool:
+        """Whether the file is whole and was made with the settings asked for."""
+        record = read_record(self.record_path)
+        return self._is_whole(record) and not self.stale(record)
+
+    def stale(self, record: Record | None = None) -> list[str]:
+        """The settings and inputs that differ from those asked for, one line each."""
+        record = record or read_record(self.record_path)
+        if record is None:
+            return []
+        settings, inputs = self.asked()
+        return differences(record, settings, _digests(record, inputs))
+
+    def status_text(self, max_depth: int = 0, flags: Any = None, **options: Any) -> str:
+        """What ``--print-status`` shows: absent, existent, cut short, or which settings differ."""
+        record = read_record(self.record_path)
+        options.pop("exists", None)
+        plain = super().status_text(max_depth, flags, exists=self._is_whole(record), **options)
+        changed = self.stale(record)
+        if changed:
+            return _colored(f"made with other settings: {'; '.join(changed)}", **options)
+        if record is not None and not self._is_whole(record):
+            return f"{plain} (cut short)"
+        if record is None and Path(self.path).exists():
+            return f"{plain} (a file without a record is in the way)"
+        return plain
+
+    def _is_whole(self, record: Record | None) -> bool:
+        return record is not None and is_whole(record, self.record_path.parent)
+
+
+def _digests(record: Record, inputs: Mapping[str, Path | None]) -> dict[str, str]:
+    """Digest of each input; one that is gone keeps the digest it had."""
+    return {
+        name: input_digest(path) if path.exists() else record.inputs.get(name, "")
+        for name, path in inputs.items()
+        if path is not None and (path.exists() or name in record.inputs)
+    }
+
+
+def _colored(text: str, *, color: bool = False) -> str:
+    return law.util.colored(text, "yellow") if color else text

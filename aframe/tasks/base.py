@@ -1,0 +1,203 @@
+"""What every task shares: where it runs, what it makes, how it fails."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import Any, ClassVar
+
+import law
+import luigi
+
+from aframe.artifacts.record import record_path
+from aframe.errors import AframeError
+from aframe.parameters import Integer, PathParameter, Text
+from aframe.paths import RunPaths, run_paths
+from aframe.stages import Stage
+from aframe.targets import RecordedTarget
+from aframe.tasks.configuration import (
+    refuse_unknown_keys,
+    refuse_unknown_sections,
+    set_defaults,
+)
+
+
+class _WithoutTraceback(logging.Filter):
+    """Show an error that the user can mend as its message, not as a traceback."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Move the error of *record* into its message."""
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, AframeError):
+            record.msg = f"{record.getMessage()}\n{error}"
+            record.args = record.exc_info = None
+        return True
+
+
+logging.getLogger("luigi-interface").addFilter(_WithoutTraceback())
+set_defaults()
+
+
+#: Physical settings that a task hands to those it requires, since they are one truth for all.
+HANDED_ON = (
+    "ifos",
+    "sample_rate",
+    "kernel_length",
+    "fduration",
+    "fftlength",
+    "highpass",
+    "lowpass",
+)
+
+
+def cores() -> int:
+    """Number of cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class RunParameters(law.Task):
+    """Where and how tasks run; these reach every task that one requires."""
+
+    task_namespace = ""
+
+    dev = luigi.BoolParameter(
+        default=False,
+        significant=False,
+        description="bind the checkout at hand over the code in the images; default: False",
+    )
+    gpus = Text(
+        default="",
+        significant=False,
+        always_in_help=False,
+        description="GPUs to use, comma-separated indices; default: those of $CUDA_VISIBLE_DEVICES",
+    )
+    container_root = PathParameter(
+        default="",
+        significant=False,
+        always_in_help=False,
+        description="folder of <stage>.sif images; default: $AFRAME_CONTAINER_ROOT, and where "
+        "that is not set, no image: run in the environment at hand",
+    )
+    processes = Integer(
+        default=0,
+        significant=False,
+        always_in_help=False,
+        description="processes that one step may use; default: one a core",
+    )
+    on_change = luigi.ChoiceParameter(
+        choices=("stop", "remake"),
+        default="stop",
+        significant=False,
+        description="what to do with an output that was made with other settings: stop and say "
+        "which differ, or remake it; default: stop",
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        refuse_unknown_keys(type(self))
+        self.check()
+
+    @classmethod
+    def req_params(cls, inst: law.Task, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Hand on how to run and what is one truth for all; the rest each task reads itself."""
+        handed_on = {*HANDED_ON, *(name for name, _ in RunParameters.get_params())}
+        others = {name for name, _ in cls.get_params() if name not in handed_on}
+        exclude = others | set(law.util.make_list(kwargs.pop("_exclude", None) or ()))
+        return super().req_params(inst, *args, _exclude=exclude, **kwargs)
+
+    def check(self) -> None:
+        """Refuse parameters that contradict each other; called when the task is built."""
+
+    @property
+    def paths(self) -> RunPaths:
+        """The run directory."""
+        return run_paths()
+
+
+class StageTask(RunParameters):
+    """A task whose work is one run of one stage.
+
+    A subclass names its *stage*, *verb* and what it *publishes*, declares its
+    parameters, and says in :meth:`settings` and :meth:`inputs` what the stage is told.
+    Building a task touches no disk and needs no image, so ``--print-status`` works
+    on any machine.
+    """
+
+    stage: ClassVar[str]
+    verb: ClassVar[str]
+    publishes: ClassVar[dict[str, str]]
+
+    image = PathParameter(
+        default="",
+        significant=False,
+        always_in_help=False,
+        description="Apptainer image of this task's stage; default: <container_root>/<stage>.sif",
+    )
+
+    exclude_params_req: ClassVar[set[str]] = {"image"}
+
+    @property
+    def directory(self) -> Path:
+        """Where the outputs appear."""
+        raise NotImplementedError
+
+    def inputs(self) -> dict[str, Path | None]:
+        """Paths of what the stage reads, by the names its settings give them."""
+        return {}
+
+    def settings(self) -> dict[str, Any]:
+        """What the stage is told besides inputs, output and resources."""
+        raise NotImplementedError
+
+    def resources(self) -> dict[str, Any]:
+        """How the stage may use the machine."""
+        return {"workers": self.processes or cores()}
+
+    def target(self, name: str) -> RecordedTarget:
+        """The published file or folder *name*."""
+        return RecordedTarget(
+            self.directory / name,
+            record=record_path(self.directory, self.verb),
+            asked=lambda: (self.settings(), self.inputs()),
+        )
+
+    def output(self) -> dict[str, RecordedTarget]:
+        """What the stage publishes, by name."""
+        return {name: self.target(file) for name, file in self.publishes.items()}
+
+    def complete(self) -> bool:
+        """Whether this output and all that it rests on are there, with the settings asked for."""
+        required = law.util.flatten(self.requires())
+        return all(task.complete() for task in required) and all(
+            target.exists() for target in self.output().values()
+        )
+
+    @property
+    def where(self) -> Stage:
+        """The stage's program, and the image it runs in."""
+        root = self.container_root or os.environ.get("AFRAME_CONTAINER_ROOT")
+        image = self.image or (Path(root, f"{self.stage}.sif") if root else None)
+        return Stage(self.stage, image and image.absolute(), gpus=self.gpus, dev=self.dev)
+
+    def run(self) -> None:
+        """Run the stage's command with this task's settings."""
+        settings = {
+            **self.settings(),
+            "inputs": {name: path and str(path) for name, path in self.inputs().items()},
+            "output": str(self.directory),
+            "resources": self.resources(),
+        }
+        if not settings["inputs"]:
+            del settings["inputs"]
+        remake = self.on_change == "remake"
+        self.where.run(self.verb, settings, label=self.task_family, remake=remake)
+
+
+class Pipeline(RunParameters, law.WrapperTask):
+    """A chain of tasks, built and checked as a whole before any of them runs."""
+
+    def check(self) -> None:
+        """Build every task, so that each refuses what it can before anything runs."""
+        tasks = {type(task) for task, *_ in self.walk_deps()}
+        refuse_unknown_sections(tasks)

@@ -1,0 +1,98 @@
+"""What a ``.cfg`` may say: defaults of luigi's own, and no key that nobody reads."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+import law
+import luigi
+
+from aframe.errors import AframeError
+from aframe.parameters import BASE_SECTION
+
+_PREFIX = "luigi_"
+#: What a run on one machine wants of luigi, unless the user's configuration says otherwise.
+_DEFAULTS = {
+    ("core", "local_scheduler"): "true",
+    # Exit statuses: 2 for what the user can mend before anything ran, 1 for a failed step.
+    ("retcode", "unhandled_exception"): "2",
+    ("retcode", "scheduling_error"): "2",
+    ("retcode", "task_failed"): "1",
+    ("retcode", "missing_data"): "1",
+    ("retcode", "already_running"): "1",
+    ("retcode", "not_run"): "1",
+    # A failed step is not tried again in the same run: its error would only be repeated.
+    ("scheduler", "retry_count"): "1",
+}
+
+
+def set_defaults() -> None:
+    """Give luigi the settings of :data:`_DEFAULTS` where nobody set them."""
+    parser = luigi.configuration.get_config()
+    for (section, option), value in _DEFAULTS.items():
+        if not parser.has_option(section, option):
+            parser.set(section, option, value)
+
+
+def refuse_unknown_keys(task: type[luigi.Task]) -> None:
+    """Refuse a key in the section of *task* that is none of its parameters.
+
+    Raises:
+        AframeError: It names the key, the file and the nearest parameter.
+    """
+    family = task.get_task_family()
+    _refuse_unknown(f"{_PREFIX}{family}", {name for name, _ in task.get_params()}, "parameter")
+
+
+def refuse_unknown_sections(tasks: Iterable[type[luigi.Task]]) -> None:
+    """Refuse sections of tasks that do not exist, and shared values that nobody reads.
+
+    Args:
+        tasks: The tasks of the pipeline.
+
+    Raises:
+        AframeError: It names the section or key, the file and the nearest right name.
+    """
+    families = set(luigi.task_register.Register.task_names()) | {BASE_SECTION}
+    sections = [name for name in _config().sections() if name.startswith(_PREFIX)]
+    for section in sections:
+        if section.removeprefix(_PREFIX) not in families:
+            raise _unknown("section", f"[{section}]", {f"[{_PREFIX}{name}]" for name in families})
+    shared = {name for task in tasks for name, _ in task.get_params()}
+    _refuse_unknown(f"{_PREFIX}{BASE_SECTION}", shared | _referenced(), "shared parameter")
+
+
+def _config() -> law.config.Config:
+    return law.config.Config.instance()
+
+
+def _refuse_unknown(section: str, known: set[str], kind: str) -> None:
+    if _config().has_section(section):
+        for key in _config().options(section):
+            if key not in known:
+                raise _unknown(kind, f"{key} in [{section}]", known)
+
+
+def _referenced() -> set[str]:
+    """Keys of ``[luigi_base]`` that another key refers to by ``&::luigi_base::key``."""
+    config = _config()
+    values = [
+        config.get(section, option, raw=True)
+        for section in config.sections()
+        for option in config.options(section)
+    ]
+    mark = f"&::{_PREFIX}{BASE_SECTION}::"
+    return {value.removeprefix(mark) for value in values if value and value.startswith(mark)}
+
+
+def _unknown(kind: str, found: str, known: set[str]) -> AframeError:
+    name = found.split(" in ", maxsplit=1)[0]
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    return AframeError(
+        f"the configuration holds an unknown {kind}",
+        found=found,
+        wanted_by=str(_config().config_file),
+        fix=f"{hint}known are: {', '.join(sorted(known))}",
+    )

@@ -1,0 +1,65 @@
+"""Tasks of the export stage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import luigi
+
+from aframe.parameters import Integer, Positive
+from aframe.tasks.base import StageTask
+from aframe.tasks.checks import refuse_band
+from aframe.tasks.train import PreprocessingParameters, Train, TrainLocal
+
+
+class ExportLocal(StageTask, PreprocessingParameters):
+    """Export the trained network and its streaming ensemble as a model repository."""
+
+    stage, verb = "export", "export"
+    publishes: ClassVar = {"repository": "model_repo"}
+    #: The task that trains; a pipeline that tunes names another.
+    train_task: ClassVar[type[TrainLocal]] = Train
+
+    inference_sampling_rate = Positive(default=4.0, description="kernels a second (Hz); default: 4")
+    batch_size = Integer(
+        default=128, description="kernels an update of the streaming ensemble; default: 128"
+    )
+    psd_length = Positive(
+        default=64.0, description="data before an update that give its PSD (s); default: 64"
+    )
+    streams_per_gpu = Integer(default=6, description="streams a GPU serves; default: 6")
+    platform = luigi.ChoiceParameter(
+        choices=("TORCHSCRIPT", "ONNX", "TENSORRT"),
+        default="TORCHSCRIPT",
+        description="form in which a server runs the network; default: TORCHSCRIPT",
+    )
+
+    @property
+    def directory(self) -> Path:
+        """Where the repository appears."""
+        return self.paths.results
+
+    def check(self) -> None:
+        """Refuse a band beyond Nyquist."""
+        refuse_band(self)
+
+    def requires(self) -> TrainLocal:
+        """The trained network."""
+        return self.train_task.req(self)
+
+    def inputs(self) -> dict[str, Path | None]:
+        """What training left."""
+        trained = self.requires().output()
+        return {name: Path(trained[name].path) for name in ("weights", "preprocessing", "batch")}
+
+    def settings(self) -> dict[str, Any]:
+        """Preprocessing to hold against the training's, and the streaming's sizes."""
+        return {
+            **self.preprocessing(),
+            "inference_sampling_rate": self.inference_sampling_rate,
+            "batch_size": self.batch_size,
+            "psd_length": self.psd_length,
+            "streams_per_gpu": self.streams_per_gpu,
+            "platform": self.platform,
+        }

@@ -1,0 +1,121 @@
+"""Tasks of the infer stage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import luigi
+
+from aframe.parameters import Integer, Numbers, OptionalSource, Positive
+from aframe.tasks.base import StageTask
+from aframe.tasks.checks import refuse_livetime, refuse_shifts
+from aframe.tasks.data import FetchTask, FetchTest, FetchZeroLag, TestingWaveforms
+from aframe.tasks.export import ExportLocal
+from aframe.tasks.train import PreprocessingParameters
+
+
+class Infer(StageTask, PreprocessingParameters):
+    """Rank time slides, injections and zero lag with the exported network."""
+
+    stage, verb = "infer", "infer"
+    publishes: ClassVar = {
+        "background": "background.hdf5",
+        "foreground": "foreground.hdf5",
+    }
+    #: The task that exports; a pipeline may name another.
+    export_task: ClassVar[type[ExportLocal]] = ExportLocal
+
+    inference_sampling_rate = Positive(default=4.0, description="kernels a second (Hz); default: 4")
+    batch_size = Integer(
+        default=128, description="kernels an update of the streaming ensemble; default: 128"
+    )
+    psd_length = Positive(
+        default=64.0, description="data before an update that give its PSD (s); default: 64"
+    )
+    integration_window_length = Positive(
+        default=1.5, description="length of the average over scores (s); default: 1.5"
+    )
+    cluster_window_length = Positive(
+        default=8.0, description="time in which one event is kept (s); default: 8"
+    )
+    Tb = Positive(default=31_536_000.0, description="background livetime to analyze (s)")
+    shifts = Numbers(default=(0.0, 1.0), description="shift of each detector a slide (s)")
+    zero_lag = luigi.BoolParameter(
+        default=True,
+        parsing=luigi.BoolParameter.EXPLICIT_PARSING,
+        description="whether to search unshifted strain too; default: True",
+    )
+    zero_lag_source = OptionalSource(
+        default=None,
+        description="source of the strain to search at zero lag, as JSON; "
+        "default: the testing strain",
+    )
+    model_version = Integer(
+        default=-1, description="version of the exported network; default: -1, the latest"
+    )
+    return_timeseries = luigi.BoolParameter(
+        default=False,
+        parsing=luigi.BoolParameter.EXPLICIT_PARSING,
+        description="whether to keep every score in timeseries.hdf5; default: False",
+    )
+
+    @property
+    def directory(self) -> Path:
+        """Where the events appear."""
+        return self.paths.results
+
+    def check(self) -> None:
+        """Refuse what cannot be slid, before anything runs."""
+        refuse_shifts(self)
+        refuse_livetime(self, FetchTest.req(self))
+
+    def requires(self) -> dict[str, StageTask]:
+        """The network, the strain and the injections."""
+        required: dict[str, StageTask] = {
+            "model": self.export_task.req(self),
+            "strain": FetchTest.req(self),
+            "injections": TestingWaveforms.req(self),
+        }
+        if self.zero_lag and self.zero_lag_source:
+            required["zero_lag"] = FetchZeroLag.req(self, source=self.zero_lag_source)
+        return required
+
+    def output(self) -> dict[str, Any]:
+        """Events of slides and injections, and those of zero lag where it is searched."""
+        extra = {"zero_lag": "0lag.hdf5", "candidates": "candidates.hdf5"} if self.zero_lag else {}
+        names = {**self.publishes, **extra}
+        return {name: self.target(file) for name, file in names.items()}
+
+    def inputs(self) -> dict[str, Path | None]:
+        """The repository, the strain and the injections."""
+        required = self.requires()
+        zero_lag = required.get("zero_lag")
+        return {
+            "model_repository": Path(required["model"].output()["repository"].path),
+            "background": _strain(required["strain"]),
+            "injections": Path(required["injections"].output()["waveforms"].path),
+            "zero_lag_background": _strain(zero_lag) if zero_lag else None,
+        }
+
+    def settings(self) -> dict[str, Any]:
+        """Slides, statistic and clustering."""
+        return {
+            "ifos": list(self.ifos),
+            "sample_rate": self.sample_rate,
+            "inference_sampling_rate": self.inference_sampling_rate,
+            "batch_size": self.batch_size,
+            "psd_length": self.psd_length,
+            "integration_window_length": self.integration_window_length,
+            "cluster_window_length": self.cluster_window_length,
+            "Tb": self.Tb,
+            "shifts": list(self.shifts),
+            "zero_lag": self.zero_lag,
+            "model_version": self.model_version,
+            "return_timeseries": self.return_timeseries,
+        }
+
+
+def _strain(task: StageTask) -> Path:
+    assert isinstance(task, FetchTask)  # noqa: S101 (for the type checker; inputs are ours)
+    return Path(task.output()["background"].path)

@@ -1,0 +1,158 @@
+"""Tasks of the train stage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import law
+import luigi
+
+from aframe.errors import AframeError
+from aframe.parameters import (
+    Detectors,
+    Integer,
+    OptionalPositive,
+    PathParameter,
+    Positive,
+    Text,
+)
+from aframe.tasks.base import StageTask
+from aframe.tasks.checks import refuse_band
+from aframe.tasks.data import FetchTrain, TrainingWaveforms, ValidationWaveforms
+
+_CONFIGS = Path(__file__).resolve().parents[1] / "pipelines" / "configs"
+
+
+class PreprocessingParameters(law.Task):
+    """How strain becomes the network's input; one truth for training, export and inference."""
+
+    task_namespace = ""
+
+    ifos = Detectors(default=("H1", "L1"), description="detectors in channel order; default: H1,L1")
+    sample_rate = Positive(default=2048.0, description="samples a second (Hz); default: 2048")
+    kernel_length = Positive(default=1.5, description="length of a kernel (s); default: 1.5")
+    fduration = Positive(default=1.0, description="length of the whitening filter (s); default: 1")
+    fftlength = OptionalPositive(
+        default=None,
+        description="length of a Welch segment (s); default: kernel_length + fduration",
+    )
+    highpass = OptionalPositive(
+        default=32.0, description="lower edge of the band (Hz); default: 32"
+    )
+    lowpass = OptionalPositive(default=None, description="upper edge of the band (Hz)")
+
+    def preprocessing(self) -> dict[str, Any]:
+        """These parameters as the stages' settings name them."""
+        return {
+            "ifos": list(self.ifos),
+            "sample_rate": self.sample_rate,
+            "kernel_length": self.kernel_length,
+            "fduration": self.fduration,
+            "fftlength": self.fftlength,
+            "highpass": self.highpass,
+            "lowpass": self.lowpass,
+        }
+
+
+class TrainLocal(StageTask, PreprocessingParameters):
+    """Train the network on this machine."""
+
+    stage, verb = "train", "fit"
+    publishes: ClassVar = {
+        "weights": "model.pt",
+        "batch": "batch.hdf5",
+        "preprocessing": "preprocessing.json",
+        "metrics": "metrics.csv",
+        "checkpoint": "best.ckpt",
+    }
+
+    config = PathParameter(
+        default=str(_CONFIGS / "bbh.yaml"),
+        description="training configuration (Lightning YAML); default: the bbh preset's",
+    )
+    data_dir = PathParameter(
+        default="",
+        description="folder with background/, training_waveforms.hdf5 and val_waveforms.hdf5 "
+        "to train on; default: what the data tasks make",
+    )
+    run_dir = PathParameter(
+        default="",
+        description="folder for the training's files; default: $AFRAME_TRAIN_RUN_DIR",
+    )
+    seed = Integer(default=101588, description="seed of all random streams; default: 101588")
+    use_wandb = luigi.BoolParameter(
+        default=False,
+        significant=False,
+        description="log to Weights & Biases as well as to metrics.csv; default: False",
+    )
+    wandb_name = Text(
+        default="", significant=False, description="name of the run in Weights & Biases"
+    )
+
+    @property
+    def directory(self) -> Path:
+        """Where the training's files appear."""
+        return (self.run_dir or self.paths.train_run).absolute()
+
+    def check(self) -> None:
+        """Refuse a band beyond Nyquist."""
+        refuse_band(self)
+
+    def requires(self) -> dict[str, StageTask]:
+        """The strain and waveforms, unless *data_dir* has them."""
+        if self.data_dir is not None:
+            return {}
+        return {
+            "strain": FetchTrain.req(self),
+            "training": TrainingWaveforms.req(self),
+            "validation": ValidationWaveforms.req(self),
+        }
+
+    def inputs(self) -> dict[str, Path | None]:
+        """Strain, waveforms and configuration."""
+        if self.data_dir is not None:
+            folder = self.data_dir.absolute()
+            data = {
+                "background": folder / "background",
+                "training_waveforms": folder / "training_waveforms.hdf5",
+                "validation_waveforms": folder / "val_waveforms.hdf5",
+            }
+        else:
+            required = self.requires()
+            data = {
+                "background": Path(required["strain"].output()["background"].path),
+                "training_waveforms": Path(required["training"].output()["waveforms"].path),
+                "validation_waveforms": Path(required["validation"].output()["waveforms"].path),
+            }
+        return {**data, "train_config": self.config.absolute()}
+
+    def settings(self) -> dict[str, Any]:
+        """Preprocessing and seed."""
+        return {**self.preprocessing(), "seed": self.seed}
+
+    def resources(self) -> dict[str, Any]:
+        """The machine, and where to log besides the CSV."""
+        wandb = {"use_wandb": self.use_wandb, "wandb_name": self.wandb_name or None}
+        return {**super().resources(), **wandb}
+
+
+class Train(TrainLocal):
+    """Train the network, here or on a remote cluster."""
+
+    train_remote = luigi.BoolParameter(
+        default=False,
+        significant=False,
+        description="train on a Kubernetes cluster instead of this machine; default: False",
+    )
+
+    def check(self) -> None:
+        """Refuse a remote training, for which no site is set up."""
+        super().check()
+        if self.train_remote:
+            raise AframeError(
+                "no remote site is set up for training",
+                found="--train-remote",
+                wanted_by=self.task_family,
+                fix="leave the option out: the training then runs on this machine",
+            )
