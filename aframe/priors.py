@@ -1,0 +1,371 @@
+"""Populations of compact binaries: what `data` draws from and `sv` weighs with.
+
+A factory returns a bilby prior and whether its masses are those seen at the detector.
+Distances follow from redshift with the Planck 2015 cosmology.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from astropy.cosmology import Planck15
+from bilby.core.prior import (
+    ConditionalPowerLaw,
+    ConditionalPriorDict,
+    Constraint,
+    Cosine,
+    Gaussian,
+    LogNormal,
+    LogUniform,
+    PowerLaw,
+    PriorDict,
+    Sine,
+    Uniform,
+)
+from bilby.core.utils.random import Generator as BilbyGenerator
+from bilby.gw.prior import UniformComovingVolume, UniformSourceFrame
+from jaxtyping import Float
+
+from aframe.errors import AframeError
+
+Values = Float[np.ndarray, " *shape"]
+Population = tuple[PriorDict, bool]
+
+#: Parameters of a source, as every ledger of waveforms has them.
+PARAMETERS = (
+    "mass_1", "mass_2", "a_1", "a_2", "tilt_1", "tilt_2", "phi_12", "phi_jl",
+    "ra", "dec", "redshift", "psi", "theta_jn", "phase",
+)  # fmt: skip
+_SPINS = ("a_1", "a_2", "tilt_1", "tilt_2", "phi_12", "phi_jl")
+#: Cells a side of the grid that measures how much of a prior its constraints leave.
+_CELLS = 2000
+
+
+def _orientation() -> dict[str, Any]:
+    """Anywhere on the sky, any way up."""
+    return {
+        "ra": Uniform(0, 2 * math.pi, name="ra"),
+        "dec": Cosine(name="dec"),
+        "theta_jn": Sine(name="theta_jn"),
+        "psi": Uniform(0, math.pi, name="psi"),
+        "phase": Uniform(0, 2 * math.pi, name="phase"),
+    }
+
+
+def _precessing_spins() -> dict[str, Any]:
+    """Isotropic spins, their magnitudes uniform."""
+    return {
+        "a_1": Uniform(0, 0.998, name="a_1"),
+        "a_2": Uniform(0, 0.998, name="a_2"),
+        "tilt_1": Sine(name="tilt_1"),
+        "tilt_2": Sine(name="tilt_2"),
+        "phi_12": Uniform(0, 2 * math.pi, name="phi_12"),
+        "phi_jl": Uniform(0, 2 * math.pi, name="phi_jl"),
+    }
+
+
+def _with_mass_ratio(sample: Mapping[str, Any]) -> dict[str, Any]:
+    return {**sample, "mass_ratio": sample["mass_2"] / sample["mass_1"]}
+
+
+def _below_primary(reference: Mapping[str, Any], mass_1: Values) -> dict[str, Any]:
+    return {"minimum": reference["minimum"], "maximum": mass_1}
+
+
+def end_o3_ratesandpops() -> Population:
+    """Binary black holes as the LVK drew them for the rates and populations of O3.
+
+    Source-frame mass_1 follows a power law of index -2.35 from 5 to 100 Msun, mass_2 one
+    of index 1 from 5 Msun to mass_1; isotropic spins; redshift uniform in comoving
+    volume to 2.
+
+    Source:
+        LVK, O3 search sensitivity estimates, doi:10.5281/zenodo.5546675.
+    """
+    prior = ConditionalPriorDict(
+        {
+            "mass_1": PowerLaw(alpha=-2.35, minimum=5, maximum=100, name="mass_1"),
+            "mass_2": ConditionalPowerLaw(
+                condition_func=_below_primary, alpha=1, minimum=5, maximum=100, name="mass_2"
+            ),
+            "redshift": UniformComovingVolume(0, 2, cosmology="Planck15", name="redshift"),
+            **_precessing_spins(),
+            **_orientation(),
+        }
+    )
+    return prior, False
+
+
+def log_uniform_bbh() -> Population:
+    """Binary black holes with aligned spins, for quick searches of the near universe.
+
+    Source-frame masses are log-uniform from 5 to 100 Msun, the heavier first; spins
+    along the orbital angular momentum uniform to 0.9; redshift to 0.35, uniform in
+    comoving volume and source-frame time.
+    """
+    prior = PriorDict(
+        {
+            "mass_1": LogUniform(5, 100, name="mass_1"),
+            "mass_2": LogUniform(5, 100, name="mass_2"),
+            "mass_ratio": Constraint(0, 1, name="mass_ratio"),
+            "chi_1": Uniform(-0.9, 0.9, name="chi_1"),
+            "chi_2": Uniform(-0.9, 0.9, name="chi_2"),
+            "redshift": UniformSourceFrame(0, 0.35, cosmology="Planck15", name="redshift"),
+            **_orientation(),
+        },
+        conversion_function=_with_mass_ratio,
+    )
+    return prior, False
+
+
+def log_normal_masses(mass_1: float = 35.0, mass_2: float = 35.0, sigma: float = 2.0) -> Population:
+    """Source-frame masses about a pair, log-normal: the populations of sensitive volumes.
+
+    The logarithm of mass *i* is normal about ``ln(mass_i)`` with width
+    ``sigma / mass_i``; mass ratios lie between 0.02 and 1; redshift to 2, uniform in
+    comoving volume and source-frame time.
+
+    Args:
+        mass_1: Heavier mass (Msun).
+        mass_2: Lighter mass (Msun).
+        sigma: Width of either mass (Msun).
+    """
+    masses = {
+        name: LogNormal(math.log(mass), sigma / mass, name=name)
+        for name, mass in (("mass_1", mass_1), ("mass_2", mass_2))
+    }
+    return _about_a_pair(masses)
+
+
+def gaussian_masses(mass_1: float = 35.0, mass_2: float = 35.0, sigma: float = 2.0) -> Population:
+    """Source-frame masses about a pair, normal.
+
+    Mass ratios lie between 0.02 and 1; redshift to 2, uniform in comoving volume and
+    source-frame time.
+
+    Args:
+        mass_1: Heavier mass (Msun).
+        mass_2: Lighter mass (Msun).
+        sigma: Width of either mass (Msun).
+    """
+    masses = {
+        name: Gaussian(mass, sigma, name=name)
+        for name, mass in (("mass_1", mass_1), ("mass_2", mass_2))
+    }
+    return _about_a_pair(masses)
+
+
+def _about_a_pair(masses: dict[str, Any]) -> Population:
+    prior = PriorDict(
+        {
+            **masses,
+            "mass_ratio": Constraint(0.02, 1, name="mass_ratio"),
+            "redshift": UniformSourceFrame(0, 2, cosmology="Planck15", name="redshift"),
+            **_precessing_spins(),
+            **_orientation(),
+        },
+        conversion_function=_with_mass_ratio,
+    )
+    return prior, False
+
+
+FACTORIES: dict[str, Callable[..., Population]] = {
+    factory.__name__: factory
+    for factory in (end_o3_ratesandpops, log_uniform_bbh, log_normal_masses, gaussian_masses)
+}
+_PREFIXES = ("aframe.priors.", "priors.priors.")
+
+
+def load_prior(name: str) -> Population:
+    """Make the prior called *name*.
+
+    Args:
+        name: A factory of this module, with or without ``aframe.priors.`` (or the older
+            ``priors.priors.``) before it, or the dotted path of another that takes no
+            argument and returns a bilby prior and whether its masses are detector-frame.
+
+    Raises:
+        AframeError: If there is no such factory, or what it returns is not that.
+    """
+    bare = next((name.removeprefix(head) for head in _PREFIXES if name.startswith(head)), name)
+    factory = FACTORIES.get(bare) or _imported(name)
+    try:
+        prior, detector_frame = factory()
+        if not isinstance(prior, PriorDict) or not isinstance(detector_frame, bool):
+            raise TypeError(f"it returned {type(prior).__name__}, {detector_frame!r}")
+    except (TypeError, ValueError) as error:
+        raise AframeError(
+            "a prior cannot be made",
+            found=f"{name}: {error}",
+            wanted_by="the setting `prior`",
+            fix="its factory must take no argument and return (bilby PriorDict, detector_frame)",
+        ) from error
+    return prior, detector_frame
+
+
+def _imported(name: str) -> Callable[..., Population]:
+    module, _, attribute = name.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise AframeError(
+            "there is no such prior",
+            found=f"{name}: {error}",
+            wanted_by="the setting `prior`",
+            fix=f"choose one of {', '.join(FACTORIES)}, or give the dotted path of a factory",
+        ) from error
+
+
+def sample(
+    prior: PriorDict, detector_frame: bool, size: int, rng: np.random.Generator
+) -> dict[str, Float[np.ndarray, " {size}"]]:
+    """Draw sources.
+
+    Args:
+        prior: What to draw from.
+        detector_frame: Whether its masses are those seen at the detector.
+        size: Number of sources.
+        rng: The only source of chance; bilby's own is put back afterwards.
+
+    Returns:
+        Every parameter of :data:`PARAMETERS`, shape ``(size,)``, masses in the detector
+        frame (Msun), angles in rad. Spins that the prior leaves out are zero.
+
+    Raises:
+        AframeError: If the prior leaves out anything else.
+    """
+    with _bilby_draws_from(rng):
+        drawn = {key: np.atleast_1d(value) for key, value in prior.sample(size).items()}
+    for body in ("1", "2"):
+        if f"chi_{body}" in drawn:
+            chi = drawn[f"chi_{body}"]
+            drawn |= {f"a_{body}": abs(chi), f"tilt_{body}": np.where(chi < 0, np.pi, 0.0)}
+    drawn = {**{name: np.zeros(size) for name in _SPINS}, **drawn}
+    missing = [name for name in PARAMETERS if name not in drawn]
+    if missing:
+        raise AframeError(
+            "a prior leaves out parameters of a source",
+            found=f"no {', '.join(missing)} among {', '.join(prior)}",
+            wanted_by="the waveforms drawn from it",
+            fix="add them to the prior",
+        )
+    if not detector_frame:
+        for name in ("mass_1", "mass_2"):
+            drawn[name] = drawn[name] * (1 + drawn["redshift"])
+    return {name: drawn[name] for name in PARAMETERS}
+
+
+@contextlib.contextmanager
+def _bilby_draws_from(rng: np.random.Generator) -> Iterator[None]:
+    """Let bilby, whose generator is global, draw from *rng* for a while."""
+    before = BilbyGenerator.rng
+    BilbyGenerator.rng = rng
+    try:
+        yield
+    finally:
+        BilbyGenerator.rng = before
+
+
+def log_prob(prior: PriorDict, parameters: Mapping[str, Values]) -> Values:
+    """Logarithm of the density of *parameters*, normalized also under constraints.
+
+    bilby's own ``ln_prob`` estimates what a constraint leaves by drawing, to a percent
+    and another each time; here it is measured on a grid, to 1e-5.
+
+    Args:
+        prior: The density.
+        parameters: Values by name; those that the prior does not have are ignored.
+    """
+    names = [name for name, one in prior.items() if not isinstance(one, Constraint)]
+    values = {name: np.asarray(parameters[name], float) for name in names if name in parameters}
+    with np.errstate(divide="ignore"):
+        logarithm = sum(np.log(_prob(prior, name, values)) for name in values)
+        if any(isinstance(one, Constraint) for one in prior.values()):
+            allowed = np.asarray(prior.evaluate_constraints(values), bool)
+            logarithm = logarithm + np.log(allowed) - math.log(_share_allowed(prior))
+    return logarithm
+
+
+def _prob(prior: PriorDict, name: str, values: Mapping[str, Values]) -> Values:
+    needed = getattr(prior[name], "required_variables", ())
+    return np.asarray(prior[name].prob(values[name], **{key: values[key] for key in needed}))
+
+
+def _share_allowed(prior: PriorDict) -> float:
+    """Share of the prior's mass plane that its constraints leave, to about 1e-5."""
+    centers = (np.arange(_CELLS) + 0.5) / _CELLS
+    axes = (np.asarray(prior[name].rescale(centers)) for name in ("mass_1", "mass_2"))
+    mass_1, mass_2 = (grid.ravel() for grid in np.meshgrid(*axes, indexing="ij"))
+    return float(np.mean(prior.evaluate_constraints({"mass_1": mass_1, "mass_2": mass_2})))
+
+
+def source_mass_density(
+    prior: PriorDict,
+    detector_frame: bool,
+    mass_1_source: Values,
+    mass_2_source: Values,
+    redshift: Values,
+) -> Values:
+    r"""Density at which *prior* draws a pair of source-frame masses.
+
+    Where the prior is over detector-frame masses :math:`m_i (1 + z)`,
+
+    .. math:: p(m_1, m_2 | z) = (1 + z)^2\, p_\mathrm{det}(m_1 (1 + z), m_2 (1 + z))
+
+    Args:
+        prior: What was drawn from.
+        detector_frame: Whether its masses are those seen at the detector.
+        mass_1_source: Heavier mass (Msun).
+        mass_2_source: Lighter mass (Msun).
+        redshift: Redshift of each source.
+
+    Returns:
+        Density (1/Msun^2), normalized at each redshift.
+    """
+    scale = 1 + np.asarray(redshift) if detector_frame else np.ones_like(redshift)
+    masses = {"mass_1": mass_1_source * scale, "mass_2": mass_2_source * scale}
+    return np.exp(log_prob(prior, masses)) * scale**2
+
+
+def redshift_density(prior: PriorDict, redshift: Values) -> Values:
+    """Density at which *prior* draws a redshift; zero outside its range."""
+    return np.asarray(prior["redshift"].prob(np.asarray(redshift)))
+
+
+def redshift_range(prior: PriorDict) -> tuple[float, float]:
+    """Least and largest redshift that *prior* draws."""
+    return float(prior["redshift"].minimum), float(prior["redshift"].maximum)
+
+
+def declination_range(prior: PriorDict) -> tuple[float, float]:
+    """Least and largest declination that *prior* draws (rad)."""
+    return float(prior["dec"].minimum), float(prior["dec"].maximum)
+
+
+def solid_angle(prior: PriorDict) -> float:
+    """Part of the sky that *prior* draws from (sr)."""
+    low, high = declination_range(prior)
+    across = float(prior["ra"].maximum - prior["ra"].minimum)
+    return across * (math.sin(high) - math.sin(low))
+
+
+def volume_element(redshift: Values) -> Values:
+    r"""Comoving volume a redshift and steradian, in time at the detector.
+
+    .. math:: \frac{1}{1 + z} \frac{\mathrm{d}V_c}{\mathrm{d}z\,\mathrm{d}\Omega}
+
+    Returns:
+        Mpc^3/sr, Planck 2015.
+    """
+    redshift = np.asarray(redshift, float)
+    return Planck15.differential_comoving_volume(redshift).value / (1 + redshift)
+
+
+def luminosity_distance(redshift: Values) -> Values:
+    """Luminosity distance (Mpc), Planck 2015."""
+    return Planck15.luminosity_distance(np.asarray(redshift, float)).value
