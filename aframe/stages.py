@@ -66,11 +66,11 @@ class Stage:
 
     def _installed(self) -> str:
         beside = Path(sys.executable).parent
-        found = shutil.which(self.program, path=f"{beside}{os.pathsep}{os.environ.get('PATH', '')}")
+        found = shutil.which(self.program, path=f"{os.environ.get('PATH', '')}{os.pathsep}{beside}")
         if found is None:
             raise AframeError(
                 f"the command of stage {self.name!r} is not installed",
-                found=f"no {self.program} beside {sys.executable} nor on PATH",
+                found=f"no {self.program} on PATH nor beside {sys.executable}",
                 wanted_by=f"stage {self.name!r} without an image",
                 fix=f"pip install ./projects/{self.name}, or give --image or --container-root",
             )

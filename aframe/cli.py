@@ -1,0 +1,178 @@
+"""The command `aframe-init`: write the directory of a run."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from aframe.artifacts.record import write_text
+from aframe.errors import AframeError
+from aframe.paths import RUN_VARIABLES
+
+CONFIGS = Path(__file__).parent / "pipelines" / "configs"
+USER_ERROR = 2
+#: What each mode runs, and the training presets it offers.
+MODES = {"sandbox": "aframe.pipelines.sandbox.Sandbox"}
+PRESETS = ("bbh", "demo")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `aframe-init`; returns its exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    arguments = _parser().parse_args(words)
+    try:
+        written = write_run_directory(
+            arguments.directory,
+            mode=arguments.mode,
+            preset=arguments.preset,
+            seed=arguments.seed,
+            strain=arguments.strain,
+            force=arguments.force,
+        )
+    except AframeError as error:
+        print(f"aframe-init: error: {error}", file=sys.stderr)
+        return USER_ERROR
+    for path in written:
+        print(f"wrote {path}")
+    print(f"start the run with: bash {arguments.directory / 'run.sh'}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="aframe-init", description=__doc__)
+    kinds = parser.add_subparsers(dest="kind", required=True)
+    offline = kinds.add_parser("offline", help="a search of archived or simulated strain")
+    offline.add_argument("--mode", choices=sorted(MODES), required=True, help="pipeline to run")
+    offline.add_argument("-d", "--directory", type=Path, required=True, help="where the run lives")
+    offline.add_argument(
+        "--preset",
+        choices=PRESETS,
+        default="bbh",
+        help="bbh: the full search; demo: minutes on two cores; default: bbh",
+    )
+    offline.add_argument("--seed", type=int, help="seed of all random streams")
+    offline.add_argument(
+        "--strain",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="strain files (GWOSC HDF5, GWF, background-*.hdf5) to search at zero lag; "
+        "default: for demo the shipped 32 s of H1 and L1, for bbh the testing strain",
+    )
+    offline.add_argument("--force", action="store_true", help="rewrite files that were edited")
+    return parser
+
+
+def write_run_directory(
+    directory: Path,
+    *,
+    mode: str = "sandbox",
+    preset: str = "bbh",
+    seed: int | None = None,
+    strain: Sequence[Path] | None = None,
+    force: bool = False,
+) -> list[Path]:
+    """Write the configuration and `run.sh` of a run.
+
+    Args:
+        directory: Where the run lives; made if it is not there.
+        mode: The pipeline, one of :data:`MODES`.
+        preset: The configuration to start from, one of :data:`PRESETS`.
+        seed: Seed of all random streams; ``None`` keeps the preset's.
+        strain: Files to search at zero lag; ``None`` keeps the preset's.
+        force: Whether to rewrite files that were edited.
+
+    Returns:
+        The files that were written; those already there as they should be are left out.
+
+    Raises:
+        AframeError: If a strain file is missing, or a file that was edited is in the way.
+    """
+    directory = directory.expanduser().resolve()
+    files = {
+        directory / f"{mode}.cfg": _configuration(directory, preset, seed, strain),
+        directory / "train.yaml": (CONFIGS / f"{preset}.yaml").read_text(),
+        directory / "run.sh": _run_script(directory, mode),
+    }
+    changed = {path: text for path, text in files.items() if _differs(path, text)}
+    if not force:
+        _refuse_edited([path for path in changed if path.exists()], directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    for path, text in changed.items():
+        write_text(path, text)
+    (directory / "run.sh").chmod(0o755)
+    return list(changed)
+
+
+def _differs(path: Path, text: str) -> bool:
+    return not path.exists() or path.read_text() != text
+
+
+def _refuse_edited(paths: Sequence[Path], directory: Path) -> None:
+    if paths:
+        raise AframeError(
+            "the run directory holds other configuration files",
+            found=", ".join(str(path) for path in paths),
+            wanted_by=f"aframe-init for {directory}",
+            fix="choose a new directory, or add --force to rewrite only these files",
+        )
+
+
+def _configuration(
+    directory: Path, preset: str, seed: int | None, strain: Sequence[Path] | None
+) -> str:
+    text = (CONFIGS / f"{preset}.cfg").read_text()
+    text = text.replace("@directory@", str(directory))
+    text = text.replace("@zero_lag_source@", _zero_lag_source(preset, strain))
+    if seed is not None:
+        text = re.sub(r"(?m)^seed = .*$", f"seed = {seed}", text)
+    return text
+
+
+def _zero_lag_source(preset: str, strain: Sequence[Path] | None) -> str:
+    if strain is None:
+        strain = sorted((CONFIGS / "strain").glob("*.hdf5")) if preset == "demo" else []
+    missing = [path for path in strain if not path.expanduser().is_file()]
+    if missing:
+        raise AframeError(
+            "a strain file is missing",
+            found=f"{missing[0]} is no file",
+            wanted_by="--strain",
+            fix="give existing files, each with the strain of one detector or more",
+        )
+    paths = [str(path.expanduser().resolve()) for path in strain]
+    return json.dumps({"kind": "files", "paths": paths}) if paths else ""
+
+
+def _run_script(directory: Path, mode: str) -> str:
+    here = shlex.quote(str(directory))
+    exports = [
+        f"export {name}={shlex.quote(str(directory / folder))}"
+        for name, folder in RUN_VARIABLES.items()
+    ]
+    configuration = shlex.quote(str(directory / f"{mode}.cfg"))
+    return "\n".join(
+        [
+            "#!/bin/bash",
+            "# Complete steps do not run again; options go to law, such as --print-status 9.",
+            "set -euo pipefail",
+            f'if [ "$(cd "$(dirname "${{BASH_SOURCE[0]}}")" && pwd -P)" != {here} ]; then',
+            f"  echo 'run.sh: error: made as '{here}' and then moved; run aframe-init anew' >&2",
+            "  exit 2",
+            "fi",
+            "",
+            "# Where the pieces of the run lie",
+            *exports,
+            "",
+            "# Modify the workers and gpus to suit your machine; with images, add --dev to run",
+            "# the code of your checkout instead of theirs.",
+            f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH",
+            f'LAW_CONFIG_FILE={configuration} law run {MODES[mode]} --workers 5 --gpus 0 "$@"',
+            "",
+        ]
+    )
