@@ -76,14 +76,22 @@ def _refuse_unknown(section: str, known: set[str], kind: str) -> None:
 
 def _referenced() -> set[str]:
     """Keys of ``[luigi_base]`` that another key refers to by ``&::luigi_base::key``."""
-    config = _config()
+    # law resolves the references when it hands sections to luigi: read the files as written.
+    written = law.config.Config(
+        _config().config_file or "",
+        skip_defaults=True,
+        skip_fallbacks=True,
+        skip_env_sync=True,
+        skip_luigi_sync=True,
+    )
     values = [
-        config.get(section, option, raw=True)
-        for section in config.sections()
-        for option in config.options(section)
+        value
+        for section in written.sections()
+        for _, value in written.items(section, raw=True)
+        if value
     ]
     mark = f"&::{_PREFIX}{BASE_SECTION}::"
-    return {value.removeprefix(mark) for value in values if value and value.startswith(mark)}
+    return {value.removeprefix(mark) for value in values if value.startswith(mark)}
 
 
 def _unknown(kind: str, found: str, known: set[str]) -> AframeError:
