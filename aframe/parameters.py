@@ -29,6 +29,17 @@ class _Shared(luigi.Parameter):
         # A pipeline's --help describes the parameters of all its tasks.
         super().__init__(*args, **{"always_in_help": True, **kwargs})
 
+    def _get_value(self, task_name: str, param_name: str) -> Any:
+        try:
+            return super()._get_value(task_name, param_name)
+        except AframeError as error:
+            raise AframeError(
+                error.problem,
+                found=f"{param_name} = {error.found}",
+                wanted_by=f"[luigi_{task_name}] or [luigi_{BASE_SECTION}] of the .cfg",
+                fix=error.fix,
+            ) from error
+
     def _value_iterator(self, task_name: str, param_name: str) -> Iterator[tuple[Any, Any]]:
         *own, default = super()._value_iterator(task_name, param_name)
         yield from own

@@ -29,7 +29,10 @@ class _WithoutTraceback(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Move the error of *record* into its message."""
         error = record.exc_info[1] if record.exc_info else None
-        if isinstance(error, AframeError):
+        # luigi wraps what a parameter's parser raises.
+        while error is not None and not isinstance(error, AframeError):
+            error = error.__cause__
+        if error is not None:
             record.msg = f"{record.getMessage()}\n{error}"
             record.args = record.exc_info = None
         return True

@@ -85,13 +85,12 @@ def _referenced() -> set[str]:
         skip_luigi_sync=True,
     )
     values = [
-        value
+        written.get(section, option, raw=True)
         for section in written.sections()
-        for _, value in written.items(section, raw=True)
-        if value
+        for option in written.options(section)
     ]
     mark = f"&::{_PREFIX}{BASE_SECTION}::"
-    return {value.removeprefix(mark) for value in values if value.startswith(mark)}
+    return {value.removeprefix(mark) for value in values if value and value.startswith(mark)}
 
 
 def _unknown(kind: str, found: str, known: set[str]) -> AframeError:
