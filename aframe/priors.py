@@ -42,6 +42,7 @@ PARAMETERS = (
     "ra", "dec", "redshift", "psi", "theta_jn", "phase",
 )  # fmt: skip
 _SPINS = ("a_1", "a_2", "tilt_1", "tilt_2", "phi_12", "phi_jl")
+MPC3_IN_GPC3 = 1e9
 #: Cells a side of the grid that measures how much of a prior its constraints leave.
 _CELLS = 2000
 
@@ -123,20 +124,19 @@ def log_uniform_bbh() -> Population:
     return prior, False
 
 
-def log_normal_masses(mass_1: float = 35.0, mass_2: float = 35.0, sigma: float = 2.0) -> Population:
+def log_normal_masses(mass_1: float = 35.0, mass_2: float = 35.0, sigma: float = 0.1) -> Population:
     """Source-frame masses about a pair, log-normal: the populations of sensitive volumes.
 
-    The logarithm of mass *i* is normal about ``ln(mass_i)`` with width
-    ``sigma / mass_i``; mass ratios lie between 0.02 and 1; redshift to 2, uniform in
-    comoving volume and source-frame time.
+    Mass ratios lie between 0.02 and 1; redshift to 2, uniform in comoving volume and
+    source-frame time.
 
     Args:
-        mass_1: Heavier mass (Msun).
-        mass_2: Lighter mass (Msun).
-        sigma: Width of either mass (Msun).
+        mass_1: Median of the heavier mass (Msun).
+        mass_2: Median of the lighter mass (Msun).
+        sigma: Standard deviation of the logarithm of each mass.
     """
     masses = {
-        name: LogNormal(math.log(mass), sigma / mass, name=name)
+        name: LogNormal(math.log(mass), sigma, name=name)
         for name, mass in (("mass_1", mass_1), ("mass_2", mass_2))
     }
     return _about_a_pair(masses)
@@ -222,7 +222,10 @@ def _imported(name: str) -> Callable[..., Population]:
 
 
 def sample(
-    prior: PriorDict, detector_frame: bool, size: int, rng: np.random.Generator
+    prior: PriorDict,
+    detector_frame: bool,  # noqa: FBT001 - load_prior gives the two as a pair
+    size: int,
+    rng: np.random.Generator,
 ) -> dict[str, Float[np.ndarray, " {size}"]]:
     """Draw sources.
 
@@ -306,7 +309,7 @@ def _share_allowed(prior: PriorDict) -> float:
 
 def source_mass_density(
     prior: PriorDict,
-    detector_frame: bool,
+    detector_frame: bool,  # noqa: FBT001 - load_prior gives the two as a pair
     mass_1_source: Values,
     mass_2_source: Values,
     redshift: Values,
@@ -347,23 +350,17 @@ def declination_range(prior: PriorDict) -> tuple[float, float]:
     return float(prior["dec"].minimum), float(prior["dec"].maximum)
 
 
-def solid_angle(prior: PriorDict) -> float:
-    """Part of the sky that *prior* draws from (sr)."""
-    low, high = declination_range(prior)
-    across = float(prior["ra"].maximum - prior["ra"].minimum)
-    return across * (math.sin(high) - math.sin(low))
-
-
 def volume_element(redshift: Values) -> Values:
-    r"""Comoving volume a redshift and steradian, in time at the detector.
+    r"""Comoving volume of the whole sky a redshift, in time at the detector.
 
-    .. math:: \frac{1}{1 + z} \frac{\mathrm{d}V_c}{\mathrm{d}z\,\mathrm{d}\Omega}
+    .. math:: \frac{1}{1 + z} \frac{\mathrm{d}V_c}{\mathrm{d}z}
 
     Returns:
-        Mpc^3/sr, Planck 2015.
+        Gpc^3, Planck 2015.
     """
     redshift = np.asarray(redshift, float)
-    return Planck15.differential_comoving_volume(redshift).value / (1 + redshift)
+    a_steradian = Planck15.differential_comoving_volume(redshift).value
+    return 4 * math.pi * a_steradian / (1 + redshift) / MPC3_IN_GPC3
 
 
 def luminosity_distance(redshift: Values) -> Values:
