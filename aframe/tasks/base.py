@@ -153,15 +153,20 @@ class StageTask(RunParameters):
         """What the stage is told besides inputs, output and resources."""
         raise NotImplementedError
 
-    def resources(self) -> dict[str, Any]:
-        """How the stage may use the machine."""
+    def stage_resources(self) -> dict[str, Any]:
+        """How the stage may use the machine (luigi's own ``resources`` are something else)."""
         return {"workers": self.processes or cores()}
+
+    @property
+    def record(self) -> Path:
+        """Where the record of what made the output lies."""
+        return record_path(self.directory, self.verb)
 
     def target(self, name: str) -> RecordedTarget:
         """The published file or folder *name*."""
         return RecordedTarget(
             self.directory / name,
-            record=record_path(self.directory, self.verb),
+            record=self.record,
             asked=lambda: (self.settings(), self.inputs()),
         )
 
@@ -189,7 +194,7 @@ class StageTask(RunParameters):
             **self.settings(),
             "inputs": {name: path and str(path) for name, path in self.inputs().items()},
             "output": str(self.directory),
-            "resources": self.resources(),
+            "resources": self.stage_resources(),
         }
         if not settings["inputs"]:
             del settings["inputs"]

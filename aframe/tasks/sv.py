@@ -125,15 +125,11 @@ class Report(StageTask):
         """Nothing of its own but the title."""
         return {"title": self.title or str(self.directory.parent.name)}
 
-    def resources(self) -> dict[str, Any]:
+    def stage_resources(self) -> dict[str, Any]:
         """The records of every step, which tell what ran."""
-        steps = {
-            task.target(name).record_path
-            for task, _ in self.requires().walk_deps()
-            if isinstance(task, StageTask)
-            for name in ("",)
-        }
-        return {**super().resources(), "records": sorted(str(path) for path in steps)}
+        tasks = (task for task, *_ in self.requires().walk_deps())
+        steps = {task.record for task in tasks if isinstance(task, StageTask)}
+        return {**super().stage_resources(), "records": sorted(str(path) for path in steps)}
 
 
 def _optional(outputs: dict[str, law.LocalFileTarget], name: str) -> Path | None:

@@ -131,10 +131,10 @@ class TrainLocal(StageTask, PreprocessingParameters):
         """Preprocessing and seed."""
         return {**self.preprocessing(), "seed": self.seed}
 
-    def resources(self) -> dict[str, Any]:
+    def stage_resources(self) -> dict[str, Any]:
         """The machine, and where to log besides the CSV."""
         wandb = {"use_wandb": self.use_wandb, "wandb_name": self.wandb_name or None}
-        return {**super().resources(), **wandb}
+        return {**super().stage_resources(), **wandb}
 
 
 class Train(TrainLocal):
