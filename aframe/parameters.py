@@ -6,10 +6,10 @@ declares it reads it there, unless its own section or the command line says othe
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import law
 import luigi
@@ -19,24 +19,42 @@ from aframe.errors import AframeError
 #: Section of luigi's configuration that ``[luigi_base]`` becomes.
 BASE_SECTION = "base"
 
-Value = TypeVar("Value")
-
 
 class _Shared(luigi.Parameter):
     """A parameter that falls back to ``[luigi_base]`` before its default."""
+
+    #: What :meth:`parse` takes.
+    takes = "text"
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         # A pipeline's --help describes the parameters of all its tasks.
         super().__init__(*args, **{"always_in_help": True, **kwargs})
 
+    def parse(self, x: str) -> Any:
+        """Parse *x*; refuse what this parameter does not take."""
+        try:
+            return super().parse(x)
+        except (ValueError, TypeError) as error:
+            raise self.refused(x) from error
+
+    def refused(self, value: str) -> AframeError:
+        """The error for a *value* that is none of what this parameter takes."""
+        return AframeError(
+            "a parameter cannot be used",
+            found=repr(value),
+            wanted_by=f"the parameter described as: {self.description}",
+            fix=f"give {self.takes}, on the command line or in the .cfg",
+        )
+
     def _get_value(self, task_name: str, param_name: str) -> Any:
         try:
             return super()._get_value(task_name, param_name)
         except AframeError as error:
+            option = f"--{task_name}-{param_name.replace('_', '-')}"
             raise AframeError(
                 error.problem,
                 found=f"{param_name} = {error.found}",
-                wanted_by=f"[luigi_{task_name}] or [luigi_{BASE_SECTION}] of the .cfg",
+                wanted_by=f"{option}, [luigi_{task_name}] or [luigi_{BASE_SECTION}] of the .cfg",
                 fix=error.fix,
             ) from error
 
@@ -51,23 +69,56 @@ class Text(_Shared):
     """Any text."""
 
 
+class Flag(_Shared, luigi.BoolParameter):
+    """``True`` or ``False``; as an option of a command it needs no value."""
+
+    takes = "True or False"
+
+
+class Choice(_Shared, luigi.ChoiceParameter):
+    """One of a closed set of words."""
+
+    def __init__(self, *args: Any, choices: Sequence[str], **kwargs: Any) -> None:
+        super().__init__(*args, choices=choices, **kwargs)
+        self.takes = f"one of {', '.join(choices)}"
+
+
 class Integer(_Shared, luigi.IntParameter):
     """A whole number."""
+
+    takes = "a whole number"
+
+
+class Count(Integer):
+    """A whole number above zero."""
+
+    takes = "a whole number above zero"
+
+    def parse(self, x: str) -> int:
+        """Parse *x*; refuse zero and below."""
+        value = super().parse(x)
+        if value <= 0:
+            raise self.refused(x)
+        return value
 
 
 class Number(_Shared, luigi.FloatParameter):
     """A number that may be negative, such as a GPS time (s)."""
 
+    takes = "a number"
+
     def parse(self, x: str) -> float:
-        """Parse *x*; refuse what is not a number."""
-        try:
-            return float(x)
-        except ValueError as error:
-            raise _refused(x, "a number", self.description) from error
+        """Parse *x*; refuse what is not a number, NaN among it."""
+        value = super().parse(x)
+        if math.isnan(value):
+            raise self.refused(x)
+        return value
 
 
 class OptionalNumber(Number):
     """A number, or blank for none."""
+
+    takes = "a number, or nothing"
 
     def parse(self, x: str) -> float | None:  # type: ignore[override]
         """Parse *x*; blank and ``null`` mean none."""
@@ -84,16 +135,20 @@ class OptionalNumber(Number):
 class Positive(Number):
     """A number above zero: a length (s), a rate (Hz)."""
 
+    takes = "a number above zero"
+
     def parse(self, x: str) -> float:
         """Parse *x*; refuse zero and below."""
         value = super().parse(x)
-        if not value > 0:
-            raise _refused(x, "a number above zero", self.description)
+        if value <= 0:
+            raise self.refused(x)
         return value
 
 
 class OptionalPositive(Positive):
     """A number above zero, or blank for none."""
+
+    takes = "a number above zero, or nothing"
 
     def parse(self, x: str) -> float | None:  # type: ignore[override]
         """Parse *x*; blank and ``null`` mean none."""
@@ -110,16 +165,20 @@ class OptionalPositive(Positive):
 class Detectors(_Shared, law.CSVParameter):
     """Detectors in channel order, comma-separated, such as ``H1,L1``."""
 
+    takes = "detectors such as H1,L1, each once"
+
     def parse(self, inp: Any) -> tuple[str, ...]:
         """Parse *inp*; refuse a repeated or nameless detector."""
         names = tuple(str(name).strip() for name in super().parse(inp))
         if not names or len(set(names)) != len(names) or not all(names):
-            raise _refused(str(inp), "detectors such as H1,L1, each once", self.description)
+            raise self.refused(str(inp))
         return names
 
 
 class Numbers(_Shared, law.CSVParameter):
     """Numbers, comma-separated, such as ``0,1``."""
+
+    takes = "numbers such as 0,1"
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, cls=luigi.FloatParameter, **kwargs)
@@ -127,6 +186,15 @@ class Numbers(_Shared, law.CSVParameter):
 
 class Pairs(_Shared, luigi.ListParameter):
     """Pairs of numbers as JSON, such as ``[[35, 35], [20, 20]]``."""
+
+    takes = "pairs of numbers as JSON, such as [[35, 35], [20, 20]]"
+
+    def parse(self, x: str) -> Any:
+        """Parse *x*; refuse what holds anything but pairs of numbers."""
+        pairs = super().parse(x)
+        if not isinstance(pairs, Sequence) or not all(_is_pair(each) for each in pairs):
+            raise self.refused(x)
+        return pairs
 
 
 class PathParameter(_Shared):
@@ -152,17 +220,14 @@ class Source(_Shared, luigi.DictParameter):
     """
 
     kinds = ("simulated", "files")
+    takes = f"JSON with a kind, one of {', '.join(kinds)}"
 
     def parse(self, source: str) -> Any:
         """Parse *source*; refuse an unknown kind."""
-        try:
-            content = json.loads(source)
-            known = content["kind"] in self.kinds
-        except (ValueError, KeyError, TypeError) as error:
-            raise _refused(source, "JSON with a kind", self.description) from error
-        if not known:
-            raise _refused(source, f"one of the kinds {', '.join(self.kinds)}", self.description)
-        return super().parse(source)
+        content = super().parse(source)
+        if not isinstance(content, Mapping) or content.get("kind") not in self.kinds:
+            raise self.refused(source)
+        return content
 
 
 class OptionalSource(Source):
@@ -181,10 +246,9 @@ def _is_blank(text: str) -> bool:
     return text.strip().lower() in {"", "null", "none"}
 
 
-def _refused(value: str, right: str, description: str | None) -> AframeError:
-    return AframeError(
-        "a parameter cannot be used",
-        found=repr(value),
-        wanted_by=f"the parameter described as: {description}",
-        fix=f"give {right}, on the command line or in the .cfg",
+def _is_pair(value: Any) -> bool:
+    return (
+        isinstance(value, Sequence)
+        and len(value) == 2  # noqa: PLR2004 (that is what a pair is)
+        and all(isinstance(item, (int, float)) for item in value)
     )

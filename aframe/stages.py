@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -124,9 +125,11 @@ class Stage:
         if remake:
             command.append("--remake")
         sys.stderr.write(f"{label} | {shlex.join(command)}\n")
+        began = time.monotonic()
         code, last = self._stream(command, logs / f"{verb}.log", label)
         if code != 0:
             raise _failure(label, command, code, last, logs / f"{verb}.log")
+        sys.stderr.write(f"{label} | done in {time.monotonic() - began:.1f} s\n")
         (logs / f"{verb}.failure.json").unlink(missing_ok=True)
 
     def _stream(self, command: list[str], log: Path, label: str) -> tuple[int, list[str]]:

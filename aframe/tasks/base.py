@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import law
-import luigi
 
 from aframe.artifacts.record import record_path
 from aframe.errors import AframeError
-from aframe.parameters import Integer, PathParameter, Text
+from aframe.parameters import Choice, Flag, Integer, PathParameter, Text
 from aframe.paths import RunPaths, run_paths
 from aframe.stages import Stage
 from aframe.targets import RecordedTarget
@@ -23,22 +22,31 @@ from aframe.tasks.configuration import (
 )
 
 
-class _WithoutTraceback(logging.Filter):
-    """Show an error that the user can mend as its message, not as a traceback."""
+class _OnScreen(logging.Filter):
+    """What luigi says: its summary, its warnings, and errors the user can mend without traceback.
+
+    With ``[luigi_core] log_level = DEBUG`` it says all.
+    """
+
+    shown: AframeError | None = None
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Move the error of *record* into its message."""
+        """Whether to show *record*; an error that the user can mend becomes its message."""
         error = record.exc_info[1] if record.exc_info else None
         # luigi wraps what a parameter's parser raises.
         while error is not None and not isinstance(error, AframeError):
             error = error.__cause__
-        if error is not None:
-            record.msg = f"{record.getMessage()}\n{error}"
-            record.args = record.exc_info = None
-        return True
+        if error is None:
+            chatter = record.levelno < logging.WARNING and "Summary" not in str(record.msg)
+            return not chatter or logging.getLogger(record.name).isEnabledFor(logging.DEBUG)
+        # luigi logs an error once where it occurs and once where it ends the run.
+        first, self.shown = error is not self.shown, error
+        record.msg = str(error)
+        record.args = record.exc_info = None
+        return first
 
 
-logging.getLogger("luigi-interface").addFilter(_WithoutTraceback())
+logging.getLogger("luigi-interface").addFilter(_OnScreen())
 set_defaults()
 
 
@@ -64,9 +72,10 @@ class RunParameters(law.Task):
 
     task_namespace = ""
 
-    dev = luigi.BoolParameter(
+    dev = Flag(
         default=False,
         significant=False,
+        always_in_help=False,
         description="bind the checkout at hand over the code in the images; default: False",
     )
     gpus = Text(
@@ -88,10 +97,11 @@ class RunParameters(law.Task):
         always_in_help=False,
         description="processes that one step may use; default: one a core",
     )
-    on_change = luigi.ChoiceParameter(
+    on_change = Choice(
         choices=("stop", "remake"),
         default="stop",
         significant=False,
+        always_in_help=False,
         description="what to do with an output that was made with other settings: stop and say "
         "which differ, or remake it; default: stop",
     )

@@ -15,6 +15,7 @@ _PREFIX = "luigi_"
 #: What a run on one machine wants of luigi, unless the user's configuration says otherwise.
 _DEFAULTS = {
     ("core", "local_scheduler"): "true",
+    ("core", "log_level"): "INFO",
     # Exit statuses: 2 for what the user can mend before anything ran, 1 for a failed step.
     ("retcode", "unhandled_exception"): "2",
     ("retcode", "scheduling_error"): "2",

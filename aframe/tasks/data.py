@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import law
 
 from aframe.parameters import (
+    Count,
     Detectors,
     Integer,
     Numbers,
@@ -145,7 +146,7 @@ class WaveformTask(StageTask):
 
     stage = "data"
 
-    num_signals = Integer(default=100_000, description="number of signals to keep")
+    num_signals = Count(default=100_000, description="number of signals to keep")
     prior = Text(
         default="end_o3_ratesandpops",
         description="population: its name in aframe.priors, or a dotted path to a factory; "
@@ -230,7 +231,7 @@ class ValidationWaveforms(InjectionTask):
     verb = "validation_waveforms"
     publishes: ClassVar = {"waveforms": "val_waveforms.hdf5"}
 
-    num_signals = Integer(default=20_000, description="number of signals to keep")
+    num_signals = Count(default=20_000, description="number of signals to keep")
 
     @property
     def directory(self) -> Path:
@@ -252,7 +253,7 @@ class TestingWaveforms(InjectionTask):
     verb = "testing_waveforms"
     publishes: ClassVar = {"waveforms": "waveforms.hdf5", "rejected": "rejected-parameters.hdf5"}
 
-    num_signals = Integer(default=500_000, description="number of signals to keep")
+    num_signals = Count(default=500_000, description="number of signals to keep")
     shifts = Numbers(default=(0.0, 1.0), description="shift of each detector a slide (s)")
     spacing = Positive(
         default=16.0, description="time between one waveform's end and the next (s); default: 16"

@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
-import luigi
-
-from aframe.parameters import Integer, Positive
+from aframe.parameters import Choice, Count, Positive
 from aframe.tasks.base import StageTask
 from aframe.tasks.checks import refuse_band
 from aframe.tasks.train import PreprocessingParameters, Train, TrainLocal
@@ -22,14 +20,14 @@ class ExportLocal(StageTask, PreprocessingParameters):
     train_task: ClassVar[type[TrainLocal]] = Train
 
     inference_sampling_rate = Positive(default=4.0, description="kernels a second (Hz); default: 4")
-    batch_size = Integer(
+    batch_size = Count(
         default=128, description="kernels an update of the streaming ensemble; default: 128"
     )
     psd_length = Positive(
         default=64.0, description="data before an update that give its PSD (s); default: 64"
     )
-    streams_per_gpu = Integer(default=6, description="streams a GPU serves; default: 6")
-    platform = luigi.ChoiceParameter(
+    streams_per_gpu = Count(default=6, description="streams a GPU serves; default: 6")
+    platform = Choice(
         choices=("TORCHSCRIPT", "ONNX", "TENSORRT"),
         default="TORCHSCRIPT",
         description="form in which a server runs the network; default: TORCHSCRIPT",

@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
-import luigi
-
-from aframe.parameters import Integer, Numbers, OptionalSource, Positive
+from aframe.parameters import Count, Flag, Integer, Numbers, OptionalSource, Positive
 from aframe.tasks.base import StageTask
 from aframe.tasks.checks import refuse_livetime, refuse_shifts
 from aframe.tasks.data import FetchTask, FetchTest, FetchZeroLag, TestingWaveforms
@@ -27,7 +25,7 @@ class Infer(StageTask, PreprocessingParameters):
     export_task: ClassVar[type[ExportLocal]] = ExportLocal
 
     inference_sampling_rate = Positive(default=4.0, description="kernels a second (Hz); default: 4")
-    batch_size = Integer(
+    batch_size = Count(
         default=128, description="kernels an update of the streaming ensemble; default: 128"
     )
     psd_length = Positive(
@@ -41,9 +39,8 @@ class Infer(StageTask, PreprocessingParameters):
     )
     Tb = Positive(default=31_536_000.0, description="background livetime to analyze (s)")
     shifts = Numbers(default=(0.0, 1.0), description="shift of each detector a slide (s)")
-    zero_lag = luigi.BoolParameter(
+    zero_lag = Flag(
         default=True,
-        parsing=luigi.BoolParameter.EXPLICIT_PARSING,
         description="whether to search unshifted strain too; default: True",
     )
     zero_lag_source = OptionalSource(
@@ -54,9 +51,8 @@ class Infer(StageTask, PreprocessingParameters):
     model_version = Integer(
         default=-1, description="version of the exported network; default: -1, the latest"
     )
-    return_timeseries = luigi.BoolParameter(
+    return_timeseries = Flag(
         default=False,
-        parsing=luigi.BoolParameter.EXPLICIT_PARSING,
         description="whether to keep every score in timeseries.hdf5; default: False",
     )
 

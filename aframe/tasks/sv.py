@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import law
-import luigi
 
-from aframe.parameters import Detectors, Pairs, Positive, Text
+from aframe.parameters import Detectors, Flag, Pairs, Positive, Text
 from aframe.tasks.base import StageTask
 from aframe.tasks.data import FetchTrain, TestingWaveforms
 from aframe.tasks.infer import Infer
@@ -40,9 +39,8 @@ class SensitiveVolume(StageTask):
     sigma = Positive(
         default=0.1, description="width of the log-normal mass populations; default: 0.1"
     )
-    legacy_redshift = luigi.BoolParameter(
+    legacy_redshift = Flag(
         default=False,
-        parsing=luigi.BoolParameter.EXPLICIT_PARSING,
         description="weigh by masses alone, as the older tool did; default: False",
     )
 

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import law
-import luigi
 
 from aframe.errors import AframeError
 from aframe.parameters import (
     Detectors,
+    Flag,
     Integer,
     OptionalPositive,
     PathParameter,
@@ -81,7 +81,7 @@ class TrainLocal(StageTask, PreprocessingParameters):
         description="folder for the training's files; default: $AFRAME_TRAIN_RUN_DIR",
     )
     seed = Integer(default=101588, description="seed of all random streams; default: 101588")
-    use_wandb = luigi.BoolParameter(
+    use_wandb = Flag(
         default=False,
         significant=False,
         description="log to Weights & Biases as well as to metrics.csv; default: False",
@@ -140,7 +140,7 @@ class TrainLocal(StageTask, PreprocessingParameters):
 class Train(TrainLocal):
     """Train the network, here or on a remote cluster."""
 
-    train_remote = luigi.BoolParameter(
+    train_remote = Flag(
         default=False,
         significant=False,
         description="train on a Kubernetes cluster instead of this machine; default: False",
