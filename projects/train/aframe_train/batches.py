@@ -1,0 +1,152 @@
+"""Training batches: whitened background with signals in some of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from aframe.errors import AframeError
+from aframe_train.background import Background
+from aframe_train.chunks import Chunks
+from aframe_train.injections import Counts, Injector
+from aframe_train.snr import SnrPowerLaw
+from aframe_train.streams import DeviceStream, host_stream
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """What a batch is made of.
+
+    Args:
+        batch_size: Number of kernels.
+        waveform_prob: Share of the batch that holds a signal and is labeled so.
+        kernels_per_stretch: Kernels that follow one another in the same stretch of a
+            detector's strain and share its PSD.
+        swap_prob: Share with the signals of two sources in two detectors, labeled noise.
+        mute_prob: Share with a signal that one detector lacks, labeled noise.
+        inversion_prob: Chance that a detector's background is turned upside down.
+        reversal_prob: Chance that a detector's background runs backward.
+    """
+
+    batch_size: int
+    waveform_prob: float
+    kernels_per_stretch: int = 1
+    swap_prob: float = 0.0
+    mute_prob: float = 0.0
+    inversion_prob: float = 0.5
+    reversal_prob: float = 0.5
+
+    def __post_init__(self) -> None:
+        shares = (self.waveform_prob, self.swap_prob, self.mute_prob)
+        if min(shares) < 0 or sum(shares) > 1:
+            raise AframeError(
+                "the shares of a batch do not add up",
+                found="waveform_prob {:g}, swap_prob {:g}, mute_prob {:g}".format(*shares),
+                wanted_by="the training data",
+                fix="give shares that are not negative and at most 1 together",
+            )
+        if self.batch_size % self.kernels_per_stretch:
+            raise AframeError(
+                "a batch is no whole number of stretches",
+                found=f"batch_size {self.batch_size}, "
+                f"kernels_per_stretch {self.kernels_per_stretch}",
+                wanted_by="the training data",
+                fix="give a batch_size that kernels_per_stretch divides",
+            )
+
+
+class TrainingBatches(torch.nn.Module):
+    """Make the training batch of a given index, on the device.
+
+    A stretch of each detector, drawn independently, gives the PSD (its first part) and
+    ``kernels_per_stretch`` kernels that follow one another (the rest, whitened as one).
+    No two kernels of a batch share a sample by construction, only the PSD estimate, as
+    kernels of one block do in the search. Signals are whitened with the same PSD and
+    added, since whitening is linear given the PSD.
+
+    Args:
+        background: Strain, in chunks.
+        waveforms: Polarizations ``(2, waveform, time)``, in chunks.
+        injector: Maker of whitened signals; its whitener whitens the background as well.
+        mixture: What a batch is made of.
+        snr: Signal-to-noise ratios.
+        psd_size: Length of the data that give a PSD (samples).
+        seed: Seed of the run.
+        device: Where batches are made.
+    """
+
+    def __init__(
+        self,
+        background: Chunks[Background],
+        waveforms: Chunks[Tensor],
+        injector: Injector,
+        *,
+        mixture: Mixture,
+        snr: SnrPowerLaw,
+        psd_size: int,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        super().__init__()
+        self.background, self.waveforms = background, waveforms
+        self.injector = injector
+        self.whitener = injector.whitener
+        self.mixture, self.snr = mixture, snr
+        self.psd_size, self.seed = psd_size, seed
+        self._stream = DeviceStream(seed, "training batch", device)
+        self.to(device)
+
+    @torch.no_grad()
+    def forward(
+        self, index: int
+    ) -> tuple[Float[Tensor, "batch ifo kernel"], Float[Tensor, "batch 1"]]:
+        """Make the batch *index*: kernels, and 1 where there is a signal.
+
+        Those with a signal come first; the order means nothing, as each kernel has
+        its own background.
+        """
+        generator = self._stream.at(index)
+        kernels, psd = self._noise(index, generator)
+        shares = (self.mixture.waveform_prob, self.mixture.swap_prob, self.mixture.mute_prob)
+        # Rounded on the host, so that no shape depends on a tensor's value.
+        uniform = host_stream(self.seed, "batch counts", index).random()
+        counts = Counts.of(len(kernels), shares, uniform)
+        number = sum(counts)
+        if number:
+            bank = self.waveforms.at(index)
+            rows = torch.randint(
+                bank.shape[1], (number,), generator=generator, device=bank.device
+            )
+            snr = self.snr.sample(number, index, generator)
+            kernels[:number] += self.injector(bank[:, rows], psd[:number], snr, counts, generator)
+        labels = torch.zeros(len(kernels), 1, device=kernels.device)
+        labels[: counts.signals] = 1
+        return kernels, labels
+
+    def _noise(
+        self, index: int, generator: torch.Generator
+    ) -> tuple[Float[Tensor, "batch ifo kernel"], Float[Tensor, "batch ifo frequency"]]:
+        """Whitened background and the PSD that whitened it."""
+        many = self.mixture.kernels_per_stretch
+        stretches = self.background.at(index).draw(self.mixture.batch_size // many, generator)
+        psd = self.whitener.psd(stretches[..., : self.psd_size])
+        whitened = self.whitener(stretches[..., self.psd_size :], psd)
+        # Kernels in the same place of all stretches first: those with a signal, which
+        # lead the batch, then come from as many stretches as can be.
+        kernels = whitened.unflatten(-1, (many, -1)).movedim(2, 0).flatten(0, 1).contiguous()
+        return augment(kernels, self.mixture, generator), psd.repeat(many, 1, 1)
+
+
+def augment(
+    kernels: Float[Tensor, "batch ifo time"], mixture: Mixture, generator: torch.Generator
+) -> Float[Tensor, "batch ifo time"]:
+    """Turn each detector's background over, in sign and in time, at random.
+
+    After whitening, which both commute with: its filter has no phase.
+    """
+    uniform = torch.rand(2, *kernels.shape[:2], 1, generator=generator, device=generator.device)
+    kernels = torch.where(uniform[0] < mixture.reversal_prob, kernels.flip(-1), kernels)
+    return torch.where(uniform[1] < mixture.inversion_prob, -kernels, kernels)

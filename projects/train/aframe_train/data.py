@@ -1,0 +1,301 @@
+"""The Lightning data module: which data, in which amounts; what is done with them is elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningDataModule
+
+from aframe.artifacts.preprocessing import Preprocessing
+from aframe.artifacts.strain import StrainFile, list_strain
+from aframe.errors import AframeError
+from aframe.transforms.whitening import Whitener
+from aframe_train.background import Background, Stretch, choose, read_segments, split
+from aframe_train.batches import Mixture, TrainingBatches
+from aframe_train.checks import refuse_impossible
+from aframe_train.chunks import Chunks
+from aframe_train.injections import Injector
+from aframe_train.placement import Placement
+from aframe_train.snr import SnrPowerLaw
+from aframe_train.validation import (
+    ValidationAmounts,
+    ValidationBatches,
+    signal_windows,
+    slide_windows,
+    whiten_segments,
+    whiten_signals,
+)
+from aframe_train.waveforms import POLARIZATIONS, WaveformFile
+
+FLOATS_PER_GIGABYTE = 1e9 / 4
+#: Length of a whitened block of validation data (s).
+VALID_BLOCK = 8.0
+#: Smallest shift between the detectors in a time slide (s).
+VALID_SHIFT = 1.0
+
+
+class BatchNumbers:
+    """Numbers of the training's batches, epoch by epoch; a checkpoint keeps its place.
+
+    Args:
+        per_epoch: Batches in an epoch.
+        rank: Number of this process.
+        processes: How many share the batches.
+    """
+
+    def __init__(self, per_epoch: int, rank: int = 0, processes: int = 1) -> None:
+        self.per_epoch = max(1, per_epoch // processes)
+        self.rank, self.processes = rank, processes
+        self.next = 0
+
+    def __len__(self) -> int:
+        return self.per_epoch
+
+    def __iter__(self) -> Iterator[int]:
+        for _ in range(self.next % self.per_epoch, self.per_epoch):
+            self.next += 1
+            yield (self.next - 1) * self.processes + self.rank
+
+    def state_dict(self) -> dict[str, int]:
+        """Place of the next batch."""
+        return {"next": self.next}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on where the checkpoint was."""
+        self.next = state["next"]
+
+
+class AframeData(LightningDataModule):
+    """Training and validation data of the search for mergers.
+
+    Args:
+        ifos: Detectors in channel order.
+        mixture: What a training batch is made of.
+        batches_per_epoch: Training batches in an epoch, over all processes.
+        snr: Signal-to-noise ratios of the training's signals.
+        validation: How much is validated with.
+        data_dir: Directory with ``background/``, ``training_waveforms.hdf5`` and
+            ``val_waveforms.hdf5``, unless these are given themselves.
+        background_dir: Directory of the strain files.
+        training_waveforms: Ledger of polarizations ``plus`` and ``cross``.
+        validation_waveforms: Ledger of signals as each detector sees them.
+        sample_rate: Samples a second (Hz); that of the strain if ``None``.
+        kernel_length: Length of a whitened kernel (s).
+        fduration: Length of the whitening filter (s).
+        fftlength: Length of a Welch segment (s); ``kernel_length + fduration`` if ``None``.
+        highpass: Lower edge of the band (Hz), or ``None``.
+        lowpass: Upper edge of the band (Hz), or ``None``.
+        psd_length: Data before a stretch of kernels that give its PSD (s).
+        left_pad: Least time from the kernel's start to the coalescence (s).
+        right_pad: Least time from the coalescence to the kernel's end (s).
+        memory: Most strain, and most waveforms, to hold on the device at a time (GB each);
+            of more, random chunks of that size are read one after another.
+        chunks_per_epoch: Chunks in an epoch, of what does not fit.
+        seed: Seed of all random streams; taken from ``seed_everything``.
+    """
+
+    def __init__(  # noqa: PLR0913 (a setting each, as the published command line names them)
+        self,
+        ifos: list[str],
+        mixture: Mixture,
+        batches_per_epoch: int,
+        snr: SnrPowerLaw,
+        validation: ValidationAmounts,
+        data_dir: str | None = None,
+        background_dir: str | None = None,
+        training_waveforms: str | None = None,
+        validation_waveforms: str | None = None,
+        sample_rate: float | None = None,
+        kernel_length: float = 1.5,
+        fduration: float = 1.0,
+        fftlength: float | None = None,
+        highpass: float | None = 32.0,
+        lowpass: float | None = None,
+        psd_length: float = 8.0,
+        left_pad: float = 0.25,
+        right_pad: float = 0.05,
+        memory: float = 4.0,
+        chunks_per_epoch: int = 10,
+        seed: int = 101588,
+    ) -> None:
+        super().__init__()
+        self.ifos = tuple(ifos)
+        self.mixture, self.snr, self.validation = mixture, snr, validation
+        self.batches_per_epoch = batches_per_epoch
+        background = _path("background_dir", background_dir, data_dir, "background")
+        self.training_waveforms = _path(
+            "training_waveforms", training_waveforms, data_dir, "training_waveforms.hdf5"
+        )
+        self.validation_waveforms = _path(
+            "validation_waveforms", validation_waveforms, data_dir, "val_waveforms.hdf5"
+        )
+        self.memory, self.chunks_per_epoch, self.seed = memory, chunks_per_epoch, seed
+        self.files = list_strain(background, self.ifos)
+        self.preprocessing = Preprocessing(
+            ifos=self.ifos,
+            sample_rate=_agreed_rate(sample_rate, self.files),
+            kernel_length=kernel_length,
+            fduration=fduration,
+            fftlength=kernel_length + fduration if fftlength is None else fftlength,
+            highpass=highpass,
+            lowpass=lowpass,
+            psd_length=psd_length,
+        )
+        self._check()
+        self.placement = Placement.of(
+            kernel_length, left_pad, right_pad, self.preprocessing.sample_rate
+        )
+
+    def _check(self) -> None:
+        settings = asdict(self.preprocessing)
+        psd_length = settings.pop("psd_length")
+        refuse_impossible(**settings)
+        if psd_length < settings["fftlength"]:
+            raise AframeError(
+                "the data for the PSD are shorter than one Welch segment",
+                found=f"psd_length {psd_length:g} s, fftlength {settings['fftlength']:g} s",
+                wanted_by="the training data",
+                fix="raise psd_length in the training configuration, or lower fftlength",
+            )
+
+    def setup(self, stage: str) -> None:
+        """Open the files, check that they fit one another, and whiten the validation data."""
+        device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+        training, validation = split(self.files, self.validation.min_valid_duration)
+        rate = self.preprocessing.sample_rate
+        signals = WaveformFile.open(
+            self.validation_waveforms, [ifo.lower() for ifo in self.ifos], rate
+        )
+        if stage == "fit":
+            waveforms = WaveformFile.open(self.training_waveforms, POLARIZATIONS, rate)
+            self.training_batches = self._training_batches(training, waveforms, device)
+        self.validation_batches = self._validation_batches(validation, signals, device)
+
+    def _whitener(self) -> Whitener:
+        p = self.preprocessing
+        return Whitener(p.sample_rate, p.fduration, p.fftlength, p.highpass, p.lowpass)
+
+    def _injector(self, waveforms: WaveformFile, whitener: Whitener) -> Injector:
+        return Injector(
+            self.ifos, whitener, self.placement, waveforms.coalescence, waveforms.samples
+        )
+
+    def _training_batches(
+        self, training: Sequence[Stretch], waveforms: WaveformFile, device: torch.device
+    ) -> TrainingBatches:
+        whitener = self._whitener()
+        psd_size = int(self.preprocessing.psd_length * self.preprocessing.sample_rate)
+        kernels = self.mixture.kernels_per_stretch * self.placement.size
+        size = psd_size + 2 * whitener.edge + kernels
+        return TrainingBatches(
+            self._background(training, size, device),
+            self._waveforms(waveforms, device),
+            self._injector(waveforms, whitener),
+            mixture=self.mixture,
+            snr=self.snr,
+            psd_size=psd_size,
+            seed=self.seed,
+            device=device,
+        )
+
+    def _background(
+        self, training: Sequence[Stretch], size: int, device: torch.device
+    ) -> Chunks[Background]:
+        rate = len(self.ifos) * self.preprocessing.sample_rate
+        longest = self.memory * FLOATS_PER_GIGABYTE / rate
+
+        def load(index: int) -> Background:
+            chosen = choose(training, longest, self.seed, index)
+            return Background(read_segments(chosen, self.ifos), size, device)
+
+        whole = sum(stretch.duration for stretch in training) <= longest
+        return Chunks(load, None if whole else self._chunk_steps())
+
+    def _waveforms(
+        self, waveforms: WaveformFile, device: torch.device
+    ) -> Chunks[torch.Tensor]:
+        most = int(self.memory * FLOATS_PER_GIGABYTE / (len(POLARIZATIONS) * waveforms.samples))
+
+        def load(index: int) -> torch.Tensor:
+            return waveforms.chunk(most, self.seed, index).to(device)
+
+        return Chunks(load, None if waveforms.length <= most else self._chunk_steps())
+
+    def _chunk_steps(self) -> int:
+        return max(1, self.batches_per_epoch // self.chunks_per_epoch)
+
+    def _validation_batches(
+        self, validation: Sequence[Stretch], signals: WaveformFile, device: torch.device
+    ) -> ValidationBatches:
+        whitener = self._whitener().to(device)
+        rate, amounts = self.preprocessing.sample_rate, self.validation
+        background = whiten_segments(
+            [torch.from_numpy(each) for each in read_segments(validation, self.ifos)],
+            whitener,
+            psd_size=int(self.preprocessing.psd_length * rate),
+            block=int(VALID_BLOCK * rate),
+            device=device,
+        )
+        windows = slide_windows(
+            background.lengths,
+            len(self.ifos),
+            size=self.placement.size,
+            stride=int(amounts.valid_stride * rate),
+            shift=int(VALID_SHIFT * rate),
+            windows=amounts.windows,
+        )
+        injector = self._injector(signals, whitener)
+        hosts = signal_windows(signals.length, amounts.windows)
+        return ValidationBatches(
+            background,
+            windows,
+            whiten_signals(signals, injector, background, windows[1][hosts]),
+            placement=self.placement,
+            views=amounts.num_valid_views,
+            batch_size=self.mixture.batch_size,
+        )
+
+    def train_dataloader(self) -> BatchNumbers:
+        """Numbers of the batches, which are made on the device when their turn comes."""
+        trainer = self.trainer
+        rank, processes = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
+        return BatchNumbers(self.batches_per_epoch, rank, processes)
+
+    def val_dataloader(self) -> list[int]:
+        """Numbers of this process's validation batches."""
+        trainer = self.trainer
+        rank, processes = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
+        return list(range(len(self.validation_batches)))[rank::processes]
+
+    def on_after_batch_transfer(self, batch: int, dataloader_idx: int) -> Any:  # noqa: ARG002
+        """Make the batch of a number."""
+        if self.trainer is not None and self.trainer.training:
+            return self.training_batches(batch)
+        return self.validation_batches(batch)
+
+
+def _path(name: str, given: str | None, data_dir: str | None, default: str) -> Path:
+    if given is None and data_dir is None:
+        raise AframeError(
+            "it is not said where the data are",
+            found=f"neither data_dir nor {name}",
+            wanted_by="the training data",
+            fix=f"give --data.data_dir DIR, or --data.{name}",
+        )
+    return Path(given) if given is not None else Path(str(data_dir), default)
+
+
+def _agreed_rate(asked: float | None, files: Sequence[StrainFile]) -> float:
+    found = files[0].sample_rate
+    if asked is not None and asked != found:
+        raise AframeError(
+            "the strain has another sample rate",
+            found=f"{files[0].path}: {found:g} Hz",
+            wanted_by=f"sample_rate {asked:g} Hz",
+            fix="fetch the strain again at this rate, or correct sample_rate",
+        )
+    return found

@@ -1,0 +1,151 @@
+"""The verb `fit`: settings in, a trained network out."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aframe.program import Draft, Resources
+from aframe_train.checks import refuse_impossible
+
+log = logging.getLogger(__name__)
+
+PUBLISHES = (
+    "model.pt",
+    "best.ckpt",
+    "last.ckpt",
+    "batch.hdf5",
+    "val_batch.hdf5",
+    "preprocessing.json",
+    "metrics.csv",
+    "config.yaml",
+)
+_ACCELERATORS = {"auto": "auto", "cpu": "cpu", "cuda": "gpu"}
+
+
+@dataclass(frozen=True)
+class FitInputs:
+    """What is trained with.
+
+    Args:
+        background: Directory of strain files.
+        training_waveforms: Ledger of polarizations ``plus`` and ``cross``.
+        validation_waveforms: Ledger of signals as each detector sees them.
+        train_config: Lightning YAML of the network, the amounts of data and the trainer.
+    """
+
+    background: Path
+    training_waveforms: Path
+    validation_waveforms: Path
+    train_config: Path
+
+
+@dataclass(frozen=True)
+class FitResources(Resources):
+    """How a training may use the machine, and where else it logs.
+
+    Args:
+        use_wandb: Log to Weights & Biases as well; needs the package ``wandb``.
+        wandb_name: Name of the run there.
+    """
+
+    use_wandb: bool = False
+    wandb_name: str | None = None
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """Settings of a training; all else stands in its configuration file.
+
+    Args:
+        inputs: What is trained with.
+        output: Directory where the files appear.
+        ifos: Detectors in channel order.
+        sample_rate: Samples a second (Hz).
+        kernel_length: Length of a whitened kernel (s).
+        fduration: Length of the whitening filter (s).
+        fftlength: Length of a Welch segment (s); ``kernel_length + fduration`` if ``None``.
+        highpass: Lower edge of the band (Hz), or ``None``.
+        lowpass: Upper edge of the band (Hz), or ``None``.
+        seed: Seed of all random streams.
+        resources: How to use the machine.
+    """
+
+    inputs: FitInputs
+    output: Path
+    ifos: tuple[str, ...]
+    sample_rate: float
+    kernel_length: float
+    fduration: float
+    highpass: float | None
+    fftlength: float | None = None
+    lowpass: float | None = None
+    seed: int = 101588
+    resources: FitResources = field(default_factory=FitResources)
+
+    def __post_init__(self) -> None:
+        refuse_impossible(**self.preprocessing)
+
+    @property
+    def preprocessing(self) -> dict[str, Any]:
+        """The settings that the training data share with all later stages."""
+        names = ("sample_rate", "kernel_length", "fduration", "fftlength", "highpass", "lowpass")
+        return {"ifos": list(self.ifos), **{name: getattr(self, name) for name in names}}
+
+
+def fit(settings: FitSettings, draft: Draft) -> None:
+    """Train the network that tells signals from noise."""
+    from aframe_train.trainer import train  # noqa: PLC0415 (torch: seconds)
+
+    words = arguments(settings, draft.work)
+    log.info("python -m train %s", shlex.join(words))
+    cli = train(words)
+    for name in PUBLISHES:
+        shutil.copyfile(draft.work / name, draft.path / name)
+    draft.notes.update(
+        parameters=sum(each.numel() for each in cli.model.parameters()),
+        steps=cli.trainer.global_step,
+        best_valid_auroc=max(row["valid_auroc"] for row in cli.progress.rows),
+        samples_per_second=round(cli.progress.samples_per_second, 1),
+        device=str(cli.model.device),
+    )
+
+
+def arguments(settings: FitSettings, directory: Path) -> list[str]:
+    """Write *settings* as arguments of the training's command line.
+
+    Args:
+        settings: What is asked for.
+        directory: Where the training writes, and resumes from.
+    """
+    inputs, resources = settings.inputs, settings.resources
+    data = {
+        **settings.preprocessing,
+        "background_dir": inputs.background,
+        "training_waveforms": inputs.training_waveforms,
+        "validation_waveforms": inputs.validation_waveforms,
+    }
+    words = ["fit", "--config", str(inputs.train_config)]
+    words += [f"--seed_everything={settings.seed}"]
+    words += [f"--data.init_args.{name}={_word(value)}" for name, value in data.items()]
+    words += [f"--trainer.accelerator={_ACCELERATORS[resources.device]}"]
+    words += [f"--trainer.logger.save_dir={directory}"]
+    if resources.use_wandb:
+        words += ["--trainer.logger+=lightning.pytorch.loggers.WandbLogger"]
+        words += [f"--trainer.logger.save_dir={directory}"]
+        if resources.wandb_name:
+            words += [f"--trainer.logger.name={resources.wandb_name}"]
+    if (directory / "last.ckpt").exists():
+        log.info("resuming from %s", directory / "last.ckpt")
+        words += [f"--ckpt_path={directory / 'last.ckpt'}"]
+    return words
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{','.join(value)}]"
+    return "null" if value is None else str(value)

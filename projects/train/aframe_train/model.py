@@ -1,0 +1,99 @@
+"""The Lightning module: a network, its loss, its optimizer and its score."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from lightning.pytorch import Callback, LightningModule
+from lightning.pytorch.callbacks import ModelCheckpoint
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import OneCycleLR
+
+from aframe_train.callbacks import (
+    BEST,
+    SCORE,
+    Artifacts,
+    LastCheckpoint,
+    Progress,
+    run_directory,
+)
+from aframe_train.metric import TimeSlideAUROC
+from aframe_train.validation import ValidationBatch
+
+
+class SupervisedAframe(LightningModule):
+    """Tell signals from noise by supervised learning.
+
+    Args:
+        arch: Network from whitened kernels ``(batch, ifo, time)`` to logits ``(batch, 1)``.
+        metric: Score of a validation.
+        learning_rate: Largest learning rate of the one-cycle schedule, for one process;
+            it is multiplied by their number.
+        pct_lr_ramp: Share of the training in which the learning rate rises.
+        weight_decay: Decay of the weights, apart from the gradient (AdamW).
+        checkpoint_steps: Steps between two checkpoints within an epoch.
+    """
+
+    def __init__(
+        self,
+        arch: torch.nn.Module,
+        metric: TimeSlideAUROC,
+        learning_rate: float,
+        pct_lr_ramp: float,
+        weight_decay: float = 0.0,
+        checkpoint_steps: int = 200,
+    ) -> None:
+        super().__init__()
+        self.arch = arch
+        self.metric = metric
+        self.learning_rate = learning_rate
+        self.pct_lr_ramp = pct_lr_ramp
+        self.weight_decay = weight_decay
+        self.checkpoint_steps = checkpoint_steps
+
+    def forward(self, kernels: Float[Tensor, "batch ifo time"]) -> Float[Tensor, "batch 1"]:
+        """Score *kernels*."""
+        return self.arch(kernels)
+
+    def training_step(
+        self, batch: tuple[Float[Tensor, "batch ifo time"], Float[Tensor, "batch 1"]]
+    ) -> Float[Tensor, ""]:
+        """Return the loss of a batch."""
+        kernels, labels = batch
+        loss = binary_cross_entropy_with_logits(self(kernels), labels)
+        self.log("train_loss", loss, on_step=True)
+        return loss
+
+    def validation_step(self, batch: ValidationBatch) -> None:
+        """Score background and signals; a signal's score is the mean over its views."""
+        views, signals = batch.injected.shape[:2]
+        foreground = self(batch.injected.flatten(0, 1)).reshape(views, signals).mean(0)
+        self.metric.update(batch.index, batch.slide, self(batch.background)[:, 0], foreground)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the score, and forget what it was made of."""
+        self.log(SCORE, self.metric.compute(), sync_dist=True)
+        self.metric.reset()
+
+    def configure_callbacks(self) -> list[Callback]:
+        """What every training says and leaves on disk."""
+        best = ModelCheckpoint(
+            run_directory(self.trainer), BEST, monitor=SCORE, mode="max", enable_version_counter=False
+        )
+        return [Progress(), Artifacts(), best, LastCheckpoint(self.checkpoint_steps)]
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """AdamW, with a learning rate that rises and falls once over all steps."""
+        rate = self.learning_rate * self.trainer.world_size
+        optimizer = AdamW(self.arch.parameters(), rate, weight_decay=self.weight_decay)
+        scheduler = OneCycleLR(
+            optimizer,
+            rate,
+            total_steps=int(self.trainer.estimated_stepping_batches),
+            pct_start=self.pct_lr_ramp,
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

@@ -1,0 +1,125 @@
+"""The training's command line: Lightning's, with our links and our errors."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jsonargparse
+from lightning.pytorch import LightningDataModule, LightningModule
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+
+from aframe.errors import AframeError
+from aframe_train.callbacks import Progress, SaveConfig
+
+SEED = 101588
+#: Lightning's remarks on what is meant to be so.
+_EXPECTED = (
+    ".*args parameter is intended to run from within Python.*",
+    ".*does not have many workers.*",
+    ".*Checkpoint directory .* exists and is not empty.*",
+    ".*is smaller than the logging interval.*",
+    ".*isinstance.treespec, LeafSpec.*",
+    ".*GPU available but not used.*",
+)
+
+
+class AframeCLI(LightningCLI):
+    """Lightning's command line, in which what two parts need stands once.
+
+    Args:
+        words: Arguments, a subcommand first.
+    """
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self.words = list(words)
+        options = {"parser_mode": "omegaconf", "exit_on_error": False}
+        super().__init__(
+            LightningModule,
+            LightningDataModule,
+            save_config_callback=SaveConfig,
+            save_config_kwargs={"save_to_log_dir": False},
+            trainer_defaults={"logger": {"class_path": "lightning.pytorch.loggers.CSVLogger",
+                                         "init_args": {"save_dir": "."}}},
+            seed_everything_default=SEED,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+            parser_kwargs={**options, **{name: dict(options) for name in self.subcommands()}},
+            args=self.words,
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Link the seed, the detectors and the stride of the validation."""
+        parser.link_arguments("seed_everything", "data.init_args.seed")
+        parser.link_arguments(
+            "data.init_args.ifos", "model.init_args.arch.init_args.num_ifos", compute_fn=len
+        )
+        parser.link_arguments(
+            "data.init_args.validation.valid_stride", "model.init_args.metric.init_args.stride"
+        )
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Read arguments and configuration files."""
+        with _explained(self.words):
+            super().parse_arguments(parser, args)
+
+    def instantiate_classes(self) -> None:
+        """Make the model, the data and the trainer."""
+        with _explained(self.words):
+            super().instantiate_classes()
+
+    @property
+    def progress(self) -> Progress:
+        """What is known of the training's course."""
+        return next(each for each in self.trainer.callbacks if isinstance(each, Progress))
+
+
+@contextlib.contextmanager
+def _explained(words: Sequence[str]) -> Iterator[None]:
+    """Turn what the parser says of a configuration into an error that names its file."""
+    try:
+        yield
+    except (jsonargparse.ArgumentError, ValueError, TypeError) as error:
+        causes = list(_causes(error))
+        ours = [cause for cause in causes if isinstance(cause, AframeError)]
+        if ours:
+            raise ours[0] from error
+        # The parser wraps each fault in one that says only that no type fits.
+        said = [str(cause) for cause in causes]
+        plain = [text for text in said if "Union subtypes" not in text] or said
+        raise AframeError(
+            "the training configuration cannot be used",
+            found=re.sub(r"\s*\n\s*", " ", plain[0]),
+            wanted_by=" ".join(["python -m train", *words]),
+            fix="correct the key or value; python -m train fit --help describes each",
+        ) from error
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def train(words: Sequence[str]) -> AframeCLI:
+    """Run the training's command line.
+
+    Args:
+        words: Arguments; without a subcommand they are those of ``fit``.
+
+    Raises:
+        AframeError: If they, or a configuration file among them, cannot be used.
+    """
+    known = {*AframeCLI.subcommands(), "-h", "--help"}
+    command = [] if words and words[0] in known else ["fit"]
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        for message in _EXPECTED:
+            warnings.filterwarnings("ignore", message)
+        return AframeCLI([*command, *words])
