@@ -52,7 +52,11 @@ log = logging.getLogger(__name__)
 
 #: Exit status of an error that the user can mend.
 USER_ERROR = 2
-_DISK = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up"}
+_DISK = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "a file is larger than this disk or process may have",
+}
 _SECONDS_BETWEEN_LINES = 5.0
 
 

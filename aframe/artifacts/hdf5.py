@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
 
 from aframe.errors import AframeError
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer as Buffer
 
 SCHEMA_VERSION = 1
 
@@ -46,19 +50,62 @@ def _said(error: BaseException) -> str:
     return str(error.args[0]) if isinstance(error, KeyError) else str(error)
 
 
+class _Draft(io.FileIO):
+    """A new file that remembers a failed write, and hides it from HDF5.
+
+    HDF5 loses a failure that it meets while it frees a dataset, so that a spoiled file
+    would seem whole, and may crash later in the same process.
+    """
+
+    failure: OSError | None = None
+
+    def write(self, data: Buffer) -> int:
+        """Write all of *data*, or remember why not."""
+        left = memoryview(data).cast("B")
+        size = left.nbytes
+        try:
+            while left.nbytes:
+                left = left[super().write(left) :]
+        except OSError as error:
+            self.failure = self.failure or error
+        return size
+
+    def truncate(self, size: int | None = None) -> int:
+        """Set the length, or remember why not."""
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self.failure = self.failure or error
+            return self.tell() if size is None else size
+
+
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[h5py.File]:
-    """Open a new HDF5 file that becomes *path* when the block ends well, or never."""
+    """Open a new HDF5 file that becomes *path* when the block ends well, or never.
+
+    Raises:
+        OSError: If the disk is full or refuses the file, at the end of the block.
+    """
     path = Path(path)
     draft = path.with_name(f".{path.name}.draft")
     try:
-        with h5py.File(draft, "w") as file:
+        with _Draft(draft, "w+") as raw, _failing_as(raw), h5py.File(raw, "w") as file:
             file.attrs["schema_version"] = SCHEMA_VERSION
             yield file
         draft.replace(path)
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
+
+
+@contextlib.contextmanager
+def _failing_as(draft: _Draft) -> Iterator[None]:
+    """End with the failure of *draft*, if it had one, whatever HDF5 made of it."""
+    try:
+        yield
+    finally:
+        if draft.failure is not None:
+            raise OSError(draft.failure.errno, draft.failure.strerror, draft.name)
 
 
 def attributes(node: h5py.HLObject) -> dict[str, Any]:
