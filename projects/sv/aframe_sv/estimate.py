@@ -1,0 +1,372 @@
+"""The verb `estimate`: sensitive volume and distance against false alarm rate."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aframe.artifacts.events import Events
+from aframe.artifacts.hdf5 import writing
+from aframe.artifacts.ledger import read_ledger, read_metadata
+from aframe.errors import AframeError
+from aframe.priors import load_prior
+from aframe.program import Draft, Resources
+from aframe_sv.far import thresholds_up_to
+from aframe_sv.volumes import (
+    Draws,
+    Source,
+    Thresholds,
+    WeightSums,
+    distance,
+    effective_samples,
+    found_fraction,
+    importance_weights,
+    log_normal_masses,
+)
+
+log = logging.getLogger(__name__)
+
+OUTPUT = "sensitive_volume.h5"
+#: Farr (2019) asks for four effective samples a detection; with ten, both the volume and its
+#: error are good to a third.
+ENOUGH_SAMPLES = 4 * 10
+#: How far the mean weight may lie from one: this share, and this many standard errors.
+COVERAGE_TOLERANCE = (0.02, 5.0)
+_MASSES = ("mass_1", "mass_2", "redshift")
+_ROWS_AT_A_TIME = 1_000_000
+
+
+@dataclass(frozen=True)
+class EstimateInputs:
+    """Files that the volume is estimated from.
+
+    Args:
+        background: Events of the time slides (``background.hdf5``).
+        foreground: Recovered injections (``foreground.hdf5``).
+        rejected_parameters: Draws that were too faint to inject (``rejected-parameters.hdf5``).
+    """
+
+    background: Path
+    foreground: Path
+    rejected_parameters: Path
+
+
+@dataclass(frozen=True)
+class EstimateSettings:
+    """Settings of ``aframe-sv estimate``.
+
+    Args:
+        inputs: What to read.
+        output: Directory in which ``sensitive_volume.h5`` appears.
+        ifos: Detectors of the search.
+        mass_combos: Medians of the source-frame masses of each population (Msun), heavier first.
+        source_prior: Prior that the testing waveforms were drawn from.
+        dt: Largest difference between an injection's and its event's time (s).
+        max_far: Largest false alarm rate to report (1/yr).
+        sigma: Standard deviation of the logarithm of each mass.
+        legacy_redshift: Weigh by the masses alone, for numbers like those of aframe up to 2025;
+            they are too low by a factor of up to two where the prior is uniform in volume.
+        resources: How to use the machine.
+
+    Raises:
+        AframeError: If a value cannot be meant.
+    """
+
+    inputs: EstimateInputs
+    output: Path
+    ifos: list[str]
+    mass_combos: list[list[float]]
+    source_prior: str
+    dt: float = 1.0
+    max_far: float = 365.0
+    sigma: float = 0.1
+    legacy_redshift: bool = False
+    resources: Resources = field(default_factory=Resources)
+
+    def __post_init__(self) -> None:
+        for name in ("dt", "max_far", "sigma"):
+            if not getattr(self, name) > 0:
+                raise _unmeant(name, getattr(self, name), "give a number above zero")
+        if not self.ifos or not self.mass_combos:
+            empty = "mass_combos" if self.ifos else "ifos"
+            raise _unmeant(empty, "[]", "name at least one")
+        names = [pair_name(pair) for pair in self.mass_combos]
+        if len(set(names)) < len(names):
+            raise _unmeant("mass_combos", names, "name each pair once")
+
+    @property
+    def pairs(self) -> list[tuple[float, float]]:
+        """Medians of the masses of each population (Msun)."""
+        return [(first, second) for first, second in self.mass_combos]
+
+
+def pair_name(pair: Sequence[float]) -> str:
+    """Name of a population in the result.
+
+    Raises:
+        AframeError: If *pair* is not two masses, the heavier first.
+
+    Example:
+        >>> pair_name([35, 20.0]), pair_name([1.6, 1.4])
+        ('35-20', '1.6-1.4')
+    """
+    if len(pair) != 2 or not pair[0] >= pair[1] > 0:  # noqa: PLR2004
+        raise _unmeant("mass_combos", list(pair), "give two masses in Msun, the heavier first")
+    return f"{pair[0]:g}-{pair[1]:g}"
+
+
+def _unmeant(name: str, found: Any, fix: str) -> AframeError:
+    return AframeError(
+        f"{name} cannot be used", found=f"{found}", wanted_by="aframe-sv estimate", fix=fix
+    )
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Draws of the prior.
+
+    Args:
+        mass_1: Heavier mass in the source's frame (Msun).
+        mass_2: Lighter mass in the source's frame (Msun).
+        redshift: Redshift of each.
+    """
+
+    mass_1: Draws
+    mass_2: Draws
+    redshift: Draws
+
+    @classmethod
+    def of(cls, path: Path, columns: dict[str, Draws]) -> Sources:
+        """Take detector-frame masses to the source's frame.
+
+        Raises:
+            AframeError: If a value of *columns*, which are from *path*, is not a number.
+        """
+        for name, values in columns.items():
+            if np.isnan(values).any():
+                raise AframeError(
+                    "a draw has a value that is not a number",
+                    found=f"{name} of row {int(np.argmax(np.isnan(values)))} in {path}",
+                    wanted_by="the weights of the sensitive volume",
+                    fix="make the testing waveforms and the inference again",
+                )
+        mass_1, mass_2, redshift = (columns[name].astype(float) for name in _MASSES)
+        return cls(mass_1 / (1 + redshift), mass_2 / (1 + redshift), redshift)
+
+
+@dataclass(frozen=True)
+class Injections:
+    """Draws that were injected, and what the search made of them.
+
+    Args:
+        draws: Their masses and redshifts.
+        statistic: Detection statistic, ``-inf`` where no event was near enough in time.
+    """
+
+    draws: Sources
+    statistic: Draws
+
+
+def estimate(settings: EstimateSettings, draft: Draft) -> None:
+    """Estimate the sensitive volume against the false alarm rate."""
+    _refuse_strangers(settings)
+    source = _source(settings)
+    background = Events.read(settings.inputs.background)
+    thresholds, fars = thresholds_up_to(background, settings.max_far)
+    injections = read_injections(settings.inputs.foreground, settings.dt)
+    weights = population_weights(settings, source, injections.draws)
+    rejected = rejected_sums(settings, source)
+    curves = {}
+    for name in weights:
+        sums = WeightSums.of(weights[name]) + rejected[name]
+        _refuse_uncovered(sums, name, settings)
+        share, error = found_fraction(weights[name], injections.statistic, thresholds, sums)
+        curves[name] = (source.volume * share, source.volume * error)
+        draft.notes[name] = _notes(sums, share, error)
+        _warn(name, draft.notes[name], legacy=settings.legacy_redshift)
+    draft.notes.update(
+        Tb=background.Tb,
+        injected=len(injections.statistic),
+        recovered_within_dt=int(np.isfinite(injections.statistic).sum()),
+        volume_of_prior=source.volume,
+    )
+    attributes = {
+        "Tb": background.Tb,
+        "dt": settings.dt,
+        "legacy_redshift": settings.legacy_redshift,
+        "mass_combos": settings.mass_combos,
+        "max_far": settings.max_far,
+        "sigma": settings.sigma,
+        "source_prior": settings.source_prior,
+        "volume_of_prior": source.volume,
+    }
+    write_volumes(draft.path / OUTPUT, thresholds, fars, curves, attributes)
+
+
+def _refuse_strangers(settings: EstimateSettings) -> None:
+    """Refuse files that are not of one search."""
+    found = {
+        name: read_metadata(getattr(settings.inputs, name))
+        for name in ("foreground", "rejected_parameters")
+    }
+    for name, metadata in found.items():
+        prior, ifos = metadata["prior"], metadata["ifos"]
+        if prior is not None and _last_word(prior) != _last_word(settings.source_prior):
+            raise _stranger(name, f"prior {prior}", f"source_prior {settings.source_prior}")
+        if ifos is not None and list(ifos) != settings.ifos:
+            raise _stranger(name, f"ifos {ifos}", f"ifos {settings.ifos}")
+    rows = sum(metadata["length"] for metadata in found.values())
+    drawn = found["foreground"]["num_injections"]
+    if drawn is not None and drawn < rows:
+        raise _stranger(
+            "rejected_parameters",
+            f"{rows} draws injected and rejected",
+            f"{drawn} draws, as foreground says (num_injections)",
+        )
+    for name in ("background", "foreground"):
+        shift = read_ledger(
+            getattr(settings.inputs, name), parameters=("shift",), waveforms=(), rows=slice(0, 1)
+        ).parameters["shift"]
+        if shift.shape[-1] != len(settings.ifos):
+            raise _stranger(name, f"{shift.shape[-1]} shifts an event", f"ifos {settings.ifos}")
+
+
+def _last_word(prior: str) -> str:
+    # Older files name the module as well: priors.priors.end_o3_ratesandpops.
+    return prior.rpartition(".")[-1]
+
+
+def _stranger(name: str, found: str, wanted: str) -> AframeError:
+    return AframeError(
+        f"the file `{name}` is of another search",
+        found=found,
+        wanted_by=wanted,
+        fix="give the files of one run, with its own settings",
+    )
+
+
+def read_injections(path: Path, dt: float) -> Injections:
+    """Read the injections of a search.
+
+    Injections of any SNR count: the loudest are found by any search, and leaving them out
+    (aframe up to 2025 does above 1e4) only takes their weight from the volume.
+
+    Args:
+        path: Recovered injections, each with the event nearest to it.
+        dt: Largest difference between the two times of a recovery (s).
+
+    Raises:
+        AframeError: If a value is not a number.
+    """
+    names = (*_MASSES, "detection_statistic", "detection_time", "injection_time")
+    columns = read_ledger(path, parameters=names, waveforms=()).parameters
+    draws = Sources.of(path, columns)
+    near = np.abs(columns["detection_time"] - columns["injection_time"]) <= dt
+    statistic = columns["detection_statistic"].astype(float)
+    return Injections(draws, np.where(near, statistic, -np.inf))
+
+
+def _source(settings: EstimateSettings) -> Source:
+    prior, detector_frame = load_prior(settings.source_prior)
+    return Source(prior, detector_frame=detector_frame, legacy_redshift=settings.legacy_redshift)
+
+
+def population_weights(
+    settings: EstimateSettings, source: Source, draws: Sources
+) -> dict[str, Draws]:
+    """Weigh *draws* as each of the populations asked for."""
+    density = source.density(draws.mass_1, draws.mass_2, draws.redshift)
+    return {
+        pair_name(pair): importance_weights(
+            log_normal_masses(draws.mass_1, draws.mass_2, pair=pair, sigma=settings.sigma), density
+        )
+        for pair in settings.pairs
+    }
+
+
+def rejected_sums(settings: EstimateSettings, source: Source) -> dict[str, WeightSums]:
+    """Add up the weights of the rejected draws for each population, some rows at a time."""
+    path = settings.inputs.rejected_parameters
+    sums = {pair_name(pair): WeightSums() for pair in settings.pairs}
+    for start in range(0, read_metadata(path)["length"], _ROWS_AT_A_TIME):
+        rows = slice(start, start + _ROWS_AT_A_TIME)
+        columns = read_ledger(path, parameters=_MASSES, waveforms=(), rows=rows).parameters
+        weights = population_weights(settings, source, Sources.of(path, columns))
+        for name, values in weights.items():
+            sums[name] += WeightSums.of(values)
+    return sums
+
+
+def _refuse_uncovered(sums: WeightSums, name: str, settings: EstimateSettings) -> None:
+    if not sums.total > 0:
+        raise AframeError(
+            f"no draw is like the sources of population {name}",
+            found=f"all {sums.draws} weights are zero",
+            wanted_by=f"mass_combos, with draws from {settings.source_prior}",
+            fix="leave this pair out, or draw the testing waveforms from a prior that has it",
+        )
+
+
+def _notes(sums: WeightSums, share: Thresholds, error: Thresholds) -> dict[str, float]:
+    mean, spread = sums.coverage
+    return {
+        "draws": sums.draws,
+        "mean_weight": mean,
+        "mean_weight_error": spread,
+        "effective_draws": sums.total**2 / sums.squares,
+        "effective_found_at_lowest_far": float(effective_samples(share, error)[0]),
+        "effective_found_at_highest_far": float(effective_samples(share, error)[-1]),
+    }
+
+
+def _warn(name: str, notes: dict[str, float], *, legacy: bool) -> None:
+    """Say where a population is sampled too thinly, or not by the prior that is named."""
+    found = notes["effective_found_at_lowest_far"]
+    if found < ENOUGH_SAMPLES:
+        log.warning(
+            "%s: only %.1f effective injections found at the lowest false alarm rate (%d wanted): "
+            "its volume and the error of it are rough",
+            name,
+            found,
+            ENOUGH_SAMPLES,
+        )
+    share, errors = COVERAGE_TOLERANCE
+    off = abs(notes["mean_weight"] - 1)
+    if not legacy and off > share + errors * notes["mean_weight_error"]:
+        log.warning(
+            "%s: the mean weight of all draws is %.3f +- %.3f instead of 1: the prior cannot draw "
+            "all of this population, or the injections are not from it",
+            name,
+            notes["mean_weight"],
+            notes["mean_weight_error"],
+        )
+
+
+def write_volumes(
+    path: Path,
+    thresholds: Thresholds,
+    fars: Thresholds,
+    curves: dict[str, tuple[Thresholds, Thresholds]],
+    attributes: dict[str, Any],
+) -> None:
+    """Write ``sensitive_volume.h5``, whole or not at all.
+
+    Args:
+        path: The file.
+        thresholds: Detection statistic of each point, loudest first.
+        fars: False alarm rate of each point (1/yr).
+        curves: Volume and its error (Gpc^3) of each population.
+        attributes: Settings to keep with the numbers.
+    """
+    with writing(path) as file:
+        file.attrs.update(attributes)
+        file["thresholds"], file["fars"] = thresholds, fars
+        for name, (volume, error) in curves.items():
+            group = file.create_group(name)
+            group["sv"], group["err"] = volume, error
+            group["distance"], group["distance_err"] = distance(volume, error)
