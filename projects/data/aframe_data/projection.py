@@ -1,0 +1,117 @@
+"""What detectors see of a polarized wave, and how loud it is there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import lal
+import numpy as np
+from aframe.errors import AframeError
+from jaxtyping import Bool, Complex, Float
+from scipy.fft import irfft, rfft
+
+from aframe_data.waveforms import Polarizations
+
+Spectra = Complex[np.ndarray, "signal ifo frequency"]
+PerSignal = Float[np.ndarray, " signal"]
+
+#: GPS time whose sidereal time turns right ascension into hour angle where signals have no
+#: time of their own: the beginning of GPS second 1e9, 14 September 2011.
+EPOCH = 1_000_000_000.0
+
+
+def refuse_unknown_detectors(ifos: Sequence[str]) -> None:
+    """Refuse detectors whose place LAL does not know.
+
+    Raises:
+        AframeError: If there is such a one, or one twice, or none at all.
+    """
+    known = lal.cached_detector_by_prefix
+    wrong = [ifo for ifo in ifos if ifo not in known or list(ifos).count(ifo) > 1]
+    if wrong or not ifos:
+        raise AframeError(
+            "the detectors cannot be used",
+            found=f"{', '.join(wrong) or 'none'} in {list(ifos)}",
+            wanted_by="the setting `ifos`",
+            fix=f"name each once, out of {', '.join(sorted(known))}",
+        )
+
+
+def responses(
+    polarizations: Polarizations,
+    parameters: Mapping[str, PerSignal],
+    times: PerSignal,
+    ifos: Sequence[str],
+    sample_rate: float,
+) -> Spectra:
+    r"""Project polarizations onto detectors.
+
+    .. math:: \tilde h_d(f) = (F_{+,d} \tilde h_+ + F_{\times,d} \tilde h_\times)
+              e^{-2 \pi i f \tau_d}
+
+    with the antenna pattern at the time of coalescence at the geocenter and the delay
+    from there, both by LAL.
+
+    Args:
+        polarizations: Strain, shape ``(signal, 2, time)``.
+        parameters: ``ra``, ``dec`` and ``psi`` (rad), shape ``(signal,)``.
+        times: GPS time of each coalescence (s).
+        ifos: Detectors.
+        sample_rate: Samples a second (Hz).
+
+    Returns:
+        Fourier transforms (1/Hz) at the frequencies of the whole waveform's length.
+    """
+    waves = rfft(polarizations.astype(float), axis=-1) / sample_rate
+    angular = 2 * np.pi * np.fft.rfftfreq(polarizations.shape[-1], 1 / sample_rate)
+    patterns, delays = _geometry(parameters, times, ifos)
+    spectra = np.einsum("sip,spf->sif", patterns, waves)
+    spectra *= np.exp(-1j * delays[..., None] * angular)
+    return spectra
+
+
+def _geometry(
+    parameters: Mapping[str, PerSignal], times: PerSignal, ifos: Sequence[str]
+) -> tuple[Float[np.ndarray, "signal ifo 2"], Float[np.ndarray, "signal ifo"]]:
+    """Antenna patterns, and delays from the geocenter (s)."""
+    detectors = [lal.cached_detector_by_prefix[ifo] for ifo in ifos]
+    patterns = np.empty((len(times), len(ifos), 2))
+    delays = np.empty((len(times), len(ifos)))
+    columns = (parameters[name] for name in ("ra", "dec", "psi"))
+    for row, (time, *angles) in enumerate(zip(times, *columns, strict=True)):
+        ra, dec, psi = map(float, angles)
+        gps = lal.LIGOTimeGPS(float(time))
+        sidereal = lal.GreenwichMeanSiderealTime(gps)
+        for column, detector in enumerate(detectors):
+            patterns[row, column] = lal.ComputeDetAMResponse(
+                detector.response, ra, dec, psi, sidereal
+            )
+            delays[row, column] = lal.TimeDelayFromEarthCenter(detector.location, ra, dec, gps)
+    return patterns, delays
+
+
+def optimal_snr(
+    spectra: Spectra,
+    psds: Float[np.ndarray, "ifo frequency"],
+    band: Bool[np.ndarray, " frequency"],
+    duration: float,
+) -> Float[np.ndarray, "signal ifo"]:
+    r"""Signal-to-noise ratio of a filter matched to the signal, in each detector.
+
+    .. math:: \rho^2 = 4 \sum_f \frac{|\tilde h(f)|^2}{S(f)} \Delta f
+
+    Args:
+        spectra: Fourier transforms (1/Hz).
+        psds: One-sided PSDs at the same frequencies (1/Hz).
+        band: Which frequencies count.
+        duration: Length of the waveforms, whose inverse is the frequency step (s).
+    """
+    power = np.abs(spectra[..., band]) ** 2 / psds[:, band]
+    return np.sqrt(4 / duration * power.sum(axis=-1))
+
+
+def series(
+    spectra: Spectra, size: int, sample_rate: float
+) -> Float[np.ndarray, "signal ifo time"]:
+    """Bring Fourier transforms (1/Hz) back to strain of *size* samples."""
+    return irfft(spectra, size, axis=-1) * sample_rate

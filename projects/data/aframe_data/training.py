@@ -1,0 +1,58 @@
+"""The verb `training_waveforms`: polarizations that training projects and injects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from aframe.artifacts.ledger import Ledger, write_ledger
+from aframe.priors import load_prior, sample
+from aframe.program import Draft, run_branches
+
+from aframe_data.injections import (
+    BATCH,
+    WaveformSettings,
+    branch_path,
+    branch_sizes,
+    merge_branches,
+    refuse_misfits,
+)
+from aframe_data.streams import stream
+from aframe_data.waveforms import load_approximant, polarizations
+
+OUTPUT = "training_waveforms.hdf5"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings(WaveformSettings):
+    """Settings of ``aframe-data training_waveforms``."""
+
+
+def training_waveforms(settings: TrainingSettings, draft: Draft) -> None:
+    """Generate the polarizations that training injects."""
+    refuse_misfits(settings)
+    sizes = branch_sizes(settings.num_signals)
+    todo = [
+        (settings, number, size, path)
+        for number, size in enumerate(sizes)
+        if not (path := branch_path(draft.work, number)).exists()
+    ]
+    workers = settings.resources.workers
+    run_branches(write_polarizations, todo, draft=draft, workers=workers, unit="branches")
+    merge_branches(draft.work, len(sizes), draft.path / OUTPUT)
+
+
+def write_polarizations(settings: WaveformSettings, number: int, size: int, path: Path) -> None:
+    """Write one branch of *size* signals."""
+    rng = stream(settings.seed, "training waveforms", number)
+    parameters = sample(*load_prior(settings.prior), size, rng)
+    approximant = load_approximant(settings.waveform_approximant)
+    strain = np.empty((size, 2, settings.window.size), np.float32)
+    for begin in range(0, size, BATCH):
+        rows = slice(begin, begin + BATCH)
+        some = {name: values[rows] for name, values in parameters.items()}
+        strain[rows] = polarizations(some, approximant, settings.window)
+    waves = {"plus": strain[:, 0], "cross": strain[:, 1]}
+    metadata = {**settings.metadata, "num_injections": size}
+    write_ledger(path, Ledger(parameters, waves, metadata))

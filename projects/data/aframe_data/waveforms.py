@@ -1,0 +1,294 @@
+"""Polarizations of compact binaries from LALSimulation, conditioned in batches."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import lal
+import lalsimulation
+import numpy as np
+from aframe.errors import AframeError
+from aframe.priors import luminosity_distance
+from jaxtyping import Complex, Float, Float32
+from scipy.fft import irfft
+
+Parameters = Mapping[str, Float[np.ndarray, " signal"]]
+Polarizations = Float32[np.ndarray, "signal polarization time"]
+
+#: Waveforms start no higher than this over the total mass (Hz Msun), so that the heaviest
+#: ones have a few cycles; the value is that of the older tool.
+FREQUENCY_LIMIT = 1899.0
+#: As much longer than asked, in share and in cycles of the lowest frequency, does
+#: LALSimulation begin a waveform to turn it on gently (LALSimInspiral.c).
+_EXTRA_TIME, _EXTRA_CYCLES = 0.1, 3.0
+#: Cycles of the lowest frequency over which a waveform that is longer than its window starts.
+_CUT_CYCLES = 2.0
+#: Signals whose spectra are held at a time.
+_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Window:
+    """How waveforms are sampled, and where in them coalescence is.
+
+    Args:
+        sample_rate: Samples a second (Hz).
+        duration: Length (s).
+        right_pad: Time from coalescence to the end (s).
+        minimum_frequency: Frequency from which on the waveform is whole (Hz).
+        reference_frequency: Frequency at which spins are given (Hz).
+    """
+
+    sample_rate: float
+    duration: float
+    right_pad: float
+    minimum_frequency: float
+    reference_frequency: float
+
+    @property
+    def size(self) -> int:
+        """Samples of a waveform."""
+        return round(self.duration * self.sample_rate)
+
+    @property
+    def coalescence(self) -> int:
+        """Index of the sample at coalescence."""
+        return int((self.duration - self.right_pad) * self.sample_rate)
+
+
+@dataclass(frozen=True)
+class Approximant:
+    """A waveform model of LALSimulation.
+
+    Args:
+        name: Its name there, such as ``IMRPhenomD``.
+        number: Its number there.
+        in_frequency: Whether it is generated in the frequency domain.
+        precesses: Whether its spins may point anywhere.
+    """
+
+    name: str
+    number: int
+    in_frequency: bool
+    precesses: bool
+
+
+def load_approximant(name: str) -> Approximant:
+    """Find the waveform model called *name*.
+
+    Raises:
+        AframeError: If LALSimulation has no such model.
+    """
+    number = getattr(lalsimulation, name, None)
+    known = isinstance(number, int) and 0 <= number < lalsimulation.NumApproximants
+    in_frequency = known and bool(lalsimulation.SimInspiralImplementedFDApproximants(number))
+    in_time = known and bool(lalsimulation.SimInspiralImplementedTDApproximants(number))
+    if not (in_frequency or in_time):
+        raise AframeError(
+            "there is no such waveform approximant",
+            found=name,
+            wanted_by="the setting `waveform_approximant`",
+            fix="give the name of a model of LALSimulation, such as IMRPhenomD or IMRPhenomXPHM",
+        )
+    support = lalsimulation.SimInspiralGetSpinSupportFromApproximant(number)
+    aligned = (lalsimulation.SIM_INSPIRAL_SPINLESS, lalsimulation.SIM_INSPIRAL_ALIGNEDSPIN)
+    return Approximant(name, number, in_frequency, support not in aligned)
+
+
+def refuse_tilted_spins(approximant: Approximant, parameters: Parameters, prior: str) -> None:
+    """Refuse to give precessing binaries to a model of aligned spins.
+
+    Raises:
+        AframeError: If a spin is tilted and *approximant* cannot have it.
+    """
+    tilted = _tilted(parameters)
+    if tilted.any() and not approximant.precesses:
+        raise AframeError(
+            "the waveform approximant has no precession, the prior has",
+            found=f"{approximant.name}, with tilted spins in {tilted.mean():.0%} of the draws",
+            wanted_by=f"the prior {prior}",
+            fix="choose a precessing approximant such as IMRPhenomPv2, or the prior "
+            "log_uniform_bbh, whose spins are aligned",
+        )
+
+
+def _tilted(parameters: Parameters) -> np.ndarray:
+    return np.any(
+        [
+            (parameters[f"a_{body}"] > 0) & ~np.isin(parameters[f"tilt_{body}"], (0.0, np.pi))
+            for body in (1, 2)
+        ],
+        axis=0,
+    )
+
+
+@dataclass(frozen=True)
+class _Signal:
+    """What LALSimulation needs for one binary, and how much time it takes.
+
+    ``start`` is the frequency at which the waveform begins to be turned on, ``whole``
+    that from which on it is (Hz); ``before`` and ``after`` bound its length on either
+    side of coalescence (s).
+    """
+
+    binary: tuple[float, ...]
+    reference: float
+    start: float
+    whole: float
+    before: float
+    after: float
+
+
+def polarizations(
+    parameters: Parameters, approximant: Approximant, window: Window
+) -> Polarizations:
+    """Generate plus and cross polarizations.
+
+    Coalescence is the sample of index ``window.coalescence``. The waveform is whole from
+    the minimum frequency on (or from 1899 Msun / total mass, if that is lower) and is
+    turned on smoothly below; one longer than the window is cut on its left, with a
+    taper of two cycles.
+
+    Args:
+        parameters: Those of :data:`aframe.priors.PARAMETERS`, masses in the detector frame.
+        approximant: Waveform model.
+        window: Sampling.
+
+    Returns:
+        Strain, shape ``(signal, 2, time)``.
+    """
+    signals = [_prepared(one, window) for one in _rows(parameters)]
+    strain = np.empty((len(signals), 2, window.size), np.float32)
+    make = _from_spectra if approximant.in_frequency else _from_series
+    make(strain, signals, approximant, window)
+    cut = [index for index, signal in enumerate(signals) if signal.before > _left(window)]
+    for index in cut:
+        _taper(strain[index], round(_CUT_CYCLES / signals[index].whole * window.sample_rate))
+    return strain
+
+
+def _left(window: Window) -> float:
+    return window.coalescence / window.sample_rate
+
+
+def _rows(parameters: Parameters) -> Iterator[dict[str, float]]:
+    columns = {name: np.asarray(values, float).tolist() for name, values in parameters.items()}
+    columns["distance"] = luminosity_distance(parameters["redshift"]).tolist()
+    columns["tilted"] = _tilted(parameters).tolist()
+    names = list(columns)
+    for values in zip(*columns.values(), strict=True):
+        yield dict(zip(names, values, strict=True))
+
+
+def _prepared(one: Mapping[str, Any], window: Window) -> _Signal:
+    limit = FREQUENCY_LIMIT / (one["mass_1"] + one["mass_2"])
+    lowest, reference = window.minimum_frequency, window.reference_frequency
+    if lowest > limit:
+        lowest = reference = limit
+    mass_1, mass_2 = one["mass_1"] * lal.MSUN_SI, one["mass_2"] * lal.MSUN_SI
+    inclination, *spins = _spins(one, mass_1, mass_2, reference)
+    aligned = spins[2], spins[5]
+    # What would lie left of the window need not be made.
+    reached = lalsimulation.SimInspiralChirpStartFrequencyBound(_left(window), mass_1, mass_2)
+    whole = max(lowest, reached)
+    chirp = lalsimulation.SimInspiralChirpTimeBound(whole, mass_1, mass_2, *aligned)
+    start = lalsimulation.SimInspiralChirpStartFrequencyBound(
+        (1 + _EXTRA_TIME) * chirp + _EXTRA_CYCLES / whole, mass_1, mass_2
+    )
+    spin = lalsimulation.SimInspiralFinalBlackHoleSpinBound(*aligned)
+    after = lalsimulation.SimInspiralMergeTimeBound(mass_1, mass_2)
+    after += lalsimulation.SimInspiralRingdownTimeBound(mass_1 + mass_2, spin)
+    before = lalsimulation.SimInspiralChirpTimeBound(start, mass_1, mass_2, *aligned) + after
+    distance = one["distance"] * 1e6 * lal.PC_SI
+    binary = (mass_1, mass_2, *spins, distance, inclination, one["phase"], 0.0, 0.0, 0.0)
+    return _Signal(binary, reference, start, whole, before, after)
+
+
+def _spins(one: Mapping[str, Any], mass_1: float, mass_2: float, reference: float) -> Any:
+    """Inclination, and the spins' components in the frame of the orbital angular momentum."""
+    if not one["tilted"]:
+        # The transformation would leave components of 1e-17 that aligned models refuse.
+        along = (one[f"a_{body}"] * round(math.cos(one[f"tilt_{body}"])) for body in (1, 2))
+        return [one["theta_jn"], *(axis for spin in along for axis in (0.0, 0.0, spin))]
+    return lalsimulation.SimInspiralTransformPrecessingNewInitialConditions(
+        one["theta_jn"], one["phi_jl"], one["tilt_1"], one["tilt_2"], one["phi_12"],
+        one["a_1"], one["a_2"], mass_1, mass_2, reference, one["phase"],
+    )  # fmt: skip
+
+
+def _from_spectra(
+    strain: Polarizations, signals: list[_Signal], approximant: Approximant, window: Window
+) -> None:
+    """Fill *strain* by a model in the frequency domain."""
+    length = np.array([_transform_length(signal, window) for signal in signals])
+    for size in np.unique(length):
+        (members,) = np.nonzero(length == size)
+        for batch in np.split(members, range(_BATCH, len(members), _BATCH)):
+            spectra = _spectra([signals[i] for i in batch], approximant, window, int(size))
+            series = irfft(spectra, int(size), axis=-1, overwrite_x=True)
+            # Coalescence is at sample 0 of a circle; turn it to where it belongs.
+            left = window.coalescence
+            strain[batch, :, :left] = series[..., size - left :]
+            strain[batch, :, left:] = series[..., : window.size - left]
+
+
+def _transform_length(signal: _Signal, window: Window) -> int:
+    """Samples of a circle on which the signal does not meet its own beginning.
+
+    Where the circle is longer than the window, what is outside the window is dropped.
+    """
+    right = max(window.duration - _left(window), signal.after)
+    size = window.size
+    while size < (min(signal.before, _far(signal, window)) + right) * window.sample_rate:
+        size *= 2
+    return size
+
+
+def _far(signal: _Signal, window: Window) -> float:
+    return max(_left(window), signal.before)
+
+
+def _spectra(
+    signals: list[_Signal], approximant: Approximant, window: Window, size: int
+) -> Complex[np.ndarray, "signal polarization frequency"]:
+    step = window.sample_rate / size
+    spectra = np.zeros((len(signals), 2, size // 2 + 1), complex)
+    for signal, rows in zip(signals, spectra, strict=True):
+        both = lalsimulation.SimInspiralChooseFDWaveform(
+            *signal.binary, step, signal.start, window.sample_rate / 2, signal.reference,
+            None, approximant.number,
+        )  # fmt: skip
+        first, last = int(signal.start / step), int(signal.whole / step)
+        # The turn-on is that of LALSimulation: a raised cosine between the two.
+        turn_on = (1 - np.cos(np.pi * np.arange(last - first) / max(1, last - first))) / 2
+        for row, series in zip(rows, both, strict=True):
+            values = series.data.data[: len(row)]
+            row[: len(values)] = values
+            row[first:last] *= turn_on
+            row[:first] = 0
+    spectra *= window.sample_rate
+    return spectra
+
+
+def _from_series(
+    strain: Polarizations, signals: list[_Signal], approximant: Approximant, window: Window
+) -> None:
+    """Fill *strain* by a model in the time domain, conditioned by LALSimulation."""
+    strain[...] = 0
+    for signal, rows in zip(signals, strain, strict=True):
+        both = lalsimulation.SimInspiralTD(
+            *signal.binary, 1 / window.sample_rate, signal.whole, signal.reference,
+            None, approximant.number,
+        )  # fmt: skip
+        for row, series in zip(rows, both, strict=True):
+            offset = window.coalescence + round(float(series.epoch) * window.sample_rate)
+            values = series.data.data[max(0, -offset) : max(0, window.size - offset)]
+            begin = max(0, offset)
+            row[begin : begin + len(values)] = values
+
+
+def _taper(strain: Float32[np.ndarray, "polarization time"], size: int) -> None:
+    strain[:, :size] *= (1 - np.cos(np.pi * np.arange(size) / size)) / 2
