@@ -1,7 +1,7 @@
 """Segments of GPS time, and how many time slides they allow.
 
-Standard library only. Slide arithmetic is done in whole nanoseconds, so that a
-count never depends on how a sum was rounded.
+Standard library only. Slide arithmetic is done in whole microseconds, which a double still
+tells apart at GPS times, so that a count never depends on how a sum was rounded.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def is_analyzable(segment: Segment, shifts: Sequence[float], *, psd_length: floa
         shifts: Shift of each detector (s), not negative.
         psd_length: Data before the first output that give its PSD (s).
     """
-    return _nanoseconds(segment.duration - psd_length) > _nanoseconds(max(shifts))
+    return _microseconds(segment.duration - psd_length) > _microseconds(max(shifts))
 
 
 def slides_for_livetime(
@@ -149,21 +149,21 @@ def slides_for_livetime(
     if livetime <= 0:
         return 0
     step = _slide_step(shifts)
-    lengths = [_nanoseconds(segment.duration - psd_length) for segment in segments]
+    lengths = [_microseconds(segment.duration - psd_length) for segment in segments]
 
     def total(slides: int) -> int:
         used = [(length, min(slides, (length - 1) // step)) for length in lengths if length > step]
         return sum(n * length - step * n * (n + 1) // 2 for length, n in used)
 
     most = max([0, *((length - 1) // step for length in lengths)])
-    if total(most) < _nanoseconds(livetime):
+    if total(most) < _microseconds(livetime):
         raise AframeError(
             "the segments are too short for the livetime asked for",
-            found=f"{total(most) / 1e9:.0f} s in all {most} slides of {len(segments)} segments",
+            found=f"{total(most) / 1e6:.0f} s in all {most} slides of {len(segments)} segments",
             wanted_by=f"a livetime of {livetime:g} s with shifts {list(shifts)}",
             fix="ask for less livetime (Tb), use smaller shifts, or add strain",
         )
-    return bisect_left(range(most + 1), _nanoseconds(livetime), key=total)
+    return bisect_left(range(most + 1), _microseconds(livetime), key=total)
 
 
 def slides_for_injections(
@@ -245,7 +245,7 @@ def slots(
     count, first, step = _slot_count(
         segment, shifts, spacing=spacing, duration=duration, buffer=buffer, psd_length=psd_length
     )
-    return [segment.start + (first + index * step) / 1e9 for index in range(count)]
+    return [segment.start + (first + index * step) / 1e6 for index in range(count)]
 
 
 def _slot_count(
@@ -257,8 +257,8 @@ def _slot_count(
     buffer: float,
     psd_length: float,
 ) -> tuple[int, int, int]:
-    """Count the slots; the first's offset from the segment's start; the step (ns)."""
-    step = _nanoseconds(spacing + duration)
+    """Count the slots; the first's offset from the segment's start; the step (us)."""
+    step = _microseconds(spacing + duration)
     if step <= 0:
         raise AframeError(
             "injections would lie on one another",
@@ -266,22 +266,23 @@ def _slot_count(
             wanted_by="the times of the injections",
             fix="give a spacing and waveform duration whose sum is above zero",
         )
-    first = _nanoseconds(psd_length + buffer + duration / 2)
-    end = _nanoseconds(segment.duration - max(shifts) - buffer - duration / 2)
+    first = _microseconds(psd_length + buffer + duration / 2)
+    end = _microseconds(segment.duration - max(shifts) - buffer - duration / 2)
     return max(0, -((first - end) // step)), first, step
 
 
 def _slide_step(shifts: Sequence[float]) -> int:
-    """Time that each further slide loses (ns)."""
-    if min(shifts) < 0 or max(shifts) == min(shifts):
+    """Time that each further slide loses (us)."""
+    step = _microseconds(max(shifts))
+    if min(shifts) < 0 or max(shifts) == min(shifts) or not step:
         raise AframeError(
             "the shifts make no time slides",
             found=f"shifts {list(shifts)}",
             wanted_by="the number of time slides",
             fix="give one shift a detector, none negative and not all the same, such as 0, 1",
         )
-    return _nanoseconds(max(shifts))
+    return step
 
 
-def _nanoseconds(seconds: float) -> int:
-    return round(seconds * 1e9)
+def _microseconds(seconds: float) -> int:
+    return round(seconds * 1e6)

@@ -29,7 +29,7 @@ TIMES = st.integers(0, 60)
 SEGMENTS = st.lists(
     st.builds(lambda a, d: Segment(a, a + d), TIMES, st.integers(1, 20)), max_size=6
 )
-#: Lengths with a fraction that neither float nor nanosecond sums may spoil.
+#: Lengths with a fraction that float sums must not spoil.
 LENGTHS = st.lists(st.integers(1, 400).map(lambda tenths: tenths / 10), min_size=1, max_size=4)
 LAYOUT = {"spacing": 2.5, "duration": 3, "buffer": 1, "psd_length": 4}
 
@@ -216,7 +216,7 @@ def test_slides_for_injections_is_the_smallest_number(lengths, shift, num_signal
         assert ask() == wanted
 
 
-@pytest.mark.parametrize("shifts", [[0, 0], [1, 1], [0], [-1, 0]])
+@pytest.mark.parametrize("shifts", [[0, 0], [1, 1], [0], [-1, 0], [0, 1e-9]])
 def test_refuses_shifts_that_make_no_slides(shifts):
     """Shifts that move nothing would repeat zero lag for ever."""
     segments = [Segment(GPS, GPS + 1000)]
