@@ -1,0 +1,208 @@
+"""The search as a stream: strain comes in updates, a state is carried, scores go out.
+
+Export turns these modules into the models of a server, and inference is held against
+them: both count samples by one :class:`Stream`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from aframe.errors import AframeError
+from aframe.transforms.whitening import Whitener
+
+#: The leading pair of a stream: strain that gives the PSD, and strain to whiten.
+REFERENCE, DATA = 0, 1
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Lengths of a stream and of the kernels cut from it, in samples.
+
+    Kernel *n* of the stream ends, with half a filter behind it, at sample
+    ``(n + 1) * stride_size``; kernels are whitened in blocks of *batch_size*.
+
+    Args:
+        sample_rate: Samples a second (Hz).
+        kernel_length: Length of the network's input (s).
+        fduration: Length of the whitening filter's impulse response (s).
+        psd_length: Length of the data before a block that give its PSD (s).
+        inference_sampling_rate: Kernels a second (Hz).
+        batch_size: Kernels in a block, which is one update of the stream.
+
+    Raises:
+        AframeError: If a length is not a whole number of samples.
+    """
+
+    sample_rate: float
+    kernel_length: float
+    fduration: float
+    psd_length: float
+    inference_sampling_rate: float
+    batch_size: int
+
+    def __post_init__(self) -> None:
+        counts = {
+            "sample_rate / inference_sampling_rate": self.sample_rate
+            / self.inference_sampling_rate,
+            "kernel_length * sample_rate": self.kernel_length * self.sample_rate,
+            "fduration / 2 * sample_rate": self.fduration / 2 * self.sample_rate,
+            "psd_length * sample_rate": self.psd_length * self.sample_rate,
+            "batch_size": self.batch_size,
+        }
+        wrong = [f"{name} is {count:g}" for name, count in counts.items() if not _is_count(count)]
+        if wrong:
+            raise AframeError(
+                "a length is no whole number of samples",
+                found=", ".join(wrong),
+                wanted_by="the stream of kernels",
+                fix="choose lengths (s) and rates (Hz) whose product is whole and above zero",
+            )
+
+    @property
+    def stride_size(self) -> int:
+        """Samples from one kernel to the next."""
+        return round(self.sample_rate / self.inference_sampling_rate)
+
+    @property
+    def kernel_size(self) -> int:
+        """Samples of a kernel."""
+        return round(self.kernel_length * self.sample_rate)
+
+    @property
+    def edge_size(self) -> int:
+        """Samples that whitening takes from either edge."""
+        return round(self.fduration / 2 * self.sample_rate)
+
+    @property
+    def psd_size(self) -> int:
+        """Samples that give a block its PSD."""
+        return round(self.psd_length * self.sample_rate)
+
+    @property
+    def update_size(self) -> int:
+        """Samples of one update."""
+        return self.batch_size * self.stride_size
+
+    @property
+    def whitened_size(self) -> int:
+        """Samples of a whitened block."""
+        return self.kernel_size + (self.batch_size - 1) * self.stride_size
+
+    @property
+    def window_size(self) -> int:
+        """Samples that are whitened to give a block."""
+        return self.whitened_size + 2 * self.edge_size
+
+    @property
+    def state_size(self) -> int:
+        """Samples kept from one update to the next."""
+        return self.psd_size + self.window_size - self.update_size
+
+    def unfold(
+        self, whitened: Float[Tensor, "*block whitened"]
+    ) -> Float[Tensor, "*block kernel time"]:
+        """View a whitened block as its overlapping kernels."""
+        # A positive axis: the exporter of ONNX misplaces a negative one.
+        return whitened.unfold(whitened.ndim - 1, self.kernel_size, self.stride_size)
+
+
+def _is_count(value: float) -> bool:
+    return value >= 1 and abs(value - round(value)) < 1e-9  # noqa: PLR2004
+
+
+class Snapshotter(torch.nn.Module):
+    """Append an update of the stream to the state, and keep the end as the next state.
+
+    Args:
+        stream: The lengths.
+    """
+
+    def __init__(self, stream: Stream) -> None:
+        super().__init__()
+        self.state_size = stream.state_size
+
+    def forward(
+        self,
+        stream: Float[Tensor, "pair ifo update"],
+        state: Float[Tensor, "pair ifo state"],
+    ) -> tuple[Float[Tensor, "pair ifo snapshot"], Float[Tensor, "pair ifo state"]]:
+        """Return the whole snapshot and the new state."""
+        strain = torch.cat([state, stream], dim=-1)
+        return strain, strain[..., -self.state_size :]
+
+
+class Preprocessor(torch.nn.Module):
+    """Turn a snapshot into a block of whitened kernels.
+
+    The PSD comes from the start of the snapshot's reference strain, the kernels from
+    the end of its data: an injection never enters its own PSD.
+
+    Args:
+        stream: The lengths.
+        psd: Gives the PSD of strain of shape ``(ifo, time)``.
+        whiten: Whitens strain of shape ``(1, ifo, time)`` with a PSD ``(1, ifo, frequency)``.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        psd: Callable[[Tensor], Tensor],
+        whiten: Callable[[Tensor, Tensor], Tensor],
+    ) -> None:
+        super().__init__()
+        self.stream = stream
+        self.psd = psd
+        self.whiten = whiten
+
+    def forward(
+        self, strain: Float[Tensor, "pair ifo snapshot"]
+    ) -> Float[Tensor, "batch ifo kernel"]:
+        """Whiten the snapshot's end and cut it into kernels."""
+        psd = self.psd(strain[REFERENCE, :, : self.stream.psd_size])
+        window = strain[DATA:, :, -self.stream.window_size :]
+        return self.stream.unfold(self.whiten(window, psd[None])[0]).transpose(0, 1).contiguous()
+
+
+class StreamingSearch(torch.nn.Module):
+    """The whole search in one graph: an update and the state in, scores and the state out.
+
+    Args:
+        snapshotter: Carries the state.
+        preprocessor: Makes kernels of a snapshot.
+        network: Scores kernels.
+    """
+
+    def __init__(
+        self,
+        snapshotter: torch.nn.Module,
+        preprocessor: torch.nn.Module,
+        network: torch.nn.Module,
+    ) -> None:
+        super().__init__()
+        self.snapshotter = snapshotter
+        self.preprocessor = preprocessor
+        self.network = network
+
+    def forward(
+        self,
+        stream: Float[Tensor, "pair ifo update"],
+        state: Float[Tensor, "pair ifo state"],
+    ) -> tuple[Float[Tensor, "batch score"], Float[Tensor, "pair ifo state"]]:
+        """Score the kernels that end within the update."""
+        strain, state = self.snapshotter(stream, state)
+        return self.network(self.preprocessor(strain)), state
+
+
+def streaming_search(
+    stream: Stream, whitener: Whitener, network: torch.nn.Module
+) -> StreamingSearch:
+    """Compose the search of a trained *network* and the *whitener* of its training."""
+    return StreamingSearch(
+        Snapshotter(stream), Preprocessor(stream, whitener.psd, whitener), network
+    )

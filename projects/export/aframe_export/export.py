@@ -1,0 +1,220 @@
+"""Export: a trained network becomes a repository of streaming models."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from aframe.artifacts.hdf5 import reading
+from aframe.artifacts.preprocessing import Preprocessing
+from aframe.artifacts.record import write_text
+from aframe.errors import AframeError
+from aframe.program import Draft, Resources
+from aframe.transforms.streaming import Stream
+from aframe.transforms.whitening import Whitener
+from torch import Tensor
+
+from aframe_export import config, models, parity
+
+#: Every export is a repository of its own, so its models are the first version.
+VERSION = "1"
+PLATFORMS = {"TORCHSCRIPT": config.TORCHSCRIPT, "ONNX": config.ONNX}
+#: ``schema_version`` of ``streaming.json``.
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class ExportInputs:
+    """Files that training left.
+
+    Args:
+        weights: ``model.pt``, the trained network.
+        preprocessing: ``preprocessing.json``, what the network saw.
+        batch: ``batch.hdf5``, a batch of the training with the dataset ``input_0``.
+    """
+
+    weights: Path
+    preprocessing: Path
+    batch: Path
+
+
+@dataclass(frozen=True)
+class ExportSettings:
+    """Settings of ``aframe-export export``.
+
+    Args:
+        inputs: Files that training left.
+        output: Directory where ``model_repo`` appears.
+        ifos: Detectors in channel order.
+        sample_rate: Samples a second of strain (Hz).
+        kernel_length: Length of the network's input (s).
+        fduration: Length of the whitening filter's impulse response (s).
+        highpass: Lower edge of the band (Hz), or null.
+        lowpass: Upper edge of the band (Hz), or null.
+        fftlength: Length of a Welch segment (s); null for that of the training.
+        inference_sampling_rate: Kernels a second (Hz).
+        batch_size: Kernels an update.
+        psd_length: Length of the data before an update that give its PSD (s).
+        streams_per_gpu: Streams that a server's device serves at a time.
+        platform: What a server runs the network with: TORCHSCRIPT or ONNX.
+        resources: How to use the machine.
+    """
+
+    inputs: ExportInputs
+    output: Path
+    ifos: tuple[str, ...]
+    sample_rate: float
+    kernel_length: float
+    fduration: float
+    highpass: float | None
+    lowpass: float | None = None
+    fftlength: float | None = None
+    inference_sampling_rate: float = 4.0
+    batch_size: int = 128
+    psd_length: float = 64.0
+    streams_per_gpu: int = 6
+    platform: str = "TORCHSCRIPT"
+    resources: Resources = field(default_factory=Resources)
+
+    def __post_init__(self) -> None:
+        if self.platform not in PLATFORMS:
+            raise AframeError(
+                "the network cannot be exported for this platform",
+                found=f"platform {self.platform}",
+                wanted_by="aframe-export export",
+                fix=f"choose one of {', '.join(PLATFORMS)}",
+            )
+        if self.streams_per_gpu < 1:
+            raise AframeError(
+                "a server needs a stream at least",
+                found=f"streams_per_gpu {self.streams_per_gpu}",
+                wanted_by="aframe-export export",
+                fix="give 1 or more",
+            )
+        if self.fftlength is not None and self.fftlength > self.psd_length:
+            raise AframeError(
+                "a Welch segment is longer than the data of a PSD",
+                found=f"fftlength {self.fftlength:g} s, psd_length {self.psd_length:g} s",
+                wanted_by="aframe-export export",
+                fix="give a longer psd_length",
+            )
+        self.stream  # noqa: B018 (refuses lengths that are no whole number of samples)
+
+    @property
+    def stream(self) -> Stream:
+        """Lengths of the stream."""
+        return Stream(
+            self.sample_rate,
+            self.kernel_length,
+            self.fduration,
+            self.psd_length,
+            self.inference_sampling_rate,
+            self.batch_size,
+        )
+
+
+def export(settings: ExportSettings, draft: Draft) -> None:
+    """Write the network and its streaming search as TorchScript and ONNX.
+
+    Raises:
+        AframeError: If the settings are not those of the training, the network and its
+            batch do not fit, or an exported model does not repeat the trained one.
+    """
+    trained = Preprocessing.read(settings.inputs.preprocessing)
+    names = ("ifos", "sample_rate", "kernel_length", "fduration", "fftlength")
+    asked = {name: getattr(settings, name) for name in (*names, "highpass", "lowpass")}
+    trained.refuse_other(asked, wanted_by="aframe-export export")
+    batch = _read_batch(settings.inputs.batch, trained)
+    network = _read_network(settings.inputs.weights, batch)
+    repository = draft.path / "model_repo"
+    shutil.rmtree(repository, ignore_errors=True)
+    _write_configs(repository, settings)
+    trained.write(repository / "aframe" / VERSION / "preprocessing.json")
+    _write_streaming(repository / "aframe-stream" / VERSION, settings)
+    deviations = _write_models(repository, settings, trained, network, batch)
+    parity.refuse_deviation(deviations)
+    draft.notes["parity"] = {"tolerance": parity.TOLERANCE, "deviations": deviations}
+
+
+def _read_batch(path: Path, trained: Preprocessing) -> Tensor:
+    """Read the training's batch and refuse one of another shape."""
+    with reading(path, "a batch of the training") as file:
+        batch = torch.from_numpy(file["input_0"][:]).float()
+    wanted = (len(trained.ifos), round(trained.kernel_length * trained.sample_rate))
+    if batch.ndim != 3 or tuple(batch.shape[1:]) != wanted:  # noqa: PLR2004
+        raise AframeError(
+            "the batch does not fit the preprocessing",
+            found=f"{path}: input_0 of shape {tuple(batch.shape)}",
+            wanted_by=f"kernels of shape {wanted} (ifo, time)",
+            fix="give batch.hdf5 and preprocessing.json of one training",
+        )
+    return batch
+
+
+def _read_network(path: Path, batch: Tensor) -> torch.jit.ScriptModule:
+    """Read the network and refuse one that does not score the batch."""
+    try:
+        network = torch.jit.load(path, map_location="cpu").eval()
+        with torch.no_grad():
+            shape = tuple(network(batch).shape)
+        if shape != (len(batch), 1):
+            raise ValueError(f"it scores {len(batch)} kernels with shape {shape}")
+    except (RuntimeError, ValueError) as error:
+        raise AframeError(
+            "the network cannot be used",
+            found=f"{path}: {str(error).strip().splitlines()[-1]}",
+            wanted_by="TorchScript that gives kernels (batch, ifo, time) scores (batch, 1)",
+            fix="give model.pt and batch.hdf5 of one training, or train again",
+        ) from error
+    return network
+
+
+def _write_configs(repository: Path, settings: ExportSettings) -> None:
+    configs = config.repository(
+        settings.stream,
+        len(settings.ifos),
+        streams_per_gpu=settings.streams_per_gpu,
+        platform=PLATFORMS[settings.platform],
+    )
+    for name, content in configs.items():
+        (repository / name / VERSION).mkdir(parents=True)
+        (repository / name / "config.pbtxt").write_text(content)
+
+
+def _write_streaming(directory: Path, settings: ExportSettings) -> None:
+    # The server wants a file in the version folder of an ensemble.
+    (directory / "model.empty").touch()
+    names = ("inference_sampling_rate", "batch_size", "psd_length")
+    content: dict[str, Any] = {"schema_version": SCHEMA_VERSION}
+    content |= {name: asdict(settings)[name] for name in names}
+    write_text(directory / "streaming.json", json.dumps(content, indent=2) + "\n")
+
+
+def _write_models(
+    repository: Path,
+    settings: ExportSettings,
+    trained: Preprocessing,
+    network: torch.jit.ScriptModule,
+    batch: Tensor,
+) -> dict[str, float]:
+    """Write all models in both forms; returns how far each is from the trained one."""
+    whitener = Whitener(
+        trained.sample_rate, trained.fduration, trained.fftlength, trained.highpass, trained.lowpass
+    )
+    updates = models.random_updates(settings.stream, len(settings.ifos))
+    deviations: dict[str, float] = {}
+    for part in models.parts(settings.stream, whitener, network, updates[0]):
+        folder = repository / part.name / VERSION
+        script = models.torchscript(part)
+        torch.jit.save(script, folder / "model.pt")
+        models.write_onnx(script, part, folder / "model.onnx")
+        for name in ("model.pt", "model.onnx"):
+            found = parity.load(folder / name)
+            deviations[f"{part.name}/{name}"] = parity.deviation(
+                found, part, batch=batch, updates=updates
+            )
+    return deviations

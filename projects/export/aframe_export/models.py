@@ -1,0 +1,134 @@
+"""The models of a repository, and the forms in which they leave Python."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from aframe.transforms.streaming import (
+    Preprocessor,
+    Snapshotter,
+    Stream,
+    StreamingSearch,
+    streaming_search,
+)
+from aframe.transforms.whitening import Whitener
+from jaxtyping import Float
+from torch import Tensor
+
+from aframe_export.spectral import RealWhitener
+
+SNAPSHOTTER, PREPROCESSOR, NETWORK, SEARCH = (
+    "snapshotter",
+    "preprocessor",
+    "aframe",
+    "aframe-stream",
+)
+#: The oldest operator set of ONNX that has every operation used here.
+OPSET = 17
+#: Size of the random strain that models are tried on, about that of real strain.
+AMPLITUDE = 1e-21
+#: Updates of random strain after the state is whole.
+WHOLE_UPDATES = 3
+
+
+@dataclass(frozen=True)
+class Part:
+    """A model of the repository.
+
+    Args:
+        name: Its folder.
+        module: What it does, in torch.
+        exported: The same as it can leave Python.
+        arguments: Arguments of the shapes it takes.
+        inputs: Names of its arguments.
+        outputs: Names of its results.
+        any_batch: Whether the first dimension of all its tensors stays open in ONNX.
+    """
+
+    name: str
+    module: torch.nn.Module
+    exported: torch.nn.Module
+    arguments: tuple[Tensor, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    any_batch: bool = False
+
+
+def parts(
+    stream: Stream,
+    whitener: Whitener,
+    network: torch.jit.ScriptModule,
+    update: Float[Tensor, "pair ifo update"],
+) -> list[Part]:
+    """Take the streaming search apart into the models of a repository."""
+    search = streaming_search(stream, whitener, network)
+    real = RealWhitener(whitener, stream.psd_size, stream.window_size)
+    portable = StreamingSearch(Snapshotter(stream), Preprocessor(stream, real.psd, real), network)
+    state = torch.zeros(*update.shape[:2], stream.state_size)
+    strain, _ = search.snapshotter(update, state)
+    kernels = search.preprocessor(strain)
+    carried = ("stream", "input_snapshot"), "output_snapshot"
+    return [
+        Part(
+            SNAPSHOTTER,
+            search.snapshotter,
+            portable.snapshotter,
+            (update, state),
+            carried[0],
+            ("strain", carried[1]),
+        ),
+        Part(
+            PREPROCESSOR,
+            search.preprocessor,
+            portable.preprocessor,
+            (strain,),
+            ("strain",),
+            ("input_0",),
+        ),
+        Part(
+            NETWORK, network, network, (kernels,), ("input_0",), ("discriminator",), any_batch=True
+        ),
+        Part(SEARCH, search, portable, (update, state), carried[0], ("discriminator", carried[1])),
+    ]
+
+
+def random_updates(stream: Stream, ifos: int) -> Float[Tensor, "step pair ifo update"]:
+    """White noise of the size of strain: updates that fill the state, and some more."""
+    steps = -(-stream.state_size // stream.update_size) + WHOLE_UPDATES
+    shape = (steps, 2, ifos, stream.update_size)
+    values = np.random.default_rng(0).standard_normal(shape) * AMPLITUDE
+    return torch.from_numpy(values.astype(np.float32))
+
+
+def torchscript(part: Part) -> torch.jit.ScriptModule:
+    """Make TorchScript of a model, for arguments of these shapes."""
+    if isinstance(part.exported, torch.jit.ScriptModule):
+        return part.exported
+    with torch.no_grad(), warnings.catch_warnings():
+        # Shapes become constants, as they should.
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return torch.jit.trace(part.exported.eval(), part.arguments, check_trace=False)
+
+
+def write_onnx(script: torch.jit.ScriptModule, part: Part, path: Path) -> None:
+    """Write the TorchScript of a model as ONNX."""
+    named = (*part.inputs, *part.outputs) if part.any_batch else ()
+    with warnings.catch_warnings():
+        # The newer exporter does not take TorchScript, the one form in which a trained
+        # network comes.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            script,
+            part.arguments,
+            path,
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=list(part.inputs),
+            output_names=list(part.outputs),
+            dynamic_axes={name: {0: "batch"} for name in named},
+        )

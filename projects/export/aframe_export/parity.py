@@ -1,0 +1,105 @@
+"""Whether exported models give what the trained one gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+
+import onnxruntime
+import torch
+from aframe.errors import AframeError
+from jaxtyping import Float
+from torch import Tensor
+
+from aframe_export.models import NETWORK, SEARCH, WHOLE_UPDATES, Part
+
+#: Largest deviation, relative to the largest value where that is above one.
+#: Float32 sums in another order agree to some 1e-6; a wrong formula does not.
+TOLERANCE = 1e-4
+
+Model = Callable[..., tuple[Tensor, ...]]
+Updates = Float[Tensor, "step pair ifo update"]
+
+
+def load(path: Path) -> Model:
+    """Load a TorchScript (``.pt``) or ONNX file as a function of tensors, on the CPU."""
+    return _onnx(path) if path.suffix == ".onnx" else _torch(torch.jit.load(path).eval())
+
+
+def _onnx(path: Path) -> Model:
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    names = [each.name for each in session.get_inputs()]
+
+    def run(*arguments: Tensor) -> tuple[Tensor, ...]:
+        fed = {name: each.numpy() for name, each in zip(names, arguments, strict=True)}
+        return tuple(torch.from_numpy(each) for each in session.run(None, fed))
+
+    return run
+
+
+def _torch(model: torch.nn.Module) -> Model:
+    def run(*arguments: Tensor) -> tuple[Tensor, ...]:
+        with torch.no_grad():
+            results = model(*arguments)
+        return results if isinstance(results, tuple) else (results,)
+
+    return run
+
+
+def deviation(found: Model, part: Part, *, batch: Tensor, updates: Updates) -> float:
+    """Try an exported model beside the module that it was made of.
+
+    Args:
+        found: The exported model.
+        part: What it was made of.
+        batch: Kernels of the training, for the network.
+        updates: Strain for all others; it also fills the state.
+    """
+    expected = _torch(part.module)
+    state = torch.zeros(part.arguments[-1].shape)
+    if part.name == NETWORK:
+        outcomes = zip(found(batch), expected(batch), strict=True)
+        return max(_difference(*pair) for pair in outcomes)
+    if part.name == SEARCH:
+        mine, theirs = (_stream(each, updates, state) for each in (found, expected))
+        whole = islice(zip(mine, theirs, strict=True), len(updates) - WHOLE_UPDATES, None)
+        return max(_difference(*pair) for steps in whole for pair in zip(*steps, strict=True))
+    # Random strain of the size that the model takes: a snapshot, or an update and a state.
+    arguments = tuple(_filled(each, updates) for each in part.arguments)
+    outcomes = zip(found(*arguments), expected(*arguments), strict=True)
+    return max(_difference(*pair) for pair in outcomes)
+
+
+def _stream(model: Model, updates: Updates, state: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    for update in updates:
+        scores, state = model(update, state)
+        yield scores, state
+
+
+def _filled(like: Tensor, updates: Updates) -> Tensor:
+    strain = updates.permute(1, 2, 0, 3).flatten(2)
+    return strain[..., -like.shape[-1] :].contiguous()
+
+
+def _difference(found: Tensor, expected: Tensor) -> float:
+    """Largest difference; infinite where a shape differs or a value is not finite."""
+    if found.shape != expected.shape or not (found.isfinite() & expected.isfinite()).all():
+        return float("inf")
+    return float((found - expected).abs().max()) / max(1.0, float(expected.abs().max()))
+
+
+def refuse_deviation(deviations: Mapping[str, float]) -> None:
+    """Refuse exported models that do not repeat the trained one.
+
+    Raises:
+        AframeError: If a deviation is above :data:`TOLERANCE`; it names each.
+    """
+    wrong = [f"{name} {value:.2g}" for name, value in deviations.items() if value > TOLERANCE]
+    if wrong:
+        raise AframeError(
+            "an exported model does not repeat the trained one",
+            found=", ".join(wrong),
+            wanted_by=f"a deviation of at most {TOLERANCE:g}",
+            fix="nothing was published; report this with the configuration of the training",
+        )
