@@ -16,6 +16,7 @@ from aframe.paths import RunPaths, run_paths
 from aframe.stages import Stage
 from aframe.targets import RecordedTarget
 from aframe.tasks.configuration import (
+    refuse_missing_file,
     refuse_unknown_keys,
     refuse_unknown_sections,
     set_defaults,
@@ -108,6 +109,7 @@ class RunParameters(law.Task):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        refuse_missing_file()
         refuse_unknown_keys(type(self))
         self.check()
 
@@ -199,7 +201,13 @@ class StageTask(RunParameters):
         return Stage(self.stage, image and image.absolute(), gpus=self.gpus, dev=self.dev)
 
     def run(self) -> None:
-        """Run the stage's command with this task's settings."""
+        """Run the stage's command with this task's settings.
+
+        Raises:
+            AframeError: If the output was made with other settings, unless *on_change* says to
+                remake it, or if the command fails.
+        """
+        self._refuse_changed()
         settings = {
             **self.settings(),
             "inputs": {name: path and str(path) for name, path in self.inputs().items()},
@@ -210,6 +218,17 @@ class StageTask(RunParameters):
             del settings["inputs"]
         remake = self.on_change == "remake"
         self.where.run(self.verb, settings, label=self.task_family, remake=remake)
+
+    def _refuse_changed(self) -> None:
+        changed = {line for target in self.output().values() for line in target.stale()}
+        if changed and self.on_change == "stop":
+            raise AframeError(
+                f"the output of {self.task_family} was made with other settings",
+                found="; ".join(sorted(changed)),
+                wanted_by=f"{self.task_family} in {self.directory}",
+                fix="restore the settings, choose another run directory, or add --on-change remake "
+                "to make it anew with all that rests on it",
+            )
 
 
 class Pipeline(RunParameters, law.WrapperTask):

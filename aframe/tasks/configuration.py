@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import os
+import warnings
 from collections.abc import Iterable
+from pathlib import Path
 
 import law
 import luigi
@@ -30,10 +33,28 @@ _DEFAULTS = {
 
 def set_defaults() -> None:
     """Give luigi the settings of :data:`_DEFAULTS` where nobody set them."""
+    # What luigi warns of here, we refuse.
+    warnings.simplefilter("ignore", luigi.task.UnconsumedParameterWarning)
     parser = luigi.configuration.get_config()
     for (section, option), value in _DEFAULTS.items():
         if not parser.has_option(section, option):
             parser.set(section, option, value)
+
+
+def refuse_missing_file() -> None:
+    """Refuse a ``LAW_CONFIG_FILE`` that is not there, for which law would take nothing.
+
+    Raises:
+        AframeError: It names the file.
+    """
+    named = os.environ.get("LAW_CONFIG_FILE")
+    if named and not Path(os.path.expandvars(named)).expanduser().is_file():
+        raise AframeError(
+            "the configuration file is missing",
+            found=f"{named} is no file",
+            wanted_by="LAW_CONFIG_FILE",
+            fix="correct the path, or make a run directory with aframe-init",
+        )
 
 
 def refuse_unknown_keys(task: type[luigi.Task]) -> None:
@@ -42,8 +63,7 @@ def refuse_unknown_keys(task: type[luigi.Task]) -> None:
     Raises:
         AframeError: It names the key, the file and the nearest parameter.
     """
-    family = task.get_task_family()
-    _refuse_unknown(f"{_PREFIX}{family}", {name for name, _ in task.get_params()}, "parameter")
+    _refuse_unknown(f"{_PREFIX}{task.get_task_family()}", _parameters(task), "parameter")
 
 
 def refuse_unknown_sections(tasks: Iterable[type[luigi.Task]]) -> None:
@@ -55,13 +75,19 @@ def refuse_unknown_sections(tasks: Iterable[type[luigi.Task]]) -> None:
     Raises:
         AframeError: It names the section or key, the file and the nearest right name.
     """
-    families = set(luigi.task_register.Register.task_names()) | {BASE_SECTION}
-    sections = [name for name in _config().sections() if name.startswith(_PREFIX)]
-    for section in sections:
-        if section.removeprefix(_PREFIX) not in families:
-            raise _unknown("section", f"[{section}]", {f"[{_PREFIX}{name}]" for name in families})
-    shared = {name for task in tasks for name, _ in task.get_params()}
+    tasks = list(tasks)
+    readable = {*luigi.task_register.Register.task_names(), BASE_SECTION}
+    ours = {f"[{_PREFIX}{name}]" for name in (BASE_SECTION, *(t.get_task_family() for t in tasks))}
+    for section in _config().sections():
+        if section.startswith(_PREFIX) and section.removeprefix(_PREFIX) not in readable:
+            raise _unknown("section", f"[{section}]", ours)
+    shared = set().union(*(_parameters(task) for task in tasks))
     _refuse_unknown(f"{_PREFIX}{BASE_SECTION}", shared | _referenced(), "shared parameter")
+
+
+def _parameters(task: type[luigi.Task]) -> set[str]:
+    """Names of the parameters of *task*, but for those by which law prints and removes."""
+    return {name for name, _ in task.get_params()} - {name for name, _ in law.Task.get_params()}
 
 
 def _config() -> law.config.Config:
