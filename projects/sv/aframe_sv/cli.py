@@ -1,8 +1,18 @@
 """The command `aframe-sv`."""
 
+from aframe.program import Verb
 from aframe.program import main as run
+from aframe_sv.estimate import OUTPUT as VOLUMES
+from aframe_sv.estimate import EstimateSettings, estimate
+from aframe_sv.report import OUTPUT as PAGE
+from aframe_sv.report import ReportSettings, report
+
+VERBS = (
+    Verb("estimate", EstimateSettings, estimate, publishes=(VOLUMES,)),
+    Verb("report", ReportSettings, report, publishes=(PAGE,)),
+)
 
 
 def main() -> int:
     """Run `aframe-sv`."""
-    return run("sv", [])
+    return run("sv", VERBS)

@@ -51,12 +51,11 @@ class Source:
     def volume(self) -> float:
         """Volume it fills, in time at the detector (Gpc^3): that of its redshifts and sky."""
         south, north = declination_range(self.prior)
-        sky = 2 * math.pi * (math.sin(north) - math.sin(south))
-        return self._depth * sky / 1e9
+        return self._depth * (math.sin(north) - math.sin(south)) / 2
 
     @property
     def _depth(self) -> float:
-        """Volume a steradian (Mpc^3/sr)."""
+        """Volume of the whole sky (Gpc^3)."""
         return float(self._volume_element.integrate(*redshift_range(self.prior)))
 
     def density(self, mass_1: Draws, mass_2: Draws, redshift: Draws) -> Draws:
