@@ -29,22 +29,29 @@ class _OnScreen(logging.Filter):
     With ``[luigi_core] log_level = DEBUG`` it says all.
     """
 
-    shown: AframeError | None = None
+    shown: str | None = None
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether to show *record*; an error that the user can mend becomes its message."""
+        message = self._told(record)
+        if message is None:
+            chatter = record.levelno < logging.WARNING and "Summary" not in str(record.msg)
+            return not chatter or logging.getLogger(record.name).isEnabledFor(logging.DEBUG)
+        # luigi logs an error once where it occurs and once where it ends the run.
+        first, self.shown = message != self.shown, message
+        record.msg, record.args, record.exc_info = message, None, None
+        return first
+
+    def _told(self, record: logging.LogRecord) -> str | None:
         error = record.exc_info[1] if record.exc_info else None
         # luigi wraps what a parameter's parser raises.
         while error is not None and not isinstance(error, AframeError):
             error = error.__cause__
-        if error is None:
-            chatter = record.levelno < logging.WARNING and "Summary" not in str(record.msg)
-            return not chatter or logging.getLogger(record.name).isEnabledFor(logging.DEBUG)
-        # luigi logs an error once where it occurs and once where it ends the run.
-        first, self.shown = error is not self.shown, error
-        record.msg = str(error)
-        record.args = record.exc_info = None
-        return first
+        if error is not None:
+            return str(error)
+        # What goes wrong in planning, luigi has in text.
+        _, found, text = record.getMessage().rpartition(f"{AframeError.__module__}.AframeError: ")
+        return text.rstrip() if found else None
 
 
 logging.getLogger("luigi-interface").addFilter(_OnScreen())

@@ -1,0 +1,97 @@
+"""Stand-ins for the five stages: real records and refusals, tiny files, no science.
+
+What they write is a pure function of settings and inputs, as with the real ones.
+The environment steers them: ``STUB_CALLS`` is a file that each call is added to,
+``STUB_FAIL`` a step that is refused, ``STUB_WAIT`` a step that waits for ``STUB_GO`` to exist.
+"""
+
+import dataclasses
+import json
+import logging
+import os
+import sys
+import time
+import types
+from pathlib import Path
+
+# Only the command line of the real programs needs it, and it takes half of a stand-in's time.
+sys.modules["jsonargparse"] = types.ModuleType("jsonargparse")
+
+from aframe import program
+from aframe.artifacts.record import RESERVED, canonical, settings_digest
+from aframe.errors import AframeError
+
+#: What each verb publishes; a name without a suffix is a folder.
+PUBLISHES = {
+    "data query": ("segments.txt",),
+    "data fetch": ("background",),
+    "data training_waveforms": ("training_waveforms.hdf5",),
+    "data validation_waveforms": ("val_waveforms.hdf5",),
+    "data testing_waveforms": ("waveforms.hdf5", "rejected-parameters.hdf5"),
+    "train fit": (
+        "model.pt", "best.ckpt", "last.ckpt", "batch.hdf5", "val_batch.hdf5",
+        "preprocessing.json", "metrics.csv", "config.yaml",
+    ),
+    "export export": ("model_repo",),
+    "infer infer": ("background.hdf5", "foreground.hdf5", "0lag.hdf5", "candidates.hdf5"),
+    "sv estimate": ("sensitive_volume.h5",),
+    "sv report": ("report.html",),
+}  # fmt: skip
+
+
+def main(stage, argv):
+    """Run the stand-in of ``aframe-<stage>``; returns its exit status."""
+    verb, flag, path, *rest = argv
+    step = f"{stage} {verb}"
+    if flag != "--config" or rest not in ([], ["--remake"]):
+        print(f"aframe-{stage}: error: unknown words {argv}", file=sys.stderr)
+        return 2
+    settings = _as_dataclass(json.loads(Path(path).read_text()))
+    stand_in = program.Verb(verb, type(settings), lambda *given: _write(step, *given), ())
+    stand_in = dataclasses.replace(stand_in, publishes=PUBLISHES[step])
+    try:
+        program.run_verb(stage, stand_in, settings, remake=bool(rest))
+    except AframeError as error:
+        print(f"aframe-{stage}: error: {error}", file=sys.stderr)
+        return program.USER_ERROR
+    return 0
+
+
+def _as_dataclass(content):
+    fields = {**content, "inputs": content.get("inputs") or None}
+    if fields["inputs"]:
+        fields["inputs"] = dataclasses.make_dataclass("Inputs", fields["inputs"])(
+            **fields["inputs"]
+        )
+    return dataclasses.make_dataclass("Settings", fields)(**fields)
+
+
+def _write(step, settings, draft):
+    plain = {key: value for key, value in vars(settings).items() if key not in RESERVED}
+    inputs = program._input_digests(settings)
+    _tell(step, settings)
+    while step == os.environ.get("STUB_WAIT") and not Path(os.environ["STUB_GO"]).exists():
+        time.sleep(0.02)
+    if step == os.environ.get("STUB_FAIL"):
+        raise AframeError(
+            "the stand-in was told to fail",
+            found=step,
+            wanted_by="STUB_FAIL",
+            fix="run without STUB_FAIL",
+        )
+    for name in PUBLISHES[step]:
+        path = draft.path / name if Path(name).suffix else draft.path / name / "part.hdf5"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"{name} of {settings_digest(canonical(plain), inputs)}\n")
+
+
+def _tell(step, settings):
+    print(f"{step} at work", file=sys.stderr, flush=True)
+    call = {"step": step, "output": settings.output, "resources": settings.resources}
+    with Path(os.environ["STUB_CALLS"]).open("a") as calls:
+        calls.write(json.dumps(call) + "\n")
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
+    sys.exit(main(sys.argv[1], sys.argv[2:]))

@@ -1,0 +1,312 @@
+"""The whole graph with stand-in stages: what runs, in which order, and what a change or a kill does."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+#: Each step of the demo, and what must have run before it.
+ORDER = {
+    "data query in data/train": (),
+    "data query in data/test": (),
+    "data query in data/test/zero_lag": (),
+    "data training_waveforms in data/train": (),
+    "data fetch in data/train": ("data query in data/train",),
+    "data fetch in data/test": ("data query in data/test",),
+    "data fetch in data/test/zero_lag": ("data query in data/test/zero_lag",),
+    "data validation_waveforms in data/train": ("data fetch in data/train",),
+    "data testing_waveforms in data/test": ("data fetch in data/test",),
+    "train fit in training": (
+        "data fetch in data/train",
+        "data training_waveforms in data/train",
+        "data validation_waveforms in data/train",
+    ),
+    "export export in results": ("train fit in training",),
+    "infer infer in results": (
+        "export export in results",
+        "data fetch in data/test/zero_lag",
+        "data testing_waveforms in data/test",
+    ),
+    "sv estimate in results/plots": ("infer infer in results",),
+    "sv report in results": ("sv estimate in results/plots",),
+}
+LAST = ["infer infer in results", "sv estimate in results/plots", "sv report in results"]
+
+
+def _with_stubs_first(run):
+    """Let `run.sh` find the stand-ins before the commands that are installed."""
+    script = run.directory / "run.sh"
+    script.write_text(script.read_text().replace("export PATH=", f"export PATH={run.stubs}:"))
+    return script
+
+
+def test_run_sh_runs_each_step_once_and_then_nothing(empty):
+    """The script that aframe-init writes runs all steps in a right order; again, it runs none."""
+    script = _with_stubs_first(empty)
+    environment = {"PATH": os.environ["PATH"], "STUB_CALLS": str(empty.directory.parent / "calls")}
+
+    def run():
+        return subprocess.run(
+            ["bash", script], env=environment, capture_output=True, text=True, check=False
+        )
+
+    first = run()
+    calls = empty.calls()
+    again = run()
+
+    assert (first.returncode, again.returncode) == (0, 0), first.stderr + again.stderr
+    assert sorted(calls) == sorted(ORDER)
+    for step, before in ORDER.items():
+        assert all(calls.index(earlier) < calls.index(step) for earlier in before), step
+    assert empty.calls() == []
+    assert "Did not run any tasks" in again.stderr
+
+
+def test_the_screen_shows_each_step_and_no_chatter(empty):
+    """A user sees the command of each step, what it says and how long it took, and a summary."""
+    screen = empty.law("--workers", "1").stderr
+
+    settings = empty.directory / "training" / "logs" / "fit.settings.json"
+    assert f"Train | {empty.stubs}/aframe-train fit --config {settings}\n" in screen
+    assert "Train | train fit at work\n" in screen
+    assert "Train | done in " in screen
+    assert "15 ran successfully" in screen
+    assert "DEBUG" not in screen
+    assert "Informed scheduler" not in screen
+
+
+def test_log_level_debug_shows_what_luigi_thinks(finished):
+    """The chatter is a setting away."""
+    finished.set("luigi_core", "log_level", "DEBUG")
+
+    assert "Informed scheduler" in finished.law().stderr
+
+
+def test_one_worker_makes_the_same_files(empty, finished, tmp_path):
+    """The number of workers changes nothing that is published."""
+    made_by_five = finished.files()
+    for folder in ("data", "training", "results"):
+        (finished.directory / folder).rename(tmp_path / folder)
+
+    done = empty.law("--workers", "1")
+
+    assert done.returncode == 0, done.stderr
+    assert empty.files() == made_by_five
+
+
+def test_each_step_keeps_its_settings_and_log(finished):
+    """The settings file and the log of a step lie in `logs`, and no failure."""
+    logs = finished.directory / "results" / "logs"
+    settings = json.loads((logs / "infer.settings.json").read_text())
+
+    assert settings["output"].endswith("/results")
+    assert settings["Tb"] == 23400
+    assert (logs / "infer.log").read_text().splitlines()[0].startswith("$ ")
+    assert "infer infer at work" in (logs / "infer.log").read_text()
+    assert not list(finished.directory.rglob("*.failure.json"))
+
+
+def test_a_failing_step_ends_the_run_and_the_next_run_resumes(empty):
+    """Status 1, what failed and how to repeat it, no traceback; then only the missing steps run."""
+    failed = empty.law("--workers", "5", fail="train fit")
+    failure = json.loads((empty.directory / "training/logs/fit.failure.json").read_text())
+    before = empty.calls()
+    resumed = empty.law("--workers", "5")
+
+    assert failed.returncode == 1
+    assert "Traceback" not in failed.stderr
+    assert "ERROR: step Train failed\n  found      exit status 2; its last lines:" in failed.stderr
+    assert "aframe-train: error: the stand-in was told to fail" in failed.stderr
+    assert f"  wanted by  {failure['command']}\n" in failed.stderr
+    assert failure["step"] == "Train"
+    assert failure["ended"] == "exit status 2"
+    assert "  fix        run without STUB_FAIL" in failure["last_lines"]
+    assert Path(failure["log"]).read_text().startswith(f"$ {failure['command']}\n")
+    assert resumed.returncode == 0, resumed.stderr
+    assert empty.calls() == ["train fit in training", "export export in results", *LAST]
+    assert "data testing_waveforms in data/test" in before
+    assert not (empty.directory / "training/logs/fit.failure.json").exists()
+
+
+def test_the_command_of_a_failure_repeats_the_step(empty):
+    """What the error shows can be pasted into a shell, and law goes on from there."""
+    empty.law(fail="data query")
+    query = empty.directory / "data/train/logs/query.failure.json"
+    empty.calls()
+
+    pasted = subprocess.run(
+        json.loads(query.read_text())["command"], shell=True, env=empty.environment(), check=False
+    )
+
+    assert pasted.returncode == 0
+    assert (empty.directory / "data/train/segments.txt").exists()
+    empty.law(task="aframe.tasks.FetchTrain")
+    assert empty.calls() == ["data query in data/train", "data fetch in data/train"]
+
+
+def test_a_changed_setting_is_named_before_its_step_runs(finished):
+    """The status and the failed run say which setting differs, from what to what."""
+    finished.set("luigi_SandboxInfer", "cluster_window_length", "6")
+    status = finished.law("--print-status", "9")
+    stopped = finished.law()
+
+    assert "made with other settings: cluster_window_length: 8.0 -> 6.0" in status.stdout
+    assert stopped.returncode == 1
+    assert "ERROR: the output of SandboxInfer was made with other settings" in stopped.stderr
+    assert "  found      cluster_window_length: 8.0 -> 6.0\n" in stopped.stderr
+    assert "--on-change remake" in stopped.stderr
+    assert "Traceback" not in stopped.stderr
+    assert finished.calls() == []
+
+
+def test_a_changed_setting_is_remade_with_all_that_rests_on_it(finished):
+    """What came before the change stays; what comes after it is made from the new."""
+    old = finished.files()
+    finished.set("luigi_SandboxInfer", "cluster_window_length", "6")
+    remade = finished.law("--on-change", "remake")
+    new = finished.files()
+
+    assert remade.returncode == 0, remade.stderr
+    assert finished.calls() == LAST
+    assert {name for name in old if old[name] != new[name]} == {
+        "results/0lag.hdf5",
+        "results/background.hdf5",
+        "results/candidates.hdf5",
+        "results/foreground.hdf5",
+        "results/plots/sensitive_volume.h5",
+        "results/report.html",
+        "sandbox.cfg",
+    }
+
+
+def test_a_shared_setting_changes_every_step_that_reads_it(finished):
+    """The highpass of the band is one number for all."""
+    finished.set("luigi_base", "highpass", "30")
+
+    assert finished.law("--on-change", "remake", "--workers", "2").returncode == 0
+    assert set(finished.calls()) == {
+        "data validation_waveforms in data/train",
+        "data testing_waveforms in data/test",
+        "train fit in training",
+        "export export in results",
+        *LAST,
+    }
+
+
+def test_a_change_of_the_last_step_leaves_the_others_alone(finished):
+    """Another title makes another report, and nothing else."""
+    finished.set("luigi_SandboxReport", "title", "my search")
+
+    assert finished.law("--on-change", "remake").returncode == 0
+    assert finished.calls() == ["sv report in results"]
+
+
+def test_writing_a_number_otherwise_changes_nothing(finished):
+    """32 and 32.0 are one highpass."""
+    finished.set("luigi_base", "highpass", "32.0")
+
+    assert finished.law().returncode == 0
+    assert finished.calls() == []
+
+
+@pytest.mark.parametrize(
+    ("lost", "step"),
+    [
+        ("data/test/rejected-parameters.hdf5", "data testing_waveforms in data/test"),
+        ("results/model_repo/part.hdf5", "export export in results"),
+        ("training/val_batch.hdf5", "train fit in training"),
+    ],
+)
+def test_a_lost_output_makes_just_its_step_again(finished, lost, step):
+    """The step makes the same files again, so that nothing after it is due."""
+    whole = finished.files()
+    (finished.directory / lost).unlink()
+    status = finished.law("--print-status", "9").stdout
+
+    assert finished.law().returncode == 0
+    assert finished.calls() == [step]
+    assert finished.files() == whole
+    assert "absent (cut short)" in status
+
+
+def test_an_output_that_was_cut_short_is_made_again(finished):
+    """A file of another size than its record's is none."""
+    whole = finished.files()
+    (finished.directory / "results/foreground.hdf5").write_text("half")
+
+    assert finished.law().returncode == 0
+    assert finished.calls() == ["infer infer in results"]
+    assert finished.files() == whole
+
+
+def test_somebody_elses_file_is_named_and_kept(empty):
+    """A file without a record is shown in the status, and the step refuses to replace it."""
+    mine = empty.directory / "data/train/segments.txt"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("my own segments")
+    status = empty.law("--print-status", "9").stdout
+    done = empty.law("--workers", "1")
+
+    assert "(a file without a record is in the way)" in status
+    assert done.returncode == 1
+    assert f"found      {mine}" in done.stderr
+    assert mine.read_text() == "my own segments"
+
+
+def test_a_record_that_cannot_be_read_is_named(finished):
+    """A damaged record ends the planning with its path, once and without a traceback."""
+    record = finished.directory / "training/fit.record.json"
+    record.write_text("{")
+    done = finished.law()
+
+    assert done.returncode == 2
+    assert done.stderr.count("a record cannot be read") == 1
+    assert str(record) in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("step", "everything"),
+    [("data fetch", True), ("train fit", False), ("infer infer", True)],
+    ids=["fetch, law and its steps", "training, law alone", "inference, law and its steps"],
+)
+def test_a_killed_run_goes_on(empty, finished, tmp_path, step, everything):
+    """`kill -9` of law, or of law and its steps: the same command again finishes the same files."""
+    whole = finished.files()
+    for folder in ("data", "training", "results"):
+        (finished.directory / folder).rename(tmp_path / folder)
+    go = tmp_path / "go"
+    law = empty.start("--workers", "2", wait=step, go=go)
+    _wait_for(lambda: any(call.startswith(step) for call in _seen(empty)))
+    if everything:
+        os.killpg(law.pid, signal.SIGKILL)
+    else:
+        law.kill()
+    law.wait()
+    again = empty.start("--workers", "2", wait=step, go=go)
+    # Let the second run come to where the first one still holds the step, if it lives.
+    time.sleep(0.5)
+    go.touch()
+
+    assert again.wait(timeout=60) == 0
+    assert empty.files() == whole
+
+
+def _seen(run):
+    calls = run.directory.parent / "calls"
+    return (
+        [json.loads(line)["step"] for line in calls.read_text().splitlines()]
+        if calls.exists()
+        else []
+    )
+
+
+def _wait_for(condition):
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end, "the step did not begin"
+        time.sleep(0.02)
