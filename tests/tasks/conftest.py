@@ -29,6 +29,7 @@ class Run:
 
     @property
     def configuration(self):
+        """The `.cfg`."""
         return self.directory / "sandbox.cfg"
 
     def set(self, section, key, value):

@@ -17,9 +17,9 @@ from pathlib import Path
 # Only the command line of the real programs needs it, and it takes half of a stand-in's time.
 sys.modules["jsonargparse"] = types.ModuleType("jsonargparse")
 
-from aframe import program
-from aframe.artifacts.record import RESERVED, canonical, settings_digest
-from aframe.errors import AframeError
+from aframe import program  # noqa: E402
+from aframe.artifacts.record import RESERVED, canonical, settings_digest  # noqa: E402
+from aframe.errors import AframeError  # noqa: E402
 
 #: What each verb publishes; a name without a suffix is a folder.
 PUBLISHES = {
@@ -44,7 +44,7 @@ def main(stage, argv):
     verb, flag, path, *rest = argv
     step = f"{stage} {verb}"
     if flag != "--config" or rest not in ([], ["--remake"]):
-        print(f"aframe-{stage}: error: unknown words {argv}", file=sys.stderr)
+        sys.stderr.write(f"aframe-{stage}: error: unknown words {argv}\n")
         return 2
     settings = _as_dataclass(json.loads(Path(path).read_text()))
     stand_in = program.Verb(verb, type(settings), lambda *given: _write(step, *given), ())
@@ -52,7 +52,7 @@ def main(stage, argv):
     try:
         program.run_verb(stage, stand_in, settings, remake=bool(rest))
     except AframeError as error:
-        print(f"aframe-{stage}: error: {error}", file=sys.stderr)
+        sys.stderr.write(f"aframe-{stage}: error: {error}\n")
         return program.USER_ERROR
     return 0
 
@@ -86,7 +86,7 @@ def _write(step, settings, draft):
 
 
 def _tell(step, settings):
-    print(f"{step} at work", file=sys.stderr, flush=True)
+    sys.stderr.write(f"{step} at work\n")
     call = {"step": step, "output": settings.output, "resources": settings.resources}
     with Path(os.environ["STUB_CALLS"]).open("a") as calls:
         calls.write(json.dumps(call) + "\n")
