@@ -106,7 +106,7 @@ def log_uniform_bbh() -> Population:
     """Binary black holes with aligned spins, for quick searches of the near universe.
 
     Source-frame masses are log-uniform from 5 to 100 Msun, the heavier first; spins
-    along the orbital angular momentum uniform to 0.9; redshift to 0.35, uniform in
+    along the orbital angular momentum uniform to 0.9; redshift to 0.7, uniform in
     comoving volume and source-frame time.
     """
     prior = PriorDict(
@@ -116,7 +116,7 @@ def log_uniform_bbh() -> Population:
             "mass_ratio": Constraint(0, 1, name="mass_ratio"),
             "chi_1": Uniform(-0.9, 0.9, name="chi_1"),
             "chi_2": Uniform(-0.9, 0.9, name="chi_2"),
-            "redshift": UniformSourceFrame(0, 0.35, cosmology="Planck15", name="redshift"),
+            "redshift": UniformSourceFrame(0, 0.7, cosmology="Planck15", name="redshift"),
             **_orientation(),
         },
         conversion_function=_with_mass_ratio,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from aframe.errors import AframeError
@@ -45,7 +47,7 @@ def refuse_band(settings: Any, *names: str) -> None:
                 fix=f"choose a {name} below {nyquist:g} Hz, or a higher sample_rate",
             )
     values = list(edges.values())
-    if any(low >= high for low, high in zip(values, values[1:], strict=False)):
+    if any(low >= high for low, high in pairwise(values)):
         raise AframeError(
             "the band is empty",
             found=", ".join(f"{name} {value:g} Hz" for name, value in edges.items()),
@@ -82,4 +84,19 @@ def refuse_fraction(settings: Any, name: str) -> None:
             found=f"{name} {value}",
             wanted_by=f"the setting `{name}`",
             fix="give a whole number",
+        )
+
+
+def refuse_unnamed(ifos: Sequence[str]) -> None:
+    """Refuse detectors that are none, or one that is named twice.
+
+    Raises:
+        AframeError: If so.
+    """
+    if not ifos or len(set(ifos)) < len(ifos):
+        raise AframeError(
+            "the detectors cannot be used",
+            found=str(list(ifos)),
+            wanted_by="the setting `ifos`",
+            fix="name at least one, each once, such as H1, L1",
         )

@@ -2,7 +2,6 @@
 
 from aframe.program import Verb
 from aframe.program import main as run
-
 from aframe_data import fetch, query, testing, training, validation
 
 VERBS = (

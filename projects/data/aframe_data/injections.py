@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool, Float
+
 from aframe.artifacts.ledger import Ledger, merge_ledgers, write_ledger
 from aframe.artifacts.strain import StrainFile
 from aframe.errors import AframeError
 from aframe.priors import PARAMETERS, load_prior, sample
 from aframe.program import Resources
-from jaxtyping import Bool, Float
-
-from aframe_data.checks import refuse_band, refuse_not_positive, refuse_wrong_workers
+from aframe_data.checks import (
+    refuse_band,
+    refuse_not_positive,
+    refuse_unnamed,
+    refuse_wrong_workers,
+)
 from aframe_data.projection import optimal_snr, refuse_unknown_detectors, responses, series
 from aframe_data.spectra import median_psd
 from aframe_data.streams import stream
@@ -145,6 +149,7 @@ class InjectionSettings(WaveformSettings):
         super().__post_init__()
         refuse_not_positive(self, "snr_threshold", zero=True)
         refuse_band(self, "highpass", "lowpass")
+        refuse_unnamed(self.ifos)
         refuse_unknown_detectors(self.ifos)
 
     @property

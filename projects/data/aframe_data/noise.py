@@ -9,11 +9,11 @@ the seams of the blocks do not exist in it.
 from __future__ import annotations
 
 import numpy as np
-from aframe.artifacts.segments import Segment
-from aframe.errors import AframeError
 from jaxtyping import Complex, Float, Float32
 from scipy.fft import irfft, rfft
 
+from aframe.artifacts.segments import Segment
+from aframe.errors import AframeError
 from aframe_data.spectra import LOWEST, Asd
 from aframe_data.streams import white_noise
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import lal
 import numpy as np
-from aframe.errors import AframeError
 from jaxtyping import Bool, Complex, Float
 from scipy.fft import irfft, rfft
 
+from aframe.errors import AframeError
 from aframe_data.waveforms import Polarizations
 
 Spectra = Complex[np.ndarray, "signal ifo frequency"]
@@ -24,16 +24,16 @@ def refuse_unknown_detectors(ifos: Sequence[str]) -> None:
     """Refuse detectors whose place LAL does not know.
 
     Raises:
-        AframeError: If there is such a one, or one twice, or none at all.
+        AframeError: If there is such a one.
     """
     known = lal.cached_detector_by_prefix
-    wrong = [ifo for ifo in ifos if ifo not in known or list(ifos).count(ifo) > 1]
-    if wrong or not ifos:
+    unknown = [ifo for ifo in ifos if ifo not in known]
+    if unknown:
         raise AframeError(
-            "the detectors cannot be used",
-            found=f"{', '.join(wrong) or 'none'} in {list(ifos)}",
+            "a detector's place is not known",
+            found=", ".join(unknown),
             wanted_by="the setting `ifos`",
-            fix=f"name each once, out of {', '.join(sorted(known))}",
+            fix=f"choose out of {', '.join(sorted(known))}",
         )
 
 
@@ -110,8 +110,6 @@ def optimal_snr(
     return np.sqrt(4 / duration * power.sum(axis=-1))
 
 
-def series(
-    spectra: Spectra, size: int, sample_rate: float
-) -> Float[np.ndarray, "signal ifo time"]:
+def series(spectra: Spectra, size: int, sample_rate: float) -> Float[np.ndarray, "signal ifo time"]:
     """Bring Fourier transforms (1/Hz) back to strain of *size* samples."""
     return irfft(spectra, size, axis=-1) * sample_rate

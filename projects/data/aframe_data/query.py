@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import functools
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from aframe.artifacts.segments import Segment, intersect, longer_than, write_segments
+from aframe.artifacts.segments import (
+    Segment,
+    coalesce,
+    gps,
+    intersect,
+    longer_than,
+    read_segments,
+    write_segments,
+)
 from aframe.errors import AframeError
-from aframe.program import Draft, Resources
-
-from aframe_data.sources import Simulated, Source, refuse_missing_psds
+from aframe.program import Draft, Resources, run_branches
+from aframe_data.checks import refuse_not_positive, refuse_unnamed, refuse_wrong_workers
+from aframe_data.recordings import Recording, find_recordings, good_segments
+from aframe_data.sources import Files, Simulated, Source, refuse_missing_psds
 
 OUTPUT = "segments.txt"
+Found = Mapping[str, Sequence[Segment]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +39,9 @@ class QuerySettings:
         stop: End of it (GPS s); a simulation needs it.
         min_duration: Shortest segment to keep (s).
         resources: How to use the machine.
+
+    Raises:
+        AframeError: If a value cannot be meant.
     """
 
     output: Path
@@ -37,10 +52,99 @@ class QuerySettings:
     min_duration: float = 0.0
     resources: Resources = field(default_factory=Resources)
 
+    def __post_init__(self) -> None:
+        refuse_unnamed(self.ifos)
+        refuse_not_positive(self, "min_duration", zero=True)
+        refuse_wrong_workers(self.resources)
+        if isinstance(self.source, Simulated):
+            refuse_missing_psds(self.source, self.ifos)
+        if isinstance(self.source, Simulated) and None in (self.start, self.stop):
+            raise AframeError(
+                "simulated strain needs a span",
+                found=f"start {self.start}, stop {self.stop}",
+                wanted_by="the settings of the query",
+                fix="give start and stop (GPS s)",
+            )
+        if not self.span.start < self.span.stop:
+            raise AframeError(
+                "the span of strain is empty",
+                found=f"start {self.start}, stop {self.stop}",
+                wanted_by="the settings of the query",
+                fix="choose a start before the stop",
+            )
+
+    @property
+    def span(self) -> Segment:
+        """The time asked about."""
+        return Segment(
+            -math.inf if self.start is None else self.start,
+            math.inf if self.stop is None else self.stop,
+        )
+
 
 def query(settings: QuerySettings, draft: Draft) -> None:
-    """Find the segments in which all detectors have data."""
-    found = {ifo: [Segment(settings.start, settings.stop)] for ifo in settings.ifos}
-    together = functools.reduce(intersect, found.values())
+    """Find the segments in which all detectors have data.
+
+    Segments begin and end on whole seconds. Of files, the seconds count in which all samples
+    are finite and, where GWOSC's data quality mask is in the file, its DATA bit is set.
+    """
+    found = {ifo: [settings.span] for ifo in settings.ifos}
+    if isinstance(settings.source, Files):
+        found = _in_files(settings, settings.source, draft)
+    together = whole_seconds(functools.reduce(intersect, found.values()))
     segments = longer_than(together, settings.min_duration)
+    if not segments:
+        raise _nothing(settings, found, together)
     write_segments(draft.path / OUTPUT, segments)
+    draft.notes["livetime"] = sum(segment.duration for segment in segments)
+    draft.notes["livetime_by_ifo"] = {
+        ifo: sum(segment.duration for segment in mine) for ifo, mine in found.items()
+    }
+
+
+def whole_seconds(segments: Sequence[Segment]) -> list[Segment]:
+    """Shrink segments to whole seconds; those without one fall away.
+
+    Example:
+        >>> whole_seconds([Segment(0.5, 3.0), Segment(7.2, 7.9)])
+        [Segment(start=1.0, stop=3.0)]
+    """
+    edges = [(math.ceil(start), math.floor(stop)) for start, stop in segments]
+    return [Segment(float(start), float(stop)) for start, stop in edges if start < stop]
+
+
+def _in_files(settings: QuerySettings, source: Files, draft: Draft) -> dict[str, list[Segment]]:
+    recordings = find_recordings(source, settings.ifos)
+    inside = [one for one in recordings if intersect([one.segment], [settings.span])]
+    paths = [draft.work / f"good-{number}.txt" for number in range(len(inside))]
+    todo = [pair for pair in zip(inside, paths, strict=True) if not pair[1].exists()]
+    workers = settings.resources.workers
+    run_branches(write_good_segments, todo, draft=draft, workers=workers, unit="files")
+    found: dict[str, list[Segment]] = {ifo: [] for ifo in settings.ifos}
+    for one, path in zip(inside, paths, strict=True):
+        found[one.ifo] += read_segments(path)
+    return {ifo: intersect(coalesce(mine), [settings.span]) for ifo, mine in found.items()}
+
+
+def write_good_segments(recording: Recording, path: Path) -> None:
+    """Write when one recording is good."""
+    write_segments(path, good_segments(recording))
+
+
+def _nothing(settings: QuerySettings, found: Found, together: Sequence[Segment]) -> AframeError:
+    lines = [f"{ifo} {_told(segments)}" for ifo, segments in found.items()]
+    return AframeError(
+        "there is no time with data of all detectors",
+        found="; ".join([*lines, f"together {_told(together)}"]),
+        wanted_by=f"segments of at least {settings.min_duration:g} s"
+        f" between {settings.start} and {settings.stop}",
+        fix="lower min_duration, widen start and stop, or add strain",
+    )
+
+
+def _told(segments: Sequence[Segment]) -> str:
+    if not segments:
+        return "nothing"
+    total, longest = (f(segment.duration for segment in segments) for f in (sum, max))
+    span = f"{gps(segments[0].start)} to {gps(segments[-1].stop)}"
+    return f"{total:g} s in {len(segments)} segments (longest {longest:g} s, {span})"

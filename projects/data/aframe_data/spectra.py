@@ -12,11 +12,11 @@ import h5py
 import lal
 import lalsimulation
 import numpy as np
-from aframe.artifacts.segments import Segment
-from aframe.artifacts.strain import StrainFile, read_strain
-from aframe.errors import AframeError
 from jaxtyping import Float
 from scipy.signal import spectrogram
+
+from aframe.artifacts.strain import StrainFile, read_strain
+from aframe.errors import AframeError
 
 Frequencies = Float[np.ndarray, " frequency"]
 Curve = Callable[[Frequencies], Frequencies]
@@ -81,7 +81,9 @@ def load_asd(name: str, *, nyquist: float, wanted_by: str) -> Asd:
     elif Path(name).is_file():
         asd = _from_file(Path(name))
     else:
-        near = difflib.get_close_matches(bare, design_curves(), cutoff=0.4) or ["aLIGOO3LowT1800545"]
+        near = difflib.get_close_matches(bare, design_curves(), cutoff=0.4) or [
+            "aLIGOO3LowT1800545"
+        ]
         raise AframeError(
             "there is no such noise curve",
             found=f"{name}, neither a curve of LALSimulation nor a file",
@@ -134,7 +136,11 @@ def _from_file(path: Path) -> Asd:
 
 def _refuse_short(asd: Asd, name: str, nyquist: float, wanted_by: str) -> None:
     # A table may well end one bin below the Nyquist frequency of its own sampling.
-    if len(asd.frequencies) and asd.frequencies[0] < nyquist and asd.frequencies[-1] >= 0.99 * nyquist:
+    if (
+        len(asd.frequencies)
+        and asd.frequencies[0] < nyquist
+        and asd.frequencies[-1] >= 0.99 * nyquist
+    ):
         return
     spans = [f"{f:g}" for f in asd.frequencies[[0, -1]]] if len(asd.frequencies) else ["nothing"]
     raise AframeError(

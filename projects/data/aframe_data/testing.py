@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
 from aframe.artifacts.ledger import read_metadata
 from aframe.artifacts.segments import Segment, read_segments, slides_for_injections, slots, subtract
 from aframe.artifacts.strain import StrainFile, list_strain
 from aframe.errors import AframeError
 from aframe.program import Draft, run_branches
-
 from aframe_data.checks import refuse_not_positive
 from aframe_data.injections import (
     BRANCH,

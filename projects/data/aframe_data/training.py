@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
 from aframe.artifacts.ledger import Ledger, write_ledger
 from aframe.priors import load_prior, sample
 from aframe.program import Draft, run_branches
-
 from aframe_data.injections import (
     BATCH,
     WaveformSettings,

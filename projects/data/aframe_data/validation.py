@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
 from aframe.artifacts.ledger import read_metadata
 from aframe.artifacts.strain import list_strain
 from aframe.program import Draft, run_branches
-
 from aframe_data.injections import (
     InjectionSettings,
     branch_path,

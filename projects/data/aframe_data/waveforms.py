@@ -10,10 +10,11 @@ from typing import Any
 import lal
 import lalsimulation
 import numpy as np
-from aframe.errors import AframeError
-from aframe.priors import luminosity_distance
 from jaxtyping import Complex, Float, Float32
 from scipy.fft import irfft
+
+from aframe.errors import AframeError
+from aframe.priors import luminosity_distance
 
 Parameters = Mapping[str, Float[np.ndarray, " signal"]]
 Polarizations = Float32[np.ndarray, "signal polarization time"]
@@ -82,7 +83,7 @@ def load_approximant(name: str) -> Approximant:
     Raises:
         AframeError: If LALSimulation has no such model.
     """
-    number = getattr(lalsimulation, name, None)
+    number = getattr(lalsimulation, name, -1)
     known = isinstance(number, int) and 0 <= number < lalsimulation.NumApproximants
     in_frequency = known and bool(lalsimulation.SimInspiralImplementedFDApproximants(number))
     in_time = known and bool(lalsimulation.SimInspiralImplementedTDApproximants(number))
