@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,42 +20,10 @@ from aframe.tasks.configuration import (
     refuse_unknown_sections,
     set_defaults,
 )
+from aframe.tasks.screen import prepare_screen
 
-
-class _OnScreen(logging.Filter):
-    """What luigi says: its summary, its warnings, and errors the user can mend without traceback.
-
-    With ``[luigi_core] log_level = DEBUG`` it says all.
-    """
-
-    shown: str | None = None
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Whether to show *record*; an error that the user can mend becomes its message."""
-        message = self._told(record)
-        if message is None:
-            chatter = record.levelno < logging.WARNING and "Summary" not in str(record.msg)
-            return not chatter or logging.getLogger(record.name).isEnabledFor(logging.DEBUG)
-        # luigi logs an error once where it occurs and once where it ends the run.
-        first, self.shown = message != self.shown, message
-        record.msg, record.args, record.exc_info = message, None, None
-        return first
-
-    def _told(self, record: logging.LogRecord) -> str | None:
-        error = record.exc_info[1] if record.exc_info else None
-        # luigi wraps what a parameter's parser raises.
-        while error is not None and not isinstance(error, AframeError):
-            error = error.__cause__
-        if error is not None:
-            return str(error)
-        # What goes wrong in planning, luigi has in text.
-        _, found, text = record.getMessage().rpartition(f"{AframeError.__module__}.AframeError: ")
-        return text.rstrip() if found else None
-
-
-logging.getLogger("luigi-interface").addFilter(_OnScreen())
+prepare_screen()
 set_defaults()
-
 
 #: Physical settings that a task hands to those it requires, since they are one truth for all.
 HANDED_ON = (
