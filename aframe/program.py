@@ -15,6 +15,7 @@ import fcntl
 import importlib.metadata
 import logging
 import multiprocessing
+import os
 import platform
 import re
 import shutil
@@ -57,7 +58,10 @@ _DISK = {
     errno.EDQUOT: "the disk quota is used up",
     errno.EFBIG: "a file is larger than this disk or process may have",
 }
+_PATH = {errno.EACCES, errno.EROFS, errno.EPERM, errno.EEXIST, errno.ENOTDIR}
 _SECONDS_BETWEEN_LINES = 5.0
+# In a draft: whose it is, its record when it is finished, and the record that this replaces.
+_STAMP, _PREPARED, _REPLACED = ".digest", ".record.json", ".replaced.record.json"
 
 
 @dataclass(frozen=True)
@@ -163,7 +167,7 @@ def _parse(stage: str, verbs: Sequence[Verb], argv: Sequence[str] | None) -> tup
     try:
         parsed = parser.parse_args(words)
         chosen = next(verb for verb in verbs if verb.name == parsed.verb)
-        namespace = parser.instantiate_classes(parsed)[chosen.name].as_dict()
+        namespace = parser.instantiate(parsed)[chosen.name].as_dict()
     except (jsonargparse.ArgumentError, ValueError, TypeError) as error:
         raise AframeError(
             "the settings cannot be used",
@@ -182,11 +186,13 @@ def _explained_os_errors(command: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        code = error.errno or (errno.ENOSPC if "No space left" in str(error) else None)
-        if code in _DISK:
-            problem, fix = _DISK[code], "free some space, then run the same command: it resumes"
-        elif code in (errno.EACCES, errno.EROFS, errno.EPERM):
-            problem, fix = "a file may not be written or read", "correct its permissions or path"
+        if error.errno in _DISK:
+            problem, fix = (
+                _DISK[error.errno],
+                "free some space, then run the same command: it resumes",
+            )
+        elif error.errno in _PATH:
+            problem, fix = "a file cannot be written or read", "correct its permissions or path"
         else:
             raise
         raise AframeError(problem, found=str(error), wanted_by=command, fix=fix) from error
@@ -204,15 +210,16 @@ def run_verb(stage: str, verb: Verb, settings: Any, *, remake: bool = False) -> 
     plain = {k: v for k, v in dataclasses.asdict(settings).items() if k not in RESERVED}
     inputs = _input_digests(settings)
     output.mkdir(parents=True, exist_ok=True)
+    path, target = output / f".draft-{verb.name}", record_path(output, verb.name)
     with _locked(output / f".draft-{verb.name}.lock"):
+        if (path / _PREPARED).exists():
+            log.info("publishing what a killed run had finished")
+            _publish(path, target)
         if _is_current(command, verb, output, (plain, inputs), remake=remake):
-            log.info("%s is current: nothing to do", record_path(output, verb.name))
-            return
-        path = _open_draft(output / f".draft-{verb.name}", settings_digest(plain, inputs))
-        prepared = path / ".record.json"
-        if not prepared.exists():
-            started = datetime.now(UTC).isoformat(timespec="seconds")
-            draft = Draft(path)
+            log.info("%s is current: nothing to do", target)
+        else:
+            _open_draft(path, settings_digest(plain, inputs))
+            draft, started = Draft(path), _now()
             verb.run(settings, draft)
             digests, sizes = output_digests(path)
             record = Record(
@@ -225,12 +232,16 @@ def run_verb(stage: str, verb: Verb, settings: Any, *, remake: bool = False) -> 
                 git=git_state(),
                 host=platform.node(),
                 started=started,
-                finished=datetime.now(UTC).isoformat(timespec="seconds"),
+                finished=_now(),
                 notes=canonical(draft.notes),
             )
-            write_record(prepared, record)
-        _publish(path, output, record_path(output, verb.name))
-        shutil.rmtree(path)
+            write_record(path / _PREPARED, record)
+            _publish(path, target)
+        _remove(path)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _input_digests(settings: Any) -> dict[str, str]:
@@ -252,8 +263,7 @@ def _is_current(
     """Whether the output needs no work; refuses to touch what it must not."""
     record = read_record(record_path(output, verb.name))
     if record is None:
-        publishing = (output / f".draft-{verb.name}" / ".record.json").exists()
-        _refuse_foreign(output, () if publishing else verb.publishes, command)
+        _refuse_foreign(output, verb.publishes, command)
         return False
     changed = differences(record, *asked)
     if changed and not remake:
@@ -292,34 +302,41 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _open_draft(path: Path, digest: str) -> Path:
-    """Open the draft of this digest, emptied if it was another's."""
+def _open_draft(path: Path, digest: str) -> None:
+    """Make the draft of this digest, or keep it if it is there; empty it if it was another's."""
     path.mkdir(parents=True, exist_ok=True)
-    stamp = path / ".digest"
+    stamp = path / _STAMP
     if not stamp.exists() or stamp.read_text() != digest:
+        # Without its stamp, a draft that is only half emptied is emptied by the next run.
+        _remove(stamp)
         for entry in path.iterdir():
             _remove(entry)
         write_text(stamp, digest)
-    return path
 
 
-def _publish(draft: Path, output: Path, record: Path) -> None:
-    """Rename the draft's files into place, their record last.
+def _publish(draft: Path, target: Path) -> None:
+    """Rename the draft's files into place beside the record *target*, which comes last.
 
     A kill at any point leaves either no record, and a draft whose own record tells
     the next run to go on here, or everything in place.
     """
-    old = read_record(record)
-    if old is not None:
-        record.rename(draft / ".replaced.record.json")
-        for name in {Path(name).parts[0] for name in old.outputs}:
-            _remove(output / name)
-    for entry in sorted(draft.iterdir()):
-        if not entry.name.startswith("."):
-            target = output / entry.name
-            _remove(target)
-            entry.rename(target)
-    (draft / ".record.json").rename(record)
+    replaced = draft / _REPLACED
+    if target.exists():
+        target.rename(replaced)
+    old, new = read_record(replaced), read_record(draft / _PREPARED)
+    waiting = {entry.name for entry in draft.iterdir()}
+    for name in _entries(old) - _entries(new):
+        _remove(target.parent / name)
+    for name in sorted(_entries(new) & waiting):
+        _remove(target.parent / name)
+        (draft / name).rename(target.parent / name)
+    (draft / _STAMP).unlink(missing_ok=True)
+    (draft / _PREPARED).rename(target)
+
+
+def _entries(record: Record | None) -> set[str]:
+    """Names in the output directory of what *record* lists."""
+    return {Path(name).parts[0] for name in record.outputs} if record else set()
 
 
 def _remove(path: Path) -> None:
@@ -330,12 +347,13 @@ def _remove(path: Path) -> None:
 
 
 def versions(stage: str) -> dict[str, str]:
-    """Versions of Python, aframe and the stage's direct dependencies, as installed."""
+    """Versions of Python, aframe and all that these and the stage ask for, as installed."""
     found = {"python": platform.python_version(), "aframe": importlib.metadata.version("aframe")}
-    for requirement in importlib.metadata.requires(f"aframe-{stage}") or []:
-        name = re.split(r"[^\w.-]", requirement, maxsplit=1)[0]
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
+    for package in (f"aframe-{stage}", "aframe"):
+        for requirement in importlib.metadata.requires(package) or []:
+            name = re.split(r"[^\w.-]", requirement, maxsplit=1)[0]
+            with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+                found[name] = importlib.metadata.version(name)
     return found
 
 
@@ -387,7 +405,7 @@ def run_branches(
     # Spawned, not forked: numerical libraries hold threads that a fork would lose.
     context = multiprocessing.get_context("spawn")
     size = min(workers, len(branches)) or 1
-    with ProcessPoolExecutor(size, mp_context=context, initializer=_end_with_parent) as pool:
+    with ProcessPoolExecutor(size, context, _end_with_parent, (os.getpid(),)) as pool:
         futures = [pool.submit(function, *branch) for branch in branches]
         try:
             for count, future in enumerate(as_completed(futures), 1):
@@ -400,12 +418,19 @@ def run_branches(
                 wanted_by=f"the work on {len(branches)} {unit}",
                 fix="give fewer workers (resources.workers) or more memory; finished branches stay",
             ) from error
-        finally:
+        except BaseException:
+            # A branch's file appears by rename, so that its worker may be ended anywhere.
             pool.shutdown(wait=False, cancel_futures=True)
+            for worker in multiprocessing.active_children():
+                worker.kill()
+            raise
 
 
-def _end_with_parent() -> None:
-    """Have the kernel end this worker when the process that started it is killed."""
+def _end_with_parent(parent: int) -> None:
+    """Leave interruption to the parent, and have the kernel end this worker with it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":
         pr_set_pdeathsig = 1  # linux/prctl.h
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+        if os.getppid() != parent:  # it was killed before the line above
+            os._exit(1)

@@ -1,0 +1,641 @@
+"""What the commands of all stages share: settings, draft, record, publication, pool."""
+
+import contextlib
+import dataclasses
+import errno
+import json
+import logging
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from aframe import program
+from aframe.artifacts.record import read_record, record_path
+from aframe.artifacts.segments import read_segments
+from aframe.errors import AframeError
+from aframe.program import USER_ERROR, Draft, Resources, Verb, main, run_branches, run_verb
+
+STAGE = Path(__file__).with_name("example_stage.py")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the verb reads.
+
+    Args:
+        strain: Strain.
+        extra: More of it, if there is any.
+    """
+
+    strain: Path
+    extra: Path | None = None
+
+    def __post_init__(self):
+        if str(self.strain) == "both":
+            raise AframeError("one strain, not both", found="both", wanted_by="I", fix="one")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the verb is told.
+
+    Args:
+        output: Where to.
+        inputs: What it reads.
+        highpass: Lower edge (Hz).
+        ifos: Detectors.
+        lowpass: Upper edge (Hz), or ``None``.
+        resources: How.
+    """
+
+    output: Path
+    inputs: Inputs
+    highpass: float = 32.0
+    ifos: tuple[str, ...] = ("H1", "L1")
+    lowpass: float | None = None
+    resources: Resources = field(default_factory=Resources)
+
+    def __post_init__(self):
+        if self.highpass > 1024:
+            raise AframeError(
+                "highpass above Nyquist", found=f"{self.highpass}", wanted_by="H", fix="less"
+            )
+
+
+def _make(settings, draft):
+    """Write the files.
+
+    And more words on it.
+    """
+    text = f"{settings.highpass} {settings.inputs.strain.read_text()}"
+    (draft.path / "result.txt").write_text(text)
+    (draft.path / "folder" / "deep").mkdir(parents=True, exist_ok=True)
+    (draft.path / "folder" / "deep" / "more.txt").write_text(text * 2)
+    if settings.highpass < 40:
+        (draft.path / "extra.txt").write_text("only below 40 Hz")
+    (draft.work / "scratch").write_text("not published")
+    draft.notes["count"] = 2
+
+
+VERB = Verb("make", Settings, _make, ("result.txt", "folder", "extra.txt"))
+PUBLISHED = ["extra.txt", "folder", "make.record.json", "result.txt"]
+
+
+@pytest.fixture(autouse=True)
+def _logging_restored():
+    """Undo what `main` does to the root logger."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+@pytest.fixture
+def settings(tmp_path):
+    """Settings for an output directory that is not there yet."""
+    (tmp_path / "strain.txt").write_text("noise")
+    return Settings(tmp_path / "out" / "data", Inputs(tmp_path / "strain.txt"))
+
+
+@pytest.fixture
+def config(tmp_path, settings):
+    """Settings file of `settings`."""
+    path = tmp_path / "settings.json"
+    path.write_text(json.dumps(dataclasses.asdict(settings), default=str))
+    return path
+
+
+def _visible(directory):
+    return sorted(path.name for path in directory.iterdir() if not path.name.startswith("."))
+
+
+def _contents(directory):
+    """Everything published but the record, whose times differ."""
+    return {
+        str(path.relative_to(directory)): path.read_text()
+        for path in sorted(directory.rglob("*"))
+        if path.is_file() and not path.name.startswith(".") and "record" not in path.name
+    }
+
+
+def _run(settings, **changes):
+    run_verb("data", VERB, dataclasses.replace(settings, **changes))
+
+
+class TestSettings:
+    """One file in, and nothing in it is passed over."""
+
+    def test_a_settings_file_runs_the_verb(self, config, settings):
+        """Every value of the file arrives with its type."""
+        assert main("data", [VERB], ["make", "--config", str(config)]) == 0
+
+        assert (settings.output / "result.txt").read_text() == "32.0 noise"
+        record = read_record(record_path(settings.output, "make"))
+        assert record.settings == {"highpass": 32.0, "ifos": ["H1", "L1"], "lowpass": None}
+
+    def test_a_key_on_the_command_line_wins(self, config, settings):
+        """A key given as an option replaces that of the file, nested ones by their path."""
+        words = ["make", "--config", str(config), "--highpass", "20", "--resources.workers=3"]
+
+        assert main("data", [VERB], words) == 0
+
+        assert (settings.output / "result.txt").read_text().startswith("20.0")
+
+    @pytest.mark.parametrize(
+        ("change", "named"),
+        [
+            ({"high_pass": 3}, "high_pass"),
+            ({"inputs": {"strain": "x", "noise": "y"}}, "noise"),
+            ({"resources": {"gpus": 2}}, "gpus"),
+            ({"highpass": "many"}, "highpass"),
+            ({"inputs": {}}, "strain"),
+        ],
+        ids=["unknown", "unknown input", "unknown resource", "type", "missing"],
+    )
+    def test_refuses_settings_it_cannot_use(self, config, capsys, settings, change, named):
+        """Exit status 2 and the name of the key, no traceback, and nothing written."""
+        config.write_text(json.dumps({**json.loads(config.read_text()), **change}))
+
+        assert main("data", [VERB], ["make", "--config", str(config)]) == USER_ERROR
+
+        said = capsys.readouterr().err
+        assert "aframe-data: error: the settings cannot be used\n  found      " in said
+        assert named in said
+        assert f"wanted by  aframe-data make --config {config}" in said
+        assert "aframe-data make --help describes each setting" in said
+        assert "Traceback" not in said
+        assert not settings.output.exists()
+
+    @pytest.mark.parametrize(
+        "words", [[], ["brew"], ["make", "--config", "/nowhere.json"], ["make", "--brew", "1"]]
+    )
+    def test_refuses_words_it_does_not_know(self, capsys, words):
+        """A verb, file or option that is not there is the user's to mend."""
+        assert main("data", [VERB], words) == USER_ERROR
+
+        assert "the settings cannot be used" in capsys.readouterr().err
+
+    def test_a_contradiction_is_told_as_the_settings_say_it(self, config, capsys):
+        """The message of the settings themselves arrives whole."""
+        words = ["make", "--config", str(config), "--highpass", "2000"]
+
+        assert main("data", [VERB], words) == USER_ERROR
+
+        said = capsys.readouterr().err
+        assert "aframe-data: error: highpass above Nyquist\n  found      2000.0\n" in said
+
+    def test_a_contradiction_deep_in_the_settings_is_told_too(self, config, capsys):
+        """Also that of a part of the settings, which the parser makes."""
+        words = ["make", "--config", str(config), "--inputs.strain", "both"]
+
+        assert main("data", [VERB], words) == USER_ERROR
+
+        assert "aframe-data: error: one strain, not both\n" in capsys.readouterr().err
+
+    def test_help_describes_each_setting(self, capsys):
+        """Verbs with their summary, settings with their unit."""
+        with pytest.raises(SystemExit, match="0"):
+            main("data", [VERB], ["--help"])
+        assert "Write the files." in capsys.readouterr().out
+
+        with pytest.raises(SystemExit, match="0"):
+            main("data", [VERB], ["make", "--help"])
+        said = capsys.readouterr().out
+        assert "And more words on it." in said
+        for text in ("Lower edge (Hz)", "--inputs.strain", "--resources.workers", "--remake"):
+            assert text in said
+
+    def test_an_interruption_is_told_in_a_line(self, config, capsys, monkeypatch):
+        """Ctrl-C ends with 130 and says how to go on."""
+
+        def interrupted(settings, draft):
+            raise KeyboardInterrupt
+
+        verb = dataclasses.replace(VERB, run=interrupted)
+
+        assert main("data", [verb], ["make", "--config", str(config)]) == 130
+        assert "interrupted; the same command resumes" in capsys.readouterr().err
+
+
+class TestRecord:
+    """What made the files stands beside them."""
+
+    def test_the_record_tells_what_made_the_files(self, settings):
+        """Settings, digests of inputs and outputs, versions, times and notes."""
+        _run(settings)
+
+        record = read_record(record_path(settings.output, "make"))
+        assert record.command == "aframe-data make"
+        assert set(record.inputs) == {"strain"}
+        assert set(record.outputs) == {"result.txt", "folder/deep/more.txt", "extra.txt"}
+        assert record.sizes["result.txt"] == len("32.0 noise")
+        assert record.notes == {"count": 2}
+        assert record.started <= record.finished
+        assert {"python", "aframe", "h5py", "numpy", "gwpy"} <= set(record.versions)
+
+    def test_an_output_that_is_current_is_left_alone(self, settings, caplog):
+        """The same settings and inputs make nothing new."""
+        _run(settings)
+        before = (settings.output / "result.txt").stat().st_mtime_ns
+
+        with caplog.at_level(logging.INFO):
+            _run(settings)
+            _run(settings, resources=Resources(workers=7, device="cpu"))
+
+        assert caplog.text.count("is current: nothing to do") == 2
+        assert (settings.output / "result.txt").stat().st_mtime_ns == before
+
+    def test_other_settings_are_refused_by_name(self, settings):
+        """Each difference is listed, nested ones too, and the files stay."""
+        _run(settings)
+        settings.inputs.strain.write_text("other noise")
+
+        with pytest.raises(AframeError, match="made with other settings") as caught:
+            _run(settings, highpass=50.0, ifos=("H1",))
+
+        assert caught.value.found.split("; ")[:2] == [
+            "highpass: 32.0 -> 50.0",
+            'ifos: ["H1", "L1"] -> ["H1"]',
+        ]
+        assert "input strain: its content changed" in caught.value.found
+        assert (settings.output / "result.txt").read_text() == "32.0 noise"
+
+    def test_remake_replaces_every_file(self, settings):
+        """What the new settings do not make any more is gone."""
+        _run(settings)
+
+        run_verb("data", VERB, dataclasses.replace(settings, highpass=50.0), remake=True)
+
+        assert (settings.output / "result.txt").read_text() == "50.0 noise"
+        assert _visible(settings.output) == ["folder", "make.record.json", "result.txt"]
+
+    def test_a_file_without_a_record_is_never_overwritten(self, settings):
+        """Somebody's own file is in the way, with --remake or not."""
+        settings.output.mkdir(parents=True)
+        (settings.output / "result.txt").write_text("mine")
+
+        for remake in (False, True):
+            with pytest.raises(AframeError, match="a file without a record is in the way"):
+                run_verb("data", VERB, settings, remake=remake)
+
+        assert (settings.output / "result.txt").read_text() == "mine"
+
+    @pytest.mark.parametrize("name", ["result.txt", "folder/deep/more.txt"])
+    def test_a_file_that_vanished_is_made_again(self, settings, name):
+        """An output that is not whole is not current."""
+        _run(settings)
+        before = _contents(settings.output)
+        (settings.output / name).unlink()
+
+        _run(settings)
+
+        assert _contents(settings.output) == before
+
+    def test_verbs_share_an_output_directory(self, settings):
+        """Each has its own record and files."""
+        other = Verb("brew", Settings, lambda _, d: (d.path / "tea").touch(), ("tea",))
+        _run(settings)
+
+        run_verb("data", other, settings)
+
+        assert _visible(settings.output) == sorted([*PUBLISHED, "brew.record.json", "tea"])
+
+    def test_the_commit_is_recorded(self, tmp_path, monkeypatch):
+        """The checkout's commit, a mark where it was edited, nothing outside of one."""
+        monkeypatch.setattr(program, "__file__", str(tmp_path / "aframe" / "program.py"))
+        assert program.git_state() == ""
+
+        def git(*words):
+            subprocess.run(["git", "-C", str(tmp_path), *words], check=True, capture_output=True)
+
+        git("init", "-q")
+        (tmp_path / "file").write_text("1")
+        git("add", "file")
+        git("-c", "user.name=n", "-c", "user.email=n@example.org", "commit", "-qm", "one")
+        clean = program.git_state()
+        (tmp_path / "file").write_text("2")
+
+        assert len(clean) == 12
+        assert program.git_state() == f"{clean}+changes"
+
+
+class _Killed(BaseException):
+    """Stands for a kill: nothing in the code may catch it."""
+
+
+def _dying(monkeypatch, at, *, after):
+    """Let the process die at the *at*-th change of a name in the file system."""
+    count = 0
+
+    def watch(original):
+        def changed(*args, **kwargs):
+            nonlocal count
+            count += 1
+            if count == at and not after:
+                raise _Killed
+            result = original(*args, **kwargs)
+            if count == at:
+                raise _Killed
+            return result
+
+        return changed
+
+    for owner, name in [
+        (Path, "rename"),
+        (Path, "replace"),
+        (Path, "unlink"),
+        (program.shutil, "rmtree"),
+    ]:
+        monkeypatch.setattr(owner, name, watch(getattr(owner, name)))
+
+
+class TestKill:
+    """Killed anywhere, the same command finishes with the same files."""
+
+    @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+    @pytest.mark.parametrize("remake", [False, True], ids=["first run", "remake"])
+    def test_at_every_change_of_a_name(self, tmp_path, settings, monkeypatch, remake, after):
+        """Before or after any rename, of a first run or one that replaces another."""
+        wanted = None
+        for at in range(1, 60):
+            now = dataclasses.replace(settings, output=tmp_path / f"{remake}-{after}-{at}")
+            if remake:
+                _run(now)
+                now = dataclasses.replace(now, highpass=50.0)
+            with monkeypatch.context() as patch:
+                _dying(patch, at, after=after)
+                try:
+                    run_verb("data", VERB, now, remake=remake)
+                    died = False
+                except _Killed:
+                    died = True
+            run_verb("data", VERB, now, remake=remake)
+            wanted = wanted or _contents(now.output)
+            assert _contents(now.output) == wanted
+            assert not (now.output / ".draft-make").exists()
+            if not died:
+                break
+        assert at > 5
+        assert not died
+
+    def test_other_settings_after_a_kill_while_publishing(self, settings, monkeypatch):
+        """What was finished is published first, and then protected as any other output."""
+        for at in range(1, 20):
+            with monkeypatch.context() as patch, contextlib.suppress(_Killed):
+                _dying(patch, at, after=True)
+                _run(settings)
+            if not record_path(settings.output, "make").exists() and _visible(settings.output):
+                break
+        assert 0 < len(_visible(settings.output)) < len(PUBLISHED)
+
+        with pytest.raises(AframeError, match=r"highpass: 32.0 -> 50.0"):
+            _run(settings, highpass=50.0)
+
+        assert _visible(settings.output) == PUBLISHED
+
+    def test_other_settings_begin_with_an_empty_draft(self, settings):
+        """Scratch of one run is none of another's."""
+        seen = []
+
+        def fails(settings, draft):
+            seen.append(sorted(path.name for path in draft.work.iterdir()))
+            (draft.work / f"{settings.highpass}").touch()
+            raise _Killed
+
+        verb = dataclasses.replace(VERB, run=fails)
+        for highpass in (32.0, 32.0, 50.0, 32.0):
+            with pytest.raises(_Killed):
+                run_verb("data", verb, dataclasses.replace(settings, highpass=highpass))
+
+        assert seen == [[], ["32.0"], [], []]
+
+    @pytest.mark.parametrize("workers", [1, 2])
+    def test_for_real(self, tmp_path, workers):
+        """Killed in its first branch and in a later one, it goes on with those not done."""
+        output = tmp_path / "out"
+        command = [
+            *(sys.executable, STAGE, "make", "--output", output),
+            *("--count=4", "--seconds=0.3", f"--resources.workers={workers}"),
+        ]
+        scratch = output / ".draft-make" / ".work"
+        for done in (0, 2):
+            with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+                _wait_for(lambda done=done: len(list(scratch.glob("*.txt"))) >= done)
+                _wait_for(lambda: len(list(scratch.glob("*.begun"))) > len(_done(scratch)))
+                process.send_signal(signal.SIGKILL)
+            _wait_for(lambda: not _alive(scratch))
+            assert _visible(output) == []
+        left = 4 - len(_done(scratch))
+        assert left <= 2
+
+        last = subprocess.run(command, check=True, stderr=subprocess.PIPE, text=True)
+
+        assert f"{left} of {left} branches" in last.stderr
+        assert (output / "numbers.txt").read_text().split() == [f"branch-{i}" for i in range(4)]
+        assert _visible(output) == ["folder", "make.record.json", "numbers.txt"]
+
+    def test_an_interruption_ends_the_workers(self, tmp_path):
+        """Ctrl-C does not wait for branches that take hours."""
+        output = tmp_path / "out"
+        command = [sys.executable, STAGE, "make", "--output", output, "--seconds=600"]
+        scratch = output / ".draft-make" / ".work"
+        with subprocess.Popen(
+            [*command, "--resources.workers=2"], stderr=subprocess.PIPE, text=True
+        ) as process:
+            _wait_for(lambda: len(list(scratch.glob("*.begun"))) == 2)
+            process.send_signal(signal.SIGINT)
+            said = process.communicate(timeout=30)[1]
+
+        assert process.returncode == 130
+        assert said.splitlines()[-1].endswith("interrupted; the same command resumes")
+        assert "Traceback" not in said
+        _wait_for(lambda: not _alive(scratch))
+
+    def test_a_second_run_waits_for_the_first(self, tmp_path):
+        """It finds the finished output, and no branch is made twice."""
+        output = tmp_path / "out"
+        command = [sys.executable, STAGE, "make", "--output", output, "--seconds=0.2"]
+        runs = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+        said = sorted((run.communicate(timeout=60)[1] for run in runs), key=len)
+
+        assert [run.returncode for run in runs] == [0, 0]
+        assert any("is current: nothing to do" in text for text in said)
+        assert _visible(output) == ["folder", "make.record.json", "numbers.txt"]
+
+
+def _done(scratch):
+    return list(scratch.glob("*.txt"))
+
+
+def _alive(scratch):
+    """Processes that wrote a mark and still run."""
+    pids = {int(pid) for path in scratch.glob("*.begun") for pid in path.read_text().split()}
+    return [pid for pid in pids if _runs(pid)]
+
+
+def _runs(pid):
+    try:
+        # A zombie has ended; that nobody asked for its status is no matter.
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def _wait_for(true, seconds=60):
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)
+
+
+class TestDisk:
+    """What a disk refuses is told with the cure."""
+
+    def test_a_full_disk(self, config, capsys, settings):
+        """The system's own refusal to write; what was done stays for the next run."""
+
+        def fills(settings, draft):
+            (draft.work / "done").touch()
+            (draft.path / "result.txt").symlink_to("/dev/full")
+            (draft.path / "result.txt").write_text("x" * 10_000)
+
+        verb = dataclasses.replace(VERB, run=fills)
+
+        assert main("data", [verb], ["make", "--config", str(config)]) == USER_ERROR
+
+        said = capsys.readouterr().err
+        assert "aframe-data: error: the disk is full\n" in said
+        assert "No space left on device" in said
+        assert "the same command: it resumes" in said
+        assert (settings.output / ".draft-make" / ".work" / "done").exists()
+        assert _visible(settings.output) == []
+
+    def test_a_disk_that_fills_up_in_a_worker(self, tmp_path):
+        """A file of a branch that grows over the limit stops the command, and it resumes."""
+        output = tmp_path / "out"
+        command = [sys.executable, STAGE, "make", "--output", output, "--resources.workers=2"]
+
+        def limited():
+            # Python ignores SIGXFSZ, so that the write fails instead.
+            resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300))
+
+        first = subprocess.run(
+            [*command, "--count=60"],
+            check=False,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=limited,
+        )
+        subprocess.run([*command, "--count=60"], check=True, stderr=subprocess.DEVNULL)
+
+        assert first.returncode == USER_ERROR
+        assert "a file is larger than this disk or process may have" in first.stderr
+        assert len((output / "numbers.txt").read_text().split()) == 60
+
+    @pytest.mark.parametrize(
+        "error", [PermissionError(errno.EACCES, "no"), NotADirectoryError(errno.ENOTDIR, "no")]
+    )
+    def test_a_path_that_cannot_be_used(self, config, capsys, error):
+        """A permission or a file in place of a folder is the user's to mend."""
+
+        def refused(settings, draft):
+            raise error
+
+        verb = dataclasses.replace(VERB, run=refused)
+
+        assert main("data", [verb], ["make", "--config", str(config)]) == USER_ERROR
+        assert "a file cannot be written or read" in capsys.readouterr().err
+
+    def test_an_output_below_a_file(self, config, capsys, tmp_path):
+        """A folder cannot be made there."""
+        words = ["make", "--config", str(config), "--output", str(tmp_path / "strain.txt" / "x")]
+
+        assert main("data", [VERB], words) == USER_ERROR
+        assert "a file cannot be written or read" in capsys.readouterr().err
+
+    def test_other_errors_keep_their_traceback(self, config):
+        """A fault of ours is not dressed up as one of the user."""
+
+        def faulty(settings, draft):
+            raise OSError(errno.EIO, "the disk is broken")
+
+        verb = dataclasses.replace(VERB, run=faulty)
+
+        with pytest.raises(OSError, match="the disk is broken"):
+            main("data", [verb], ["make", "--config", str(config)])
+
+    def test_a_missing_input(self, settings, tmp_path):
+        """It is refused before anything is made."""
+        with pytest.raises(AframeError, match="an input is missing"):
+            _run(settings, inputs=Inputs(tmp_path / "nothing"))
+
+        assert not settings.output.exists()
+
+
+class TestPool:
+    """Branches in processes."""
+
+    @pytest.fixture
+    def draft(self, tmp_path):
+        """Make a draft to be told of progress."""
+        return Draft(tmp_path)
+
+    @pytest.mark.parametrize("workers", [1, 2, 16])
+    def test_every_branch_is_done(self, tmp_path, draft, caplog, workers):
+        """Whatever the number of processes, and the end is always said."""
+        branches = [(tmp_path / str(index), f"{index}") for index in range(5)]
+
+        with caplog.at_level(logging.INFO):
+            run_branches(Path.write_text, branches, draft=draft, workers=workers, unit="files")
+
+        assert [path.read_text() for path, _ in branches] == list("01234")
+        assert caplog.messages[-1] == "5 of 5 files"
+
+    def test_no_branch_is_no_work(self, draft):
+        """A run that had only to be published starts no process."""
+        run_branches(Path.write_text, [], draft=draft, workers=4, unit="files")
+
+    @pytest.mark.parametrize("workers", [1, 2])
+    def test_the_first_failure_is_raised_with_its_parts(self, tmp_path, draft, workers):
+        """An error of a worker is that of the command."""
+        branches = [(tmp_path / "none.txt",)] * 3
+
+        with pytest.raises(AframeError, match="a segment file cannot be read") as caught:
+            run_branches(read_segments, branches, draft=draft, workers=workers, unit="files")
+
+        assert "none.txt" in caught.value.found
+
+    def test_a_failure_does_not_wait_for_the_others(self, tmp_path, draft):
+        """Branches of hours are ended, since the same command makes them again."""
+        begun = time.monotonic()
+
+        with pytest.raises(TypeError):
+            run_branches(time.sleep, [("x",), (600,)], draft=draft, workers=2, unit="naps")
+
+        assert time.monotonic() - begun < 60
+
+    def test_a_killed_worker_is_told(self, draft):
+        """Out of memory looks like this: a process ends without a word."""
+        with pytest.raises(AframeError, match="a worker process was killed") as caught:
+            run_branches(os._exit, [(9,), (9,)], draft=draft, workers=2, unit="slides")
+
+        assert caught.value.wanted_by == "the work on 2 slides"
+
+    def test_progress_is_said_now_and_then(self, draft, caplog, monkeypatch):
+        """At most every few seconds, and at the end."""
+        clock = iter(range(100, 200))
+        monkeypatch.setattr(program.time, "monotonic", lambda: next(clock))
+
+        with caplog.at_level(logging.INFO):
+            for done in range(1, 21):
+                draft.progress(done, 20, "slides")
+
+        assert caplog.messages == [f"{n} of 20 slides" for n in (1, 7, 13, 19, 20)]
