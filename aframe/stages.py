@@ -73,7 +73,7 @@ class Stage:
                 f"the command of stage {self.name!r} is not installed",
                 found=f"no {self.program} on PATH nor beside {sys.executable}",
                 wanted_by=f"stage {self.name!r} without an image",
-                fix=f"pip install ./projects/{self.name}, or give --image or --container-root",
+                fix=f"pip install . ./projects/{self.name}, or give --image or --container-root",
             )
         return found
 

@@ -1,0 +1,65 @@
+# Commands of the project; `make` alone lists them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAGES := data train export infer sv
+PROJECTS := $(STAGES:%=projects/%)
+READY := $(VENV)/.ready
+
+DIRECTORY ?= demo-run
+SEED ?=
+STRAIN ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format coverage bench constraints clean
+
+help:  ## List the commands
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+demo: $(READY)  ## Install, then train a small search and find an event in real strain [DIRECTORY= SEED= STRAIN=]
+	@test -e $(DIRECTORY)/run.sh || $(BIN)/aframe-init offline --mode sandbox --preset demo \
+	  --directory $(DIRECTORY) $(if $(SEED),--seed $(SEED)) $(if $(STRAIN),--strain $(STRAIN))
+	@bash $(DIRECTORY)/run.sh
+	@echo "The report: $(DIRECTORY)/results/report.html"
+
+test: $(READY)  ## Install, then run all tests
+	@echo "Running the tests on two processes"
+	$(BIN)/pytest -n 2 --dist loadgroup $(TESTS)
+
+lint: $(READY)  ## Check format, style, types and spelling
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/codespell
+
+format: $(READY)  ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+coverage: $(READY)  ## Run the tests and show the branches they miss
+	$(BIN)/pytest -n 2 --dist loadgroup --cov --cov-branch --cov-report=term-missing:skip-covered $(TESTS)
+
+bench: $(READY)  ## Measure speed, as ratios within one run
+	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+constraints: $(READY)  ## Write constraints.txt anew from what the projects ask for
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --no-header --no-annotate \
+	  --no-emit-index-url --no-emit-find-links --group pyproject.toml:dev \
+	  $(if $(UPGRADE),--upgrade) --output-file constraints.txt \
+	  pyproject.toml $(PROJECTS:%=%/pyproject.toml)
+	@sed -i -E '/^(-e |aframe|\.)/d; s|^\./.*||' constraints.txt
+
+clean:  ## Remove the environment and what tools left
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis
+
+# The environment, made anew when a version or a dependency changed.
+$(READY): constraints.txt pyproject.toml $(PROJECTS:%=%/pyproject.toml)
+	@echo "Installing into $(VENV) (some 7 GB; minutes, once)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "make: error: aframe needs Python 3.11 or newer; name one with PYTHON=" >&2; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+	  echo "make: error: no venv in this Python; on Debian: apt install python3-venv" >&2; exit 2; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv --constraint constraints.txt
+	@$(BIN)/uv pip install --python $(BIN)/python --compile-bytecode --constraint constraints.txt \
+	  --group pyproject.toml:dev --editable . $(PROJECTS:%=--editable %)
+	@touch $@
