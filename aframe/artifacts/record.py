@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -111,20 +110,23 @@ def canonical(value: Any) -> Any:
 
 def settings_digest(settings: Mapping[str, Any], inputs: Mapping[str, str]) -> str:
     """Digest of what decides a result: its settings and the digests of its inputs."""
-    text = json.dumps(
-        {"settings": _equalized(canonical(settings)), "inputs": dict(inputs)}, sort_keys=True
-    )
+    text = _equalized({"settings": canonical(settings), "inputs": dict(inputs)})
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _equalized(value: Any) -> Any:
-    """Give 2 and 2.0 one form: a ``.cfg`` may say either and means the same."""
+def _equalized(value: Any) -> str:
+    """Give the same text to values that mean the same."""
+    return json.dumps(_normal(value), sort_keys=True)
+
+
+def _normal(value: Any) -> Any:
+    # A `.cfg` may say 2 or 2.0; a setting that is newer than a record is None in effect.
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, list):
-        return [_equalized(item) for item in value]
+        return [_normal(item) for item in value]
     if isinstance(value, dict):
-        return {key: _equalized(item) for key, item in value.items()}
+        return {key: _normal(item) for key, item in value.items() if item is not None}
     return value
 
 
@@ -224,11 +226,13 @@ def _combined(digests: Mapping[str, str]) -> str:
 
 
 def _files(directory: Path) -> list[Path]:
+    """Files below *directory*, but for scratch, and records, whose times are not content."""
     return sorted(
-        Path(root, name)
-        for root, _, names in os.walk(directory)
-        for name in names
-        if not name.startswith(".")
+        path
+        for path in Path(directory).rglob("[!.]*")
+        if path.is_file()
+        and not path.name.endswith(".record.json")
+        and not any(part.startswith(".") for part in path.relative_to(directory).parts)
     )
 
 

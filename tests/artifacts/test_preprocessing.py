@@ -1,0 +1,91 @@
+"""The model carries the numbers that export and inference must repeat."""
+
+import dataclasses
+import json
+
+import pytest
+
+from aframe.artifacts.preprocessing import Preprocessing
+from aframe.errors import AframeError
+
+PREPROCESSING = Preprocessing(
+    ifos=("H1", "L1"),
+    sample_rate=2048.0,
+    kernel_length=1.5,
+    fduration=1.0,
+    fftlength=2.0,
+    highpass=32.0,
+    lowpass=None,
+    psd_length=8.0,
+)
+
+
+@pytest.fixture
+def path(tmp_path):
+    """Write the numbers."""
+    PREPROCESSING.write(tmp_path / "preprocessing.json")
+    return tmp_path / "preprocessing.json"
+
+
+def test_reading_gives_what_was_written(path):
+    """Detectors as a tuple, none as none."""
+    assert Preprocessing.read(path) == PREPROCESSING
+    assert json.loads(path.read_text())["schema_version"] == 1
+
+
+def _change(**changes):
+    return lambda path: path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda path: path.unlink(), "No such file"),
+        (lambda path: path.write_text("{"), "Expecting property name"),
+        (lambda path: path.write_text("[]"), "list"),
+        (lambda path: path.write_text("{}"), "schema_version"),
+        (_change(schema_version=2), "schema version 2"),
+        (_change(color="red"), "color"),
+        (_change(ifos=None), "NoneType"),
+    ],
+    ids=["missing", "no JSON", "list", "empty", "newer", "field", "type"],
+)
+def test_refuses_to_read(path, spoil, message):
+    """What cannot be trusted is not guessed."""
+    spoil(path)
+
+    with pytest.raises(AframeError, match="the preprocessing of the model cannot") as caught:
+        Preprocessing.read(path)
+
+    assert message in caught.value.found
+
+
+def test_the_same_settings_pass():
+    """Lists for tuples, whole numbers for floats, and no fftlength for that of the training."""
+    same = dataclasses.asdict(PREPROCESSING)
+
+    PREPROCESSING.refuse_other(same, wanted_by="export")
+    PREPROCESSING.refuse_other({"ifos": ["H1", "L1"], "sample_rate": 2048}, wanted_by="export")
+    PREPROCESSING.refuse_other({"fftlength": None}, wanted_by="export")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ifos", ["L1", "H1"]),
+        ("sample_rate", 4096.0),
+        ("kernel_length", 1.0),
+        ("fduration", 2.0),
+        ("fftlength", 2.5),
+        ("highpass", None),
+        ("lowpass", 1000.0),
+        ("psd_length", 64.0),
+    ],
+)
+def test_refuses_each_number_that_differs(name, value):
+    """Training at one fftlength and inference at another diverge in silence otherwise."""
+    with pytest.raises(AframeError, match="differ from those the model was trained") as caught:
+        PREPROCESSING.refuse_other({name: value}, wanted_by="aframe-infer infer")
+
+    assert caught.value.found.startswith(f"{name} {value} (trained with ")
+    assert caught.value.wanted_by == "aframe-infer infer"

@@ -1,0 +1,241 @@
+"""Records: what made an output, and whether it is still that."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aframe.artifacts import record as record_module
+from aframe.artifacts.record import (
+    Record,
+    canonical,
+    differences,
+    file_digest,
+    input_digest,
+    is_whole,
+    output_digests,
+    read_record,
+    record_path,
+    settings_digest,
+    write_record,
+    write_text,
+)
+from aframe.errors import AframeError
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False)
+    | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=8,
+)
+SETTINGS = st.dictionaries(st.text(), JSON, max_size=4)
+RECORD = Record(
+    command="aframe-data fetch",
+    settings={"seed": 7, "highpass": 32.0, "source": {"kind": "files", "paths": ["a", "b"]}},
+    inputs={"segments": "0" * 64},
+    outputs={"background/x.hdf5": "1" * 64},
+    sizes={"background/x.hdf5": 3},
+    notes={"livetime": 12.5},
+)
+
+
+@pytest.fixture
+def published(tmp_path):
+    """Make an output directory with a file, a folder and their record."""
+    (tmp_path / "background").mkdir()
+    (tmp_path / "background" / "x.hdf5").write_text("abc")
+    (tmp_path / "background" / "y.hdf5").write_text("defg")
+    (tmp_path / "segments.txt").write_text("0 1 2 1")
+    digests, sizes = output_digests(tmp_path)
+    write_record(record_path(tmp_path, "fetch"), Record("c", {}, {}, digests, sizes))
+    return tmp_path
+
+
+def _sha256(text):
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_reading_gives_what_was_written(tmp_path):
+    """All of it, and the digest for the eyes of people."""
+    write_record(tmp_path / "x.record.json", RECORD)
+
+    assert read_record(tmp_path / "x.record.json") == RECORD
+    assert json.loads((tmp_path / "x.record.json").read_text())["digest"] == RECORD.digest
+    assert RECORD.seed == 7
+    assert [path.name for path in tmp_path.iterdir()] == ["x.record.json"]
+
+
+def test_no_record_is_none(tmp_path):
+    """An output that is not there is no error."""
+    assert read_record(tmp_path / "x.record.json") is None
+    assert Record("c", {}, {}, {}, {}).seed is None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "Expecting property name"),
+        ("[1]", "interpreted as an integer"),
+        ("{}", "schema_version"),
+        ('{"schema_version": 2, "digest": ""}', "schema version 2"),
+        ('{"schema_version": 1, "digest": "", "color": 1}', "color"),
+    ],
+)
+def test_refuses_what_is_no_record(tmp_path, text, message):
+    """The file is named, with what is wrong in it."""
+    (tmp_path / "x.record.json").write_text(text)
+
+    with pytest.raises(AframeError, match="a record cannot be read") as caught:
+        read_record(tmp_path / "x.record.json")
+
+    assert "x.record.json" in caught.value.found
+    assert message in caught.value.found
+
+
+@given(SETTINGS, SETTINGS)
+def test_a_difference_is_told_if_and_only_if_the_digests_differ(old, new):
+    """What refuses an output and what finds a draft again are of one mind."""
+    record = Record("c", canonical(old), {"a": "1"}, {}, {})
+
+    same = settings_digest(old, {"a": "1"}) == settings_digest(new, {"a": "1"})
+
+    assert (differences(record, new, {"a": "1"}) == []) == same
+
+
+@given(SETTINGS)
+def test_order_and_form_of_numbers_do_not_matter(settings):
+    """2 and 2.0 mean the same in a settings file, tuples are lists, paths are text."""
+    one = {**settings, "x": 2, "y": (1, 2)}
+    other = dict(reversed({**settings, "x": 2.0, "y": [1.0, 2.0]}.items()))
+
+    assert settings_digest(one, {}) == settings_digest(other, {})
+    assert canonical({"path": Path("/a"), "pair": (1, 2.0)}) == {"path": "/a", "pair": [1, 2.0]}
+
+
+def test_a_setting_that_is_new_and_none_changes_nothing():
+    """An output made before the setting was there stays current."""
+    assert differences(RECORD, {**RECORD.settings, "new": None}, RECORD.inputs) == []
+    assert settings_digest({"a": None}, {}) == settings_digest({}, {})
+
+
+def test_differences_are_named_one_by_one():
+    """Nested settings by their path; settings that came or went; inputs by their digest."""
+    settings = {"highpass": 20, "source": {"kind": "files", "paths": ["a"]}, "new": None, "seed": 7}
+
+    assert differences(
+        RECORD, {**settings, "new": 1}, {"segments": "2" * 64, "extra": "3" * 64}
+    ) == [
+        "highpass: 32.0 -> 20",
+        "new: null -> 1",
+        'source.paths: ["a", "b"] -> ["a"]',
+        "input extra: its content changed (None -> 33333333)",
+        "input segments: its content changed (00000000 -> 22222222)",
+    ]
+
+
+def test_whole_means_every_file_with_its_size(published):
+    """A file that is missing, or shorter, is seen without reading any."""
+    record = read_record(record_path(published, "fetch"))
+    assert is_whole(record, published)
+
+    (published / "background" / "x.hdf5").write_text("ab")
+    assert not is_whole(record, published)
+
+    (published / "background" / "x.hdf5").unlink()
+    assert not is_whole(record, published)
+
+
+def test_digests_are_sha256(published):
+    """As `sha256sum` gives them, by the path below the output directory; scratch left out."""
+    (published / ".draft-x").mkdir()
+    (published / ".draft-x" / "half").write_text("no")
+    (published / "background" / ".half").write_text("no")
+
+    digests, sizes = output_digests(published)
+
+    texts = {"background/x.hdf5": "abc", "background/y.hdf5": "defg", "segments.txt": "0 1 2 1"}
+    assert {name: digests[name] for name in texts} == {n: _sha256(t) for n, t in texts.items()}
+    assert {name: sizes[name] for name in texts} == {n: len(t) for n, t in texts.items()}
+    assert set(digests) - set(texts) <= {"fetch.record.json"}
+
+
+def test_a_changed_file_has_a_new_digest(tmp_path):
+    """A digest is remembered for a file as it is, not for its name."""
+    path = tmp_path / "x"
+    path.write_text("one")
+    before = file_digest(path)
+    path.write_text("three")
+
+    assert before == _sha256("one")
+    assert file_digest(path) == _sha256("three")
+
+
+class TestInputs:
+    """Digests of what a verb reads."""
+
+    def test_a_recorded_input_is_not_read(self, published, monkeypatch):
+        """Thirty gigabytes of waveforms are hashed once, by the step that made them."""
+        monkeypatch.setattr(record_module, "file_digest", None)
+
+        assert input_digest(published / "segments.txt") == _sha256("0 1 2 1")
+        assert input_digest(published / "background" / "x.hdf5") == _sha256("abc")
+        assert len(input_digest(published / "background")) == 64
+
+    @pytest.mark.parametrize("name", ["segments.txt", "background", "background/x.hdf5"])
+    def test_a_record_gives_the_digest_that_reading_gives(self, published, tmp_path_factory, name):
+        """A copy without its record is the same input."""
+        elsewhere = tmp_path_factory.mktemp("copy") / "copy"
+        shutil.copytree(published, elsewhere, ignore=shutil.ignore_patterns("*.record.json"))
+
+        assert input_digest(published / name) == input_digest(elsewhere / name)
+
+    def test_a_file_that_differs_from_its_record_is_read(self, published):
+        """One edited by hand is another input."""
+        (published / "segments.txt").write_text("0 1 3 2 and more")
+
+        assert input_digest(published / "segments.txt") == _sha256("0 1 3 2 and more")
+
+    def test_a_file_more_in_a_folder_is_another_input(self, published):
+        """What the record does not know counts too, scratch and records do not."""
+        before = input_digest(published / "background")
+        (published / "background" / ".half").touch()
+        (published / "background" / ".draft-x").mkdir()
+        (published / "background" / ".draft-x" / "half").touch()
+        write_record(published / "background" / "other.record.json", RECORD)
+        assert input_digest(published / "background") == before
+
+        (published / "background" / "z.hdf5").touch()
+
+        assert input_digest(published / "background") != before
+
+    def test_names_matter_in_a_folder(self, tmp_path):
+        """The same content under another name is another input."""
+        for folder, name in (("a", "x"), ("b", "y")):
+            (tmp_path / folder).mkdir()
+            (tmp_path / folder / name).write_text("same")
+
+        assert input_digest(tmp_path / "a") != input_digest(tmp_path / "b")
+
+    def test_a_missing_input_is_refused(self, tmp_path):
+        """It is named."""
+        with pytest.raises(AframeError, match=r"an input is missing\n.*none.txt does not exist"):
+            input_digest(tmp_path / "none.txt")
+
+
+def test_text_appears_whole(tmp_path, monkeypatch):
+    """A write that fails leaves the old text."""
+    path = tmp_path / "x.txt"
+    path.write_text("old")
+    monkeypatch.setattr(Path, "write_text", lambda *_: 1 / 0)
+
+    with pytest.raises(ZeroDivisionError):
+        write_text(path, "new")
+
+    assert path.read_text() == "old"
