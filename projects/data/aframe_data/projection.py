@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import lal
 import numpy as np
-from jaxtyping import Bool, Complex, Float
+from jaxtyping import Bool, Complex64, Float, Float32
 from scipy.fft import irfft, rfft
 
 from aframe.errors import AframeError
 from aframe_data.waveforms import Polarizations
 
-Spectra = Complex[np.ndarray, "signal ifo frequency"]
+Spectra = Complex64[np.ndarray, "signal ifo frequency"]
 PerSignal = Float[np.ndarray, " signal"]
 
 #: GPS time whose sidereal time turns right ascension into hour angle where signals have no
@@ -62,12 +63,26 @@ def responses(
     Returns:
         Fourier transforms (1/Hz) at the frequencies of the whole waveform's length.
     """
-    waves = rfft(polarizations.astype(float), axis=-1) / sample_rate
-    angular = 2 * np.pi * np.fft.rfftfreq(polarizations.shape[-1], 1 / sample_rate)
+    # Single precision, as the strain.
+    waves = rfft(polarizations, axis=-1) * np.float32(1 / sample_rate)
     patterns, delays = _geometry(parameters, times, ifos)
-    spectra = np.einsum("sip,spf->sif", patterns, waves)
-    spectra *= np.exp(-1j * delays[..., None] * angular)
+    spectra = patterns.astype(np.complex64) @ waves
+    spectra *= _phases(-2 * np.pi * sample_rate / polarizations.shape[-1] * delays, waves.shape[-1])
     return spectra
+
+
+def _phases(
+    steps: Float[np.ndarray, "signal ifo"], count: int
+) -> Complex64[np.ndarray, "signal ifo frequency"]:
+    """Phase factors that advance by *steps* (rad) a frequency."""
+    # Of a geometric series, powers below and multiples of a block's length make all members.
+    block = math.isqrt(count) + 1
+    low, high = (
+        np.exp(1j * steps[..., None] * np.arange(block) * stride).astype(np.complex64)
+        for stride in (1, block)
+    )
+    phases = high[..., :, None] * low[..., None, :]
+    return phases.reshape(*steps.shape, -1)[..., :count]
 
 
 def _geometry(
@@ -106,10 +121,13 @@ def optimal_snr(
         band: Which frequencies count.
         duration: Length of the waveforms, whose inverse is the frequency step (s).
     """
-    power = np.abs(spectra[..., band]) ** 2 / psds[:, band]
-    return np.sqrt(4 / duration * power.sum(axis=-1))
+    # Weighted first: the square of strain would underflow in single precision.
+    weight = np.sqrt(4 / duration / psds[:, band]).astype(np.float32)
+    whitened = spectra[..., band] * weight
+    power = whitened.real**2 + whitened.imag**2
+    return np.sqrt(power.sum(axis=-1, dtype=float))
 
 
-def series(spectra: Spectra, size: int, sample_rate: float) -> Float[np.ndarray, "signal ifo time"]:
+def series(spectra: Spectra, size: int, sample_rate: float) -> Float32[np.ndarray, "signal ifo time"]:
     """Bring Fourier transforms (1/Hz) back to strain of *size* samples."""
-    return irfft(spectra, size, axis=-1) * sample_rate
+    return irfft(spectra, size, axis=-1) * np.float32(sample_rate)
