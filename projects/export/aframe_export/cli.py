@@ -2,7 +2,6 @@
 
 from aframe.program import Verb
 from aframe.program import main as run
-
 from aframe_export.export import ExportSettings, export
 
 VERBS = (Verb("export", ExportSettings, export, ("model_repo",)),)

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
+
 from aframe.artifacts.hdf5 import reading
 from aframe.artifacts.preprocessing import Preprocessing
 from aframe.artifacts.record import write_text
@@ -16,8 +18,6 @@ from aframe.errors import AframeError
 from aframe.program import Draft, Resources
 from aframe.transforms.streaming import Stream
 from aframe.transforms.whitening import Whitener
-from torch import Tensor
-
 from aframe_export import config, models, parity
 
 #: Every export is a repository of its own, so its models are the first version.

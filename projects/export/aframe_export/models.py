@@ -8,6 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor
+
 from aframe.transforms.streaming import (
     Preprocessor,
     Snapshotter,
@@ -16,9 +19,6 @@ from aframe.transforms.streaming import (
     streaming_search,
 )
 from aframe.transforms.whitening import Whitener
-from jaxtyping import Float
-from torch import Tensor
-
 from aframe_export.spectral import RealWhitener
 
 SNAPSHOTTER, PREPROCESSOR, NETWORK, SEARCH = (

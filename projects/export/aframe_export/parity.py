@@ -8,10 +8,10 @@ from pathlib import Path
 
 import onnxruntime
 import torch
-from aframe.errors import AframeError
 from jaxtyping import Float
 from torch import Tensor
 
+from aframe.errors import AframeError
 from aframe_export.models import NETWORK, SEARCH, WHOLE_UPDATES, Part
 
 #: Largest deviation, relative to the largest value where that is above one.

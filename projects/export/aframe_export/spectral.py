@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 
 import torch
-from aframe.transforms.whitening import Whitener
 from jaxtyping import Float
 from torch import Tensor
+
+from aframe.transforms.whitening import Whitener
 
 Complex = tuple[Tensor, Tensor]
 
@@ -149,8 +150,7 @@ class RealWhitener(torch.nn.Module):
 
     def _interpolation(self, coarse: int, fine: int) -> None:
         """Neighbors and weights of the linear interpolation from *coarse* to *fine* bins."""
-        position = (torch.arange(fine).double() + 0.5) * (coarse / fine) - 0.5
-        position = position.clamp(min=0)
+        position = torch.arange(fine).double() * ((coarse - 1) / (fine - 1))
         lower = position.long().clamp(max=coarse - 1)
         self.register_buffer("lower", lower)
         self.register_buffer("upper", (lower + 1).clamp(max=coarse - 1))

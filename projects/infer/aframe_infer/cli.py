@@ -1,8 +1,15 @@
 """The command `aframe-infer`."""
 
+from aframe.program import Verb
 from aframe.program import main as run
+from aframe_infer.inference import InferSettings, infer
+from aframe_infer.results import BACKGROUND, CANDIDATES, FOREGROUND, TIMESERIES, ZERO_LAG
+
+VERBS = (
+    Verb("infer", InferSettings, infer, (BACKGROUND, FOREGROUND, ZERO_LAG, CANDIDATES, TIMESERIES)),
+)
 
 
 def main() -> int:
     """Run `aframe-infer`."""
-    return run("infer", [])
+    return run("infer", VERBS)

@@ -1,0 +1,135 @@
+"""The model repository that export wrote, as inference needs it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from aframe.artifacts.preprocessing import Preprocessing
+from aframe.errors import AframeError
+from aframe.transforms.streaming import Stream
+from aframe.transforms.whitening import Whitener
+
+LATEST = -1
+_STREAMING = ("inference_sampling_rate", "batch_size", "psd_length")
+_SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Repository:
+    """One version of an exported network and how strain reaches it.
+
+    Args:
+        network: TorchScript that scores kernels.
+        preprocessing: What the network saw in training.
+        stream: Lengths of the stream it was exported for.
+        version: Number of the version.
+    """
+
+    network: Path
+    preprocessing: Preprocessing
+    stream: Stream
+    version: int
+
+    @property
+    def whitener(self) -> Whitener:
+        """The whitening of the training."""
+        trained = self.preprocessing
+        return Whitener(
+            trained.sample_rate,
+            trained.fduration,
+            trained.fftlength,
+            trained.highpass,
+            trained.lowpass,
+        )
+
+    def load_network(self, device: torch.device) -> torch.jit.ScriptModule:
+        """Load the network, its weights folded into the graph.
+
+        Raises:
+            AframeError: If the file is no TorchScript.
+        """
+        try:
+            return torch.jit.freeze(torch.jit.load(self.network, map_location=device).eval())
+        except (RuntimeError, ValueError) as error:
+            raise _unreadable(self.network, error) from error
+
+
+def read_repository(path: Path, version: int) -> Repository:
+    """Read a repository's latest (-1) or another version.
+
+    Raises:
+        AframeError: If the version is not there or one of its files cannot be read.
+    """
+    network = Path(path, "aframe")
+    there = sorted(int(entry.name) for entry in network.glob("[0-9]*") if entry.name.isdigit())
+    chosen = there[-1] if there and version == LATEST else version
+    if chosen not in there:
+        raise AframeError(
+            "the model repository lacks this version of the network",
+            found=f"{network} holds {', '.join(map(str, there)) or 'no version'}",
+            wanted_by=f"model_version {version}",
+            fix="choose a version that is there (-1 is the latest), or export first",
+        )
+    folder = network / str(chosen)
+    preprocessing = Preprocessing.read(folder / "preprocessing.json")
+    streaming = _read_streaming(Path(path, "aframe-stream", str(chosen), "streaming.json"))
+    stream = Stream(
+        preprocessing.sample_rate,
+        preprocessing.kernel_length,
+        preprocessing.fduration,
+        streaming["psd_length"],
+        streaming["inference_sampling_rate"],
+        streaming["batch_size"],
+    )
+    return Repository(folder / "model.pt", preprocessing, stream, chosen)
+
+
+def _read_streaming(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text())
+        if content.pop("schema_version") != _SCHEMA_VERSION:
+            raise ValueError("another schema version")
+        return {name: content[name] for name in _STREAMING}
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> AframeError:
+    return AframeError(
+        "the model repository cannot be read",
+        found=f"{path}: {str(error).strip().splitlines()[-1]}",
+        wanted_by="aframe-infer infer",
+        fix="run `aframe-export export` again, or give the folder model_repo that it made",
+    )
+
+
+def refuse_other(repository: Repository, asked: Mapping[str, Any]) -> None:
+    """Refuse settings that differ from those of the training or the export.
+
+    Args:
+        repository: What was trained and exported.
+        asked: Settings by name.
+
+    Raises:
+        AframeError: If a value differs; it names each.
+    """
+    trained = {name: value for name, value in asked.items() if name not in _STREAMING}
+    repository.preprocessing.refuse_other(trained, wanted_by="aframe-infer infer")
+    wrong = [
+        f"{name} {asked[name]:g} (exported with {getattr(repository.stream, name):g})"
+        for name in _STREAMING
+        if asked[name] != getattr(repository.stream, name)
+    ]
+    if wrong:
+        raise AframeError(
+            "the settings differ from those the model was exported with",
+            found=", ".join(wrong),
+            wanted_by="aframe-infer infer",
+            fix="use the export's values, or export again with these",
+        )

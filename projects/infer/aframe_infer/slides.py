@@ -1,0 +1,184 @@
+"""One time slide of one segment: scores, events, recovered injections."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Int
+
+from aframe.artifacts.hdf5 import writing
+from aframe.artifacts.segments import gps
+from aframe.artifacts.strain import StrainFile
+from aframe.transforms.streaming import Stream
+from aframe_infer.injections import Injections, signal
+from aframe_infer.kernels import (
+    Blocks,
+    Kernels,
+    first_kernel,
+    kernel_energy,
+    num_kernels,
+    read_blocks,
+    whiten_signal,
+)
+from aframe_infer.repository import Repository
+from aframe_infer.scores import score
+from aframe_infer.statistic import cluster, integrate, integration_size, raw_times
+
+#: Kernels in which an injection's network SNR is below this keep the background's score.
+FAINT = 1e-3
+
+Numbers = Int[np.ndarray, " kernel"]
+
+
+@dataclass(frozen=True)
+class Search:
+    """What every branch of a search shares.
+
+    Args:
+        repository: The network and its stream.
+        integration_window_length: Length of the average over scores (s).
+        cluster_window_length: Time in which one event is kept (s).
+        keep_scores: Whether branches keep their scores.
+        device: Where tensors live: ``cpu`` or ``cuda``.
+    """
+
+    repository: Repository
+    integration_window_length: float
+    cluster_window_length: float
+    keep_scores: bool
+    device: str
+
+    @property
+    def stream(self) -> Stream:
+        """Lengths of the stream."""
+        return self.repository.stream
+
+    @property
+    def ifos(self) -> tuple[str, ...]:
+        """Detectors in channel order."""
+        return self.repository.preprocessing.ifos
+
+    def statistic(self, scores: Float[np.ndarray, " output"]) -> Float[np.ndarray, " output"]:
+        """Average scores over the integration window."""
+        rate = self.stream.inference_sampling_rate
+        return integrate(scores, integration_size(rate, self.integration_window_length))
+
+    def events(
+        self, scores: Float[np.ndarray, " output"], start: float
+    ) -> tuple[Float[np.ndarray, " event"], Float[np.ndarray, " event"]]:
+        """Statistic and GPS time (s, not calibrated) of the events in *scores*."""
+        statistic = self.statistic(scores)
+        half = int(self.stream.inference_sampling_rate * self.cluster_window_length) // 2
+        found = cluster(statistic, half)
+        times = raw_times(self.stream, start, self.integration_window_length, found)
+        return statistic[found], times
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A time slide of a segment.
+
+    Args:
+        file: The segment.
+        shifts: Time by which each detector is shifted (s).
+        rows: Rows of its injections.
+        folder: Name of the folder of its whitened blocks, below the scratch directory.
+    """
+
+    file: StrainFile
+    shifts: tuple[float, ...]
+    rows: np.ndarray
+    folder: str
+
+    @property
+    def name(self) -> str:
+        """File of its result, below the scratch directory."""
+        moved = "-".join(gps(shift) for shift in self.shifts)
+        return f"{self.folder}/slide-{gps(self.file.start)}-{moved}.hdf5"
+
+
+def outputs(stream: Stream, duration: float, shifts: Sequence[float]) -> Numbers:
+    """Numbers of the kernels to score in a slide of a segment of *duration* (s)."""
+    return np.arange(first_kernel(stream), num_kernels(stream, duration - max(shifts)))
+
+
+def analyze(search: Search, branch: Branch, injections: Injections, work: Path) -> None:
+    """Search one slide of one segment, and again with its injections, and write the result."""
+    torch.set_num_threads(1)
+    device, stream = torch.device(search.device), search.stream
+    file, rate = branch.file, stream.inference_sampling_rate
+    network = search.repository.load_network(device)
+    blocks = read_blocks(search.repository, file, search.ifos, work / branch.folder, device)
+    offsets = [round(shift * rate) for shift in branch.shifts]
+    kernels, numbers = (
+        Kernels(blocks, stream, offsets),
+        outputs(stream, file.duration, branch.shifts),
+    )
+    series = {"background": score(network, kernels, numbers, device)}
+    if len(branch.rows):
+        added = _signals(search, branch, injections, blocks)
+        signals = Kernels(added, stream, offsets)
+        loud = _loud(added, stream, offsets, numbers)
+        series["foreground"] = series["background"].copy()
+        series["foreground"][loud] = score(
+            network, lambda each: kernels(each) + signals(each), numbers[loud], device
+        )
+    _write(search, branch, injections, series, work / branch.name)
+
+
+def _signals(
+    search: Search, branch: Branch, injections: Injections, blocks: Sequence[Blocks]
+) -> list[Blocks]:
+    """Whiten the injections of a slide as they lie in each detector."""
+    rate = search.stream.sample_rate
+    whitener = search.repository.whitener.to(search.device)
+    whitened = []
+    for ifo, shift, background in zip(search.ifos, branch.shifts, blocks, strict=True):
+        strain = signal(
+            injections,
+            branch.rows,
+            ifo,
+            start=branch.file.start,
+            shift=shift,
+            size=round(branch.file.duration * rate),
+            sample_rate=rate,
+        )
+        with torch.inference_mode():
+            on_device = torch.from_numpy(strain).to(search.device)
+            whitened.append(whiten_signal(on_device, search.stream, whitener, background))
+    return whitened
+
+
+def _loud(
+    signals: Sequence[Blocks], stream: Stream, offsets: Sequence[int], numbers: Numbers
+) -> np.ndarray:
+    """Which kernels of *numbers* hold a part of a signal that could be heard."""
+    energy = np.zeros(len(numbers))
+    for blocks, offset in zip(signals, offsets, strict=True):
+        each = kernel_energy(blocks, stream).cpu().numpy().ravel()
+        energy += each[numbers + offset - blocks.first * stream.batch_size]
+    return energy > FAINT**2
+
+
+def _write(
+    search: Search,
+    branch: Branch,
+    injections: Injections,
+    series: Mapping[str, Float32[np.ndarray, " output"]],
+    path: Path,
+) -> None:
+    """Write the events of a branch, and the event nearest to each injection."""
+    with writing(path) as out:
+        out.attrs["Tb"] = len(series["background"]) / search.stream.inference_sampling_rate
+        for name, scores in series.items():
+            statistic, time = search.events(scores, branch.file.start)
+            if name == "foreground":
+                distance = np.abs(time[None] - injections.time[branch.rows][:, None])
+                statistic, time = (each[distance.argmin(axis=1)] for each in (statistic, time))
+            out[f"{name}/detection_statistic"], out[f"{name}/detection_time"] = statistic, time
+            if search.keep_scores:
+                out[f"{name}/scores"] = scores
