@@ -391,20 +391,20 @@ def run_branches(
         function: A module's function, since it travels to other processes by name.
         branches: Arguments of each call.
         draft: Told of the progress.
-        workers: Number of processes; 1 stays in this one.
+        workers: Number of processes; 1, or a single branch, stays in this one.
         unit: What a branch is, in the plural, for the progress.
 
     Raises:
         AframeError: If a worker was killed, mostly for want of memory.
     """
-    if workers <= 1:
+    if min(workers, len(branches)) <= 1:
         for count, branch in enumerate(branches, 1):
             function(*branch)
             draft.progress(count, len(branches), unit)
         return
     # Spawned, not forked: numerical libraries hold threads that a fork would lose.
     context = multiprocessing.get_context("spawn")
-    size = min(workers, len(branches)) or 1
+    size = min(workers, len(branches))
     with ProcessPoolExecutor(size, context, _end_with_parent, (os.getpid(),)) as pool:
         futures = [pool.submit(function, *branch) for branch in branches]
         try:
