@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,8 @@ class RecordedTarget(law.LocalFileTarget):
         if record is None:
             return []
         settings, inputs = self.asked()
-        return differences(record, settings, _digests(record, inputs))
+        same = dataclasses.replace(record, settings=_asked_of(record.settings, settings))
+        return differences(same, settings, _digests(record, inputs))
 
     def status_text(self, max_depth: int = 0, flags: Any = None, **options: Any) -> str:
         """What ``--print-status`` shows: absent, existent, cut short, or which settings differ."""
@@ -63,6 +65,13 @@ class RecordedTarget(law.LocalFileTarget):
 
     def _is_whole(self, record: Record | None) -> bool:
         return record is not None and is_whole(record, self.record_path.parent)
+
+
+def _asked_of(recorded: Any, asked: Any) -> Any:
+    """Leave of what is *recorded* what was *asked*: a stage fills in what a task leaves to it."""
+    if not isinstance(recorded, Mapping) or not isinstance(asked, Mapping):
+        return recorded
+    return {name: _asked_of(recorded[name], asked[name]) for name in recorded if name in asked}
 
 
 def _digests(record: Record, inputs: Mapping[str, Path | None]) -> dict[str, str]:
