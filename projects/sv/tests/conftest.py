@@ -68,7 +68,7 @@ def chirps(draws, snr, times):
     """Signals of the right look: a rising tone that ends at 3 s of 4."""
     t = np.arange(int(4 * RATE)) / RATE - 3.0
     before = np.clip(-t, 1e-3, None)
-    tone = np.cos(2 * np.pi * (-160.0 * before**0.625)) * before**-0.25 * (t < 0)
+    tone = np.cos(2 * np.pi * (-60.0 * before**0.625)) * before**-0.25 * (t < 0)
     tone *= 1e-21 / np.abs(tone).max() * np.clip((t + 1.0) * 4, 0, 1)
     scale = (snr / 60)[:, None].astype(np.float32)
     return {"h1": scale * tone, "l1": -0.8 * scale * np.roll(tone, 7)}
@@ -186,10 +186,9 @@ def write_zero_lag(folder, rng):
             noise = rng.normal(size=(2, int(4 * RATE)))
             if index:
                 signal = chirps({}, np.array([20.0]), None)
+                # Their merger lies 3 s after the start, the event 2 s.
                 for row, name in zip(noise, ("h1", "l1"), strict=True):
-                    row[: int(2.03 * RATE)] += (
-                        2e22 * signal[name][0, int(0.97 * RATE) : int(3 * RATE)]
-                    )
+                    row[: int(2 * RATE)] += 2e22 * signal[name][0, int(RATE) : int(3 * RATE)]
             group["whitened"] = noise.astype(np.float32)
             group["whitened"].attrs["sample_rate"] = RATE
             scores = rng.normal(-3, 0.5, 80)

@@ -1,0 +1,183 @@
+"""The page: sections of text, tables and figures, rendered into one file of HTML."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import Any
+
+import jinja2
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullFormatter
+
+#: Colors of the detectors, as gwpy and the papers of the field have them.
+IFO_COLORS = {"H1": "#d62728", "L1": "#2b8cd6", "V1": "#9b59b6", "K1": "#e0a000", "G1": "#333333"}
+#: Colors that readers of any color vision tell apart (Okabe and Ito), from blue on.
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+MARKERS = ("o", "s", "D", "^", "v", "P")
+INK, FAINT = "#20252b", "#8a939c"
+#: Width and height that stay readable on a phone, where a figure is as wide as the screen.
+SIZE = (5.2, 3.3)
+_STYLE: dict[str, Any] = {
+    "axes.axisbelow": True,
+    "axes.edgecolor": FAINT,
+    "axes.grid": True,
+    "axes.labelcolor": INK,
+    "axes.labelsize": 9.5,
+    "axes.titlesize": 10.5,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "figure.dpi": 100,
+    "figure.facecolor": "white",
+    "font.family": "DejaVu Sans",
+    "font.size": 9.5,
+    "grid.color": "#e3e6e9",
+    "grid.linewidth": 0.6,
+    "legend.fontsize": 8.5,
+    "legend.frameon": False,
+    "lines.linewidth": 1.5,
+    "path.simplify_threshold": 0.3,
+    "savefig.dpi": 160,
+    "svg.fonttype": "path",
+    # Names inside the SVG come from their content, so that the same plot has the same bytes.
+    "svg.hashsalt": "aframe",
+    "text.color": INK,
+    "xtick.color": FAINT,
+    "xtick.labelcolor": INK,
+    "xtick.labelsize": 8.5,
+    "ytick.color": FAINT,
+    "ytick.labelcolor": INK,
+    "ytick.labelsize": 8.5,
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure of the page.
+
+    Args:
+        svg: The figure itself.
+        caption: What a reader sees in it, in a sentence.
+        alt: What the figure shows, for those who cannot see it.
+    """
+
+    svg: bytes
+    caption: str
+    alt: str
+
+    @property
+    def address(self) -> str:
+        """The figure as an address that holds all of it."""
+        return f"data:image/svg+xml;base64,{base64.b64encode(self.svg).decode()}"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the page.
+
+    Args:
+        columns: Its header.
+        rows: Its cells.
+        caption: What it lists, in a sentence.
+        emphasize: Number of rows at the top that stand out.
+    """
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    caption: str = ""
+    emphasize: int = 0
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Detail that a reader opens.
+
+    Args:
+        title: What is inside.
+        tables: The detail.
+    """
+
+    title: str
+    tables: Sequence[Table]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page with its own heading.
+
+    Args:
+        name: Anchor of the section.
+        title: Its heading.
+        paragraphs: What it says first.
+        notices: What a reader must not miss.
+        facts: Numbers at a glance: what, value.
+        tables: Tables after the text.
+        pictures: Figures after the tables.
+        folds: Detail at the end.
+    """
+
+    name: str
+    title: str
+    paragraphs: Sequence[str] = ()
+    notices: Sequence[str] = ()
+    facts: Sequence[tuple[str, str]] = ()
+    tables: Sequence[Table] = ()
+    pictures: Sequence[Picture] = ()
+    folds: Sequence[Fold] = field(default=())
+
+
+@contextmanager
+def axes(size: tuple[float, float] = SIZE) -> Iterator[Axes]:
+    """Open one plot in the style of the page."""
+    with stacked(1, size) as (ax,):
+        yield ax
+
+
+@contextmanager
+def stacked(
+    rows: int, size: tuple[float, float] = SIZE, *, share: bool = True
+) -> Iterator[list[Axes]]:
+    """Open plots in the style of the page, one above the other, that *share* their abscissa."""
+    with mpl.rc_context():
+        # Not the reader's own style: the page looks the same wherever it is made.
+        mpl.rcdefaults()
+        mpl.rcParams.update(_STYLE)  # type: ignore[arg-type]  # its keys are literals
+        figure = Figure(figsize=size, layout="constrained")
+        yield list(figure.subplots(rows, sharex=share, squeeze=False)[:, 0])
+
+
+def label_plainly(axis: Axis, ticks: Sequence[float]) -> None:
+    """Label a logarithmic axis at *ticks* with plain numbers."""
+    axis.set_major_locator(FixedLocator(list(ticks)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
+
+
+def picture(ax: Axes, *, caption: str, alt: str) -> Picture:
+    """Draw the figure of *ax*; the same content gives the same bytes."""
+    file = io.BytesIO()
+    figure = ax.get_figure(root=True)
+    figure.savefig(file, format="svg", metadata={"Date": None})  # type: ignore[union-attr]
+    return Picture(file.getvalue(), caption, alt)
+
+
+def ifo_color(ifo: str) -> str:
+    """Color of a detector."""
+    return IFO_COLORS.get(ifo, INK)
+
+
+def render(title: str, subtitle: str, sections: Sequence[Section]) -> str:
+    """Make the page: one file that needs no other and no network."""
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    template = (resources.files("aframe_sv") / "template.html").read_text(encoding="utf-8")
+    page = environment.from_string(template)
+    return page.render(title=title, subtitle=subtitle, sections=sections)

@@ -1,0 +1,97 @@
+"""The verb `report`: one page that shows what ran, how well it works and what it found."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from aframe.artifacts.record import Record, read_record, write_text
+from aframe.program import Draft, Resources
+from aframe_sv.evidence import Evidence, Inputs
+from aframe_sv.page import render
+from aframe_sv.sections import (
+    candidates,
+    headline,
+    injections,
+    ranking,
+    sensitivity,
+    steps,
+    strain,
+    training,
+)
+
+log = logging.getLogger(__name__)
+
+OUTPUT = "report.html"
+SECTIONS = (
+    headline.section,
+    candidates.section,
+    sensitivity.section,
+    ranking.section,
+    training.section,
+    injections.section,
+    strain.section,
+    steps.section,
+)
+
+
+@dataclass(frozen=True)
+class ReportResources(Resources):
+    """How the report is made, and which records it shows: they never decide a result.
+
+    Args:
+        workers: Number of processes.
+        device: Where tensors live.
+        records: Records of the steps that ran (``*.record.json``).
+    """
+
+    records: list[Path] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class ReportSettings:
+    """Settings of ``aframe-sv report``.
+
+    Args:
+        inputs: What to show; what is missing leaves a sentence.
+        output: Directory in which ``report.html`` appears.
+        title: Headline of the page.
+        resources: Records to show, and how to use the machine.
+    """
+
+    inputs: Inputs
+    output: Path
+    title: str = "A search for gravitational waves"
+    resources: ReportResources = field(default_factory=ReportResources)
+
+
+def report(settings: ReportSettings, draft: Draft) -> None:
+    """Write one self-contained page about a run."""
+    evidence = Evidence(settings.inputs, read_records(settings.resources.records))
+    parts = []
+    for done, section in enumerate(SECTIONS, 1):
+        parts.append(section(evidence))
+        draft.progress(done, len(SECTIONS), "sections")
+    page = render(settings.title, subtitle(evidence), parts)
+    write_text(draft.path / OUTPUT, page)
+    draft.notes["pictures"] = sum(len(part.pictures) for part in parts)
+    draft.notes["bytes"] = len(page.encode())
+
+
+def read_records(paths: Sequence[Path]) -> list[tuple[Path, Record]]:
+    """Read the records that are there."""
+    found = [(Path(path), read_record(path)) for path in paths]
+    for path, record in found:
+        if record is None:
+            log.warning("there is no record %s: the report leaves that step out", path)
+    return [(path, record) for path, record in found if record is not None]
+
+
+def subtitle(evidence: Evidence) -> str:
+    """Line under the headline: detectors, and the version of the code."""
+    versions = {record.versions.get("aframe") for _, record in evidence.records}
+    code = ", ".join(sorted(version for version in versions if version))
+    words = (f"aframe {code}".strip(), ", ".join(evidence.ifos))
+    return " · ".join(word for word in words if word)

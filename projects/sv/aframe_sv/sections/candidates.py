@@ -1,0 +1,204 @@
+"""The events of zero lag, and what the detectors and the network saw around the loudest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from scipy.signal import butter, sosfiltfilt
+
+from aframe.artifacts.hdf5 import reading
+from aframe_sv.evidence import Evidence, utc
+from aframe_sv.page import FAINT, INK, Picture, Section, Table, axes, ifo_color, picture, stacked
+from aframe_sv.sections.headline import Ranked
+
+LISTED, SHOWN = 10, 3
+#: Time on either side of an event in the plots of strain (s).
+_AROUND = 0.35
+#: Band of the bold curve (Hz): where ground-based detectors see heavy binaries.
+_BAND = (35.0, 350.0)
+#: A filter needs some room below the Nyquist frequency: share of it to use.
+_BELOW_NYQUIST = 0.9
+_PALE, _TALL = "#c3c9cf", (5.2, 3.9)
+
+
+@dataclass(frozen=True)
+class Series:
+    """A stretch of equally spaced values.
+
+    Args:
+        values: The values, the last axis in time.
+        gps_start: GPS time of the first (s).
+        sample_rate: Values a second (Hz).
+    """
+
+    values: Float[np.ndarray, "*ifo time"]
+    gps_start: float
+    sample_rate: float
+
+    def times(self, zero: float) -> Float[np.ndarray, " time"]:
+        """Times of the values after *zero* (s)."""
+        return self.gps_start - zero + np.arange(self.values.shape[-1]) / self.sample_rate
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """The neighborhood of an event.
+
+    Args:
+        time: GPS time of the event (s).
+        statistic: Its detection statistic.
+        whitened: Whitened strain, a row a detector (standard deviations of the noise).
+        scores: Output of the network.
+        integrated: The detection statistic against time.
+    """
+
+    time: float
+    statistic: float
+    whitened: Series
+    scores: Series
+    integrated: Series
+
+
+def read_candidates(path: Path, most: int) -> list[Candidate]:
+    """Read the loudest candidates.
+
+    Raises:
+        AframeError: If the file is not one of candidates.
+    """
+    with reading(path, "a file of candidates") as file:
+        found = []
+        for rank in range(min(most, len(file))):
+            group = file[str(rank)]
+            start, series = group.attrs["gps_start"], {}
+            for name in ("whitened", "scores", "integrated"):
+                dataset = group[name]
+                begin = float(dataset.attrs.get("gps_start", start))
+                series[name] = Series(dataset[:], begin, float(dataset.attrs["sample_rate"]))
+            time, statistic = (float(group.attrs[f"detection_{k}"]) for k in ("time", "statistic"))
+            found.append(Candidate(time, statistic, **series))
+        return found
+
+
+def section(evidence: Evidence) -> Section:
+    """List the events of zero lag and show the loudest."""
+    name, title = "candidates", "Zero-lag events"
+    background, zero_lag = evidence.background, evidence.zero_lag
+    if background is None or zero_lag is None:
+        return Section(
+            name, title, ["There is no zero lag in this run, or no background to rank it."]
+        )
+    if not len(zero_lag):
+        return Section(name, title, ["The search found no event at zero lag."])
+    order = range(len(zero_lag) - 1, max(len(zero_lag) - 1 - LISTED, -1), -1)
+    ranked = [Ranked.of(background, zero_lag, index) for index in order]
+    paragraphs = [_introduction(len(zero_lag), len(ranked))]
+    if evidence.inputs.candidates is None:
+        paragraphs.append("Their strain and scores were not kept in this run.")
+        return Section(name, title, paragraphs, tables=[table(ranked)])
+    shown = read_candidates(evidence.inputs.candidates, SHOWN)
+    pictures = [
+        plot
+        for rank, candidate in enumerate(shown, 1)
+        for plot in (strain(candidate, evidence.ifos, rank), scores(candidate, rank))
+    ]
+    return Section(name, title, paragraphs, tables=[table(ranked)], pictures=pictures)
+
+
+def _introduction(events: int, listed: int) -> str:
+    return (
+        f"{events:,} events at zero lag, the {listed} loudest below. Expected by chance: how many "
+        "noise events as loud the searched time holds on average."
+    )
+
+
+def table(ranked: list[Ranked]) -> Table:
+    """List events, loudest first; those louder than all background stand out."""
+    rows = [
+        (
+            str(rank),
+            utc(event.time),
+            f"{event.time:.2f}",
+            f"{event.statistic:.2f}",
+            event.rate,
+            ("" if event.louder else "< ") + f"{event.expected:.2g}",
+        )
+        for rank, event in enumerate(ranked, 1)
+    ]
+    return Table(
+        ("", "Time (UTC)", "GPS (s)", "Statistic", "False alarm rate", "Expected by chance"),
+        rows,
+        "“<” marks a bound: no background event is as loud.",
+        emphasize=sum(not event.louder for event in ranked),
+    )
+
+
+def strain(candidate: Candidate, ifos: Sequence[str], rank: int) -> Picture:
+    """Plot each detector's whitened strain around an event."""
+    whitened = candidate.whitened
+    times = whitened.times(candidate.time)
+    near = np.abs(times) <= _AROUND
+    band = np.array([in_band(row, whitened.sample_rate) for row in whitened.values])
+    names = [*ifos, *(f"detector {n}" for n in range(len(ifos) + 1, len(band) + 1))]
+    with stacked(len(band), _TALL) as plots:
+        for ax, raw, filtered, ifo in zip(plots, whitened.values, band, names, strict=False):
+            ax.plot(times[near], raw[near], color=_PALE, linewidth=0.7)
+            ax.plot(times[near], filtered[near], color=ifo_color(ifo))
+            mark(ax)
+            ax.set(ylabel=f"{ifo} (sd of noise)", xlim=(-_AROUND, _AROUND))
+        plots[0].set_title(f"Event {rank}: whitened strain")
+        plots[-1].set_xlabel(f"Time after GPS {candidate.time:.2f} (s)")
+        peaks = np.abs(band[:, near]).max(axis=1, initial=0)
+        return picture(
+            plots[0],
+            caption=f"What the detectors measured around event {rank}, in standard deviations of "
+            f"their noise (gray; in color {_BAND[0]:.0f} to {_BAND[1]:.0f} Hz). A merger is an "
+            "oscillation that grows in height and pitch and then stops, in all detectors within "
+            "10 ms of one another. Dashed: the time that the search gives.",
+            alt=f"Whitened strain around GPS {candidate.time:.2f}; largest values in the band: "
+            + ", ".join(f"{ifo} {peak:.1f}" for ifo, peak in zip(names, peaks, strict=False))
+            + " standard deviations.",
+        )
+
+
+def in_band(series: Float[np.ndarray, " time"], sample_rate: float) -> Float[np.ndarray, " time"]:
+    """Keep the band of heavy binaries, as far as *sample_rate* has it, without a delay."""
+    edges = (_BAND[0], min(_BAND[1], _BELOW_NYQUIST * sample_rate / 2))
+    return sosfiltfilt(butter(4, edges, "bandpass", fs=sample_rate, output="sos"), series)
+
+
+def mark(ax: Axes) -> None:
+    """Mark the time of the event."""
+    ax.axvline(0, color=INK, linestyle=(0, (4, 3)), linewidth=1)
+
+
+def scores(candidate: Candidate, rank: int) -> Picture:
+    """Plot the network's output and the detection statistic around an event."""
+    with axes(_TALL) as ax:
+        for series, color, label, width in (
+            (candidate.scores, FAINT, "output of the network", 1.0),
+            (candidate.integrated, "#0072b2", "detection statistic: its running mean", 1.8),
+        ):
+            times = series.times(candidate.time)
+            ax.plot(times, series.values, ".-", color=color, label=label, lw=width, ms=3)
+        mark(ax)
+        ax.set(
+            xlabel=f"Time after GPS {candidate.time:.2f} (s)",
+            ylabel="Score",
+            title=f"Event {rank}: score",
+        )
+        low, high = ax.get_ylim()
+        ax.set_ylim(low, high + 0.25 * (high - low))
+        ax.legend(loc="upper left")
+        return picture(
+            ax,
+            caption=f"The score around event {rank}. The network scores each window of strain, and "
+            "the search ranks events by the mean of the last few scores. The mean peaks some time "
+            "after the event: that delay was calibrated on injections and taken out.",
+            alt=f"Score against time around GPS {candidate.time:.2f}; the statistic peaks at "
+            f"{candidate.statistic:.2f}.",
+        )

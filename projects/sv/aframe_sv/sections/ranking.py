@@ -1,0 +1,220 @@
+"""How the search ranks: scores, efficiency, false alarm rate, timing."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Bool, Float
+from matplotlib.axes import Axes
+from matplotlib.ticker import NullLocator
+from scipy.stats import beta
+
+from aframe.artifacts.events import JULIAN_YEAR, Events
+from aframe_sv.evidence import Evidence, Recovered
+from aframe_sv.far import ONE_SIGMA, poisson_interval, rate_in_words
+from aframe_sv.page import COLORS, FAINT, INK, Picture, Section, axes, label_plainly, picture
+
+_SNR_EDGES = np.array([4.0, 5, 6, 7, 8, 9, 10, 12, 14, 16, 20, 25, 35, 50, 100])
+SNR_TICKS = (4, 6, 8, 10, 15, 20, 30, 50, 100)
+_BINS = 60
+_SLIDES = (
+    "The background comes from time slides: the strain of one detector is shifted against the "
+    "other's by more than light needs between them, so that no signal is in both at once."
+)
+_POINTS = 300
+#: Counts in the background at whose rates the efficiency is shown.
+_COUNTS = (1, 10, 100)
+_NAMED_RATES = {
+    "1 per minute": JULIAN_YEAR / 60,
+    "1 per hour": JULIAN_YEAR / 3600,
+    "1 per day": 365.25,
+    "1 per month": 12.0,
+    "1 per year": 1.0,
+    "1 per 10 years": 0.1,
+}
+
+
+def section(evidence: Evidence) -> Section:
+    """Show how background and injections are ranked."""
+    name, title = "ranking", "Background, injections and false alarm rate"
+    background = evidence.background
+    if background is None or not len(background):
+        return Section(name, title, ["There is no background in this run, and so no rate."])
+    paragraphs = [_SLIDES]
+    pictures = [false_alarm_rate(background, evidence.zero_lag)]
+    recovered = evidence.recovered
+    if recovered is None:
+        paragraphs.append("No injections were searched in this run.")
+        return Section(name, title, paragraphs, pictures=pictures)
+    pictures += [
+        histogram(background, recovered, evidence.zero_lag),
+        efficiency(background, recovered),
+    ]
+    found = recovered.statistic >= background.threshold_at_far(JULIAN_YEAR / background.Tb)
+    if found.any():
+        pictures.append(timing(recovered, found))
+    else:
+        paragraphs.append("No injection is as loud as the loudest background event.")
+    return Section(name, title, paragraphs, pictures=pictures)
+
+
+def false_alarm_rate(background: Events, zero_lag: Events | None) -> Picture:
+    """Plot the false alarm rate against the statistic, with the events of zero lag."""
+    loudest_first = np.sort(background.detection_statistic)[::-1]
+    counts = np.unique(np.geomspace(1, len(loudest_first), _POINTS).round().astype(int))
+    statistic, year = loudest_first[counts - 1], JULIAN_YEAR / background.Tb
+    lower, upper = poisson_interval(counts)
+    with axes() as ax:
+        ax.fill_between(
+            statistic, lower * year, upper * year, color=COLORS[0], alpha=0.2, linewidth=0
+        )
+        ax.plot(statistic, counts * year, color=COLORS[0], label="background")
+        louder = 0
+        if zero_lag is not None and len(zero_lag):
+            louder = _mark(ax, background, zero_lag)
+        ax.set(yscale="log", xlabel="Detection statistic", ylabel="False alarm rate (1/yr)")
+        ax.set_ylim(year / 4, None)
+        _name_rates(ax)
+        ax.legend(loc="upper right")
+        return picture(
+            ax,
+            caption="How often noise is at least as loud: the false alarm rate against the "
+            "statistic with its Poisson uncertainty, and the zero-lag events at theirs. An arrow "
+            "marks an event that no background reaches, whose rate is only bounded.",
+            alt=f"False alarm rate against detection statistic; the loudest of {len(background):,} "
+            f"background events is at {loudest_first[0]:.2f}, and {louder} zero-lag events are "
+            "louder.",
+        )
+
+
+def _mark(ax: Axes, background: Events, zero_lag: Events) -> int:
+    """Mark zero-lag events; give the number of those above all background."""
+    statistic = zero_lag.detection_statistic[-_POINTS:]
+    fars = background.false_alarm_rate(statistic)
+    bounded = background.counts_above(statistic) == 0
+    color = COLORS[1]
+    ax.plot(statistic[~bounded], fars[~bounded], "o", color=color, markersize=4, mec="white")
+    ax.plot(statistic[bounded], fars[bounded], "o", color=color, markersize=6, mec="white")
+    for x, y in zip(statistic[bounded], fars[bounded], strict=True):
+        ax.annotate(
+            "", (x, y / 3.2), (x, y), arrowprops={"arrowstyle": "->", "color": color, "lw": 1.5}
+        )
+    ax.plot([], [], "o", color=color, label="zero lag")
+    return int(bounded.sum())
+
+
+def _name_rates(ax: Axes) -> None:
+    low, high = ax.get_ylim()
+    named = {label: rate for label, rate in _NAMED_RATES.items() if low < rate < high}
+    side = ax.secondary_yaxis("right")
+    side.set_yticks(list(named.values()), list(named))
+    side.yaxis.set_minor_locator(NullLocator())
+    side.spines["right"].set_visible(False)
+
+
+def histogram(background: Events, recovered: Recovered, zero_lag: Events | None) -> Picture:
+    """Plot the distributions of the statistic."""
+    found = recovered.statistic[np.isfinite(recovered.statistic)]
+    everything = np.concatenate([background.detection_statistic, found])
+    edges = np.linspace(everything.min(), everything.max(), _BINS + 1)
+    with axes() as ax:
+        for values, color, label in (
+            (background.detection_statistic, FAINT, "background"),
+            (found, COLORS[0], "injections"),
+        ):
+            share = np.histogram(values, edges)[0] / max(len(values), 1)
+            ax.stairs(share, edges, color=color, fill=True, alpha=0.25)
+            ax.stairs(share, edges, color=color, label=label, linewidth=1.3)
+        if zero_lag is not None and len(zero_lag):
+            loudest = float(zero_lag.detection_statistic[-1])
+            ax.axvline(loudest, color=COLORS[1], linestyle=(0, (4, 2)), label="loudest at zero lag")
+        ax.set(yscale="log", xlabel="Detection statistic", ylabel="Share of events a bin")
+        ax.legend(loc="upper right")
+        above = np.mean(found > background.detection_statistic.max()) if len(found) else 0.0
+        return picture(
+            ax,
+            caption="What separates signals from noise: the statistic of background events and of "
+            "recovered injections; the less the two overlap, the better the search.",
+            alt=f"Histograms of the detection statistic of {len(background):,} background events "
+            f"and {len(found):,} recovered injections, {above:.0%} of which are louder than all "
+            "background.",
+        )
+
+
+def efficiency(background: Events, recovered: Recovered) -> Picture:
+    """Plot the share of injections that is found against their SNR."""
+    snr = recovered.columns["snr"]
+    bins = np.digitize(snr, _SNR_EDGES) - 1
+    inside = (bins >= 0) & (bins < len(_SNR_EDGES) - 1)
+    total = np.bincount(bins[inside], minlength=len(_SNR_EDGES) - 1)
+    centers = np.sqrt(_SNR_EDGES[1:] * _SNR_EDGES[:-1])
+    said = []
+    with axes() as ax:
+        for index, count in enumerate(count for count in _COUNTS if count <= len(background)):
+            far = count * JULIAN_YEAR / background.Tb
+            threshold = background.threshold_at_far(far)
+            hit = inside & (recovered.statistic >= threshold)
+            found = np.bincount(bins[hit], minlength=len(total))
+            there = total > 0
+            share = found[there] / total[there]
+            low, high = binomial_interval(found[there], total[there])
+            ax.errorbar(
+                centers[there] * (1 + 0.012 * index),
+                share,
+                [share - low, high - share],
+                fmt="o-",
+                markersize=3.5,
+                linewidth=1.2,
+                color=COLORS[index],
+                label=rate_in_words(far),
+            )
+            said.append(f"{np.mean(recovered.statistic >= threshold):.0%} at {rate_in_words(far)}")
+        ax.set(xscale="log", xlabel="Network SNR", ylabel="Share found", ylim=(-0.03, 1.03))
+        label_plainly(ax.xaxis, SNR_TICKS)
+        ax.legend(title="false alarm rate", title_fontsize=8.5, loc="lower right")
+        return picture(
+            ax,
+            caption="How loud a signal must be to be found: the share of injections recovered "
+            f"within {recovered.dt:g} s at a false alarm rate or less, against their optimal "
+            "SNR.",
+            alt=f"Efficiency against SNR; of all {len(snr):,} injections found: {', '.join(said)}.",
+        )
+
+
+def binomial_interval(
+    found: Float[np.ndarray, " bin"], total: Float[np.ndarray, " bin"]
+) -> tuple[Float[np.ndarray, " bin"], Float[np.ndarray, " bin"]]:
+    """Bound a probability from *found* of *total*, one standard deviation.
+
+    Source:
+        Jeffreys' interval, closed at 0 and 1 (L. D. Brown et al., Stat. Sci. 16, 101 (2001)).
+
+    Example:
+        >>> low, high = binomial_interval(np.array([0, 5]), np.array([10, 10]))
+        >>> low.round(3), high.round(3)
+        (array([0.   , 0.352]), array([0.092, 0.648]))
+    """
+    tail = (1 - ONE_SIGMA) / 2
+    missed = total - found
+    low = np.where(found > 0, beta.ppf(tail, found + 0.5, missed + 0.5), 0.0)
+    return low, np.where(missed > 0, beta.isf(tail, found + 0.5, missed + 0.5), 1.0)
+
+
+def timing(recovered: Recovered, found: Bool[np.ndarray, " injection"]) -> Picture:
+    """Plot how far in time the events lie from the injections that made them."""
+    milliseconds = 1e3 * recovered.offset[found]
+    middle, (low, high) = np.median(milliseconds), np.percentile(milliseconds, [15.9, 84.1])
+    spread = (high - low) / 2
+    width = max(5 * spread, 1.0)
+    with axes() as ax:
+        bins = np.linspace(middle - width, middle + width, 61)
+        ax.stairs(*np.histogram(milliseconds, bins), color=COLORS[0], fill=True, alpha=0.8)
+        ax.axvline(middle, color=INK, linestyle=(0, (4, 3)), linewidth=1)
+        ax.set(xlabel="Event time after injection time (ms)", ylabel="Injections")
+        return picture(
+            ax,
+            caption="How well the search tells the time: event time less injection time, for "
+            "injections louder than all background; the offset of the network was taken out, "
+            "the width is its resolution.",
+            alt=f"Histogram of time differences of {found.sum():,} injections: median "
+            f"{middle:.0f} ms, standard deviation {spread:.0f} ms.",
+        )

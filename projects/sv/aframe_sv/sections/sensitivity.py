@@ -1,0 +1,113 @@
+"""How far the search sees: sensitive volume and distance against the false alarm rate."""
+
+from __future__ import annotations
+
+from itertools import cycle
+
+import numpy as np
+
+from aframe_sv.evidence import Evidence, Volumes
+from aframe_sv.far import rate_in_words
+from aframe_sv.page import COLORS, MARKERS, Picture, Section, Table, axes, picture
+
+_POINTS = 300
+_MEANING = (
+    "The sensitive volume is that in which the search finds a population of sources; the "
+    "sensitive distance is the radius of a sphere of that volume. Each population has log-normal "
+    "source-frame masses (width {:g} of the logarithm) about the pair named, and is uniform in "
+    "comoving volume and source-frame time."
+)
+_ERRORS = (
+    "Errors are of the finite number of injections, one standard deviation. That the threshold "
+    "itself rests on few background events, at the lowest rates on a single one, is not in them."
+)
+_LEGACY = (
+    "These volumes use mass-only weights (legacy_redshift): where the injections are uniform in "
+    "comoving volume they are too low by a factor of up to two."
+)
+#: Up to so many points each gets its marker.
+_FEW = 30
+
+
+def section(evidence: Evidence) -> Section:
+    """Show sensitive volume and distance."""
+    name, title = "sensitivity", "Sensitive volume and distance"
+    volumes = evidence.volumes
+    if volumes is None:
+        return Section(name, title, ["The sensitive volume was not estimated in this run."])
+    paragraphs = [
+        _MEANING.format(volumes.attributes["sigma"]),
+        _ERRORS,
+    ]
+    notices = [_LEGACY] if volumes.attributes["legacy_redshift"] else []
+    pictures = [
+        curves(volumes, "distance", "distance_err", "Sensitive distance (Mpc)"),
+        curves(volumes, "sv", "err", "Sensitive volume (Gpc³)"),
+    ]
+    return Section(name, title, paragraphs, notices, tables=[table(volumes)], pictures=pictures)
+
+
+def thinned(size: int) -> np.ndarray:
+    """Indices of at most a few hundred of *size* points, evenly in their logarithm."""
+    return np.unique(np.geomspace(1, size, min(size, _POINTS)).round().astype(int)) - 1
+
+
+def curves(volumes: Volumes, value: str, error: str, label: str) -> Picture:
+    """Plot one quantity of each population against the false alarm rate."""
+    kept = thinned(len(volumes.fars))
+    fars, what = volumes.fars[kept], label.split(" (", maxsplit=1)[0].lower()
+    with axes() as ax:
+        styles = zip(cycle(COLORS), cycle(MARKERS), volumes.curves.items(), strict=False)
+        for color, marker, (name, curve) in styles:
+            y, spread = curve[value][kept], curve[error][kept]
+            shape = marker if len(kept) <= _FEW else ""
+            ax.plot(fars, y, marker=shape, markersize=3.5, color=color, label=in_solar_masses(name))
+            ax.fill_between(fars, y - spread, y + spread, color=color, alpha=0.18, linewidth=0)
+            if len(kept) == 1:
+                ax.errorbar(fars, y, spread, color=color, capsize=3)
+        ax.set(xscale="log", xlabel="False alarm rate (1/yr)", ylabel=label)
+        ax.set_ylim(bottom=0)
+        ax.legend(title="source-frame masses", title_fontsize=8.5)
+        at_lowest = ", ".join(
+            f"{curve[value][0]:.3g} ± {curve[error][0]:.2g} for {in_solar_masses(name)}"
+            for name, curve in volumes.curves.items()
+        )
+        return picture(
+            ax,
+            caption=f"The more false alarms one accepts, the farther the search sees: {what} of "
+            "each population against the false alarm rate, in bands of one standard deviation.",
+            alt=f"{what.capitalize()} against false alarm rate; at {rate_in_words(fars[0])} "
+            f"{at_lowest}.",
+        )
+
+
+def in_solar_masses(name: str) -> str:
+    """Name a population as a reader would.
+
+    Example:
+        >>> in_solar_masses("35-20")
+        '35 + 20 M☉'
+    """
+    return f"{name.replace('-', ' + ')} M☉"
+
+
+def table(volumes: Volumes) -> Table:
+    """List volumes at the lowest rate, and at the first of each power of ten above it."""
+    decades = np.floor(np.log10(volumes.fars) + 1e-9)
+    chosen = [0, *(np.flatnonzero(np.diff(decades)) + 1)]
+    rows = [
+        (
+            rate_in_words(volumes.fars[index]),
+            *(
+                f"{curve['distance'][index]:.0f} ± {curve['distance_err'][index]:.0f} Mpc, "
+                f"{curve['sv'][index]:.2g} ± {curve['err'][index]:.1g} Gpc³"
+                for curve in volumes.curves.values()
+            ),
+        )
+        for index in chosen
+    ]
+    return Table(
+        ("False alarm rate", *map(in_solar_masses, volumes.curves)),
+        rows,
+        "Sensitive distance and volume at some false alarm rates.",
+    )
