@@ -220,7 +220,11 @@ def run_verb(stage: str, verb: Verb, settings: Any, *, remake: bool = False) -> 
         else:
             _open_draft(path, settings_digest(plain, inputs))
             draft, started = Draft(path), _now()
-            verb.run(settings, draft)
+            try:
+                verb.run(settings, draft)
+            except SystemExit as ended:
+                # Lightning answers a SIGTERM so, with the status of success.
+                raise KeyboardInterrupt from ended
             digests, sizes = output_digests(path)
             record = Record(
                 command=command,
