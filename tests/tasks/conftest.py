@@ -65,16 +65,17 @@ class Run:
             timeout=60,
         )
 
-    def start(self, *options, **steering):
-        """Begin the pipeline in a process group of its own."""
-        return subprocess.Popen(
-            ["law", "run", PIPELINE, *options],
-            env=self.environment(**steering),
-            cwd=self.directory.parent,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+    def start(self, screen, *options, **steering):
+        """Begin the pipeline in a process group of its own, its screen in the file *screen*."""
+        with screen.open("w") as file:
+            return subprocess.Popen(
+                ["law", "run", PIPELINE, *options],
+                env=self.environment(**steering),
+                cwd=self.directory.parent,
+                stdout=file,
+                stderr=file,
+                start_new_session=True,
+            )
 
     def calls(self):
         """What the stand-ins were called for since the last look, each `step in folder`."""

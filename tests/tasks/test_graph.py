@@ -278,21 +278,36 @@ def test_a_killed_run_goes_on(empty, finished, tmp_path, step, everything):
     whole = finished.files()
     for folder in ("data", "training", "results"):
         (finished.directory / folder).rename(tmp_path / folder)
-    go = tmp_path / "go"
-    law = empty.start("--workers", "2", wait=step, go=go)
+    go, screen = tmp_path / "go", tmp_path / "screen"
+    law = empty.start(screen, "--workers", "2", wait=step, go=go)
     _wait_for(lambda: any(call.startswith(step) for call in _seen(empty)))
     if everything:
         os.killpg(law.pid, signal.SIGKILL)
+        go.touch()
     else:
         law.kill()
     law.wait()
-    again = empty.start("--workers", "2", wait=step, go=go)
-    # Let the second run come to where the first one still holds the step, if it lives.
-    time.sleep(0.5)
-    go.touch()
+    again = empty.start(screen, "--workers", "2", wait=step, go=go)
+    if not everything:
+        # The step of the first run lives on; that of the second lets it finish.
+        _wait_for(lambda: "another run is at work here" in screen.read_text())
+        go.touch()
 
-    assert again.wait(timeout=60) == 0
+    assert again.wait(timeout=60) == 0, screen.read_text()
     assert empty.files() == whole
+
+
+def test_ctrl_c_ends_a_run_in_one_line(empty, tmp_path):
+    """An interrupted run says how to go on, without a traceback of law's."""
+    screen = tmp_path / "screen"
+    law = empty.start(screen, "--workers", "2", wait="data query", go=tmp_path / "never")
+    _wait_for(lambda: _seen(empty))
+    os.killpg(law.pid, signal.SIGINT)
+    status = law.wait(timeout=30)
+
+    assert status != 0
+    assert "interrupted; the same command resumes\n" in screen.read_text()
+    assert "luigi" not in screen.read_text()
 
 
 def _seen(run):
