@@ -15,7 +15,8 @@ def stream(seed: int, purpose: str, *branch: int) -> np.random.Generator:
         purpose: What the numbers are for, such as ``training waveforms``.
         branch: Numbers that tell the branches of one purpose apart, not negative.
     """
-    return np.random.default_rng([seed, _number(purpose), *branch])
+    entropy = [seed, _number(purpose)]
+    return np.random.default_rng(np.random.SeedSequence(entropy, spawn_key=branch))
 
 
 def white_noise(seed: int, ifo: str, block: int, size: int) -> np.ndarray:

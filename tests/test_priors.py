@@ -1,0 +1,282 @@
+"""Populations: drawn as they say, and with densities that integrate to one."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from aframe import priors
+from aframe.errors import AframeError
+from astropy.cosmology import Planck15
+from bilby.core.prior import PriorDict, Uniform
+from bilby.core.utils import random as bilby_random
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.integrate import quad, trapezoid
+from scipy.stats import kstest
+
+NAMES = sorted(priors.FACTORIES)
+#: Chance below which a Kolmogorov-Smirnov test is taken to fail; seeds are fixed.
+CHANCE = 1e-3
+
+
+def drawn(name, size=4000, seed=0):
+    """Draw from a prior by name, and give its source-frame masses."""
+    prior, detector_frame = priors.load_prior(name)
+    found = priors.sample(prior, detector_frame, size, np.random.default_rng(seed))
+    return found, [found[mass] / (1 + found["redshift"]) for mass in ("mass_1", "mass_2")]
+
+
+@pytest.mark.parametrize("name", NAMES)
+class TestSample:
+    """What a draw has, whatever the population."""
+
+    def test_has_every_parameter(self, name):
+        """All parameters of a source are there, finite and in their ranges."""
+        found, (mass_1, mass_2) = drawn(name)
+
+        assert tuple(found) == priors.PARAMETERS
+        assert all(np.isfinite(values).all() for values in found.values())
+        assert (mass_1 >= mass_2).all()
+        assert (abs(found["dec"]) <= np.pi / 2).all()
+        assert ((found["a_1"] >= 0) & (found["a_1"] < 1)).all()
+
+    def test_depends_on_its_generator_only(self, name):
+        """The same generator gives the same sources, another others."""
+        first, again, other = (drawn(name, 50, seed)[0] for seed in (1, 1, 2))
+
+        assert all((first[key] == again[key]).all() for key in first)
+        assert (first["mass_1"] != other["mass_1"]).all()
+
+    def test_leaves_the_chance_of_bilby_alone(self, name):
+        """A draw neither uses nor moves the global generator of bilby."""
+        before = bilby_random.rng
+        state = before.bit_generator.state
+
+        drawn(name, 50)
+
+        assert bilby_random.rng is before
+        assert bilby_random.rng.bit_generator.state == state
+
+
+def test_puts_the_chance_of_bilby_back_after_an_error(monkeypatch):
+    """Also when drawing fails."""
+    prior, frame = priors.load_prior("log_uniform_bbh")
+    before = bilby_random.rng
+
+    with pytest.raises(TypeError):
+        priors.sample(prior, frame, "many", np.random.default_rng(0))
+
+    assert bilby_random.rng is before
+
+
+def test_end_o3_masses_follow_their_power_laws():
+    """mass_1 goes as m^-2.35, mass_2 given mass_1 as m."""
+    _, (mass_1, mass_2) = drawn("end_o3_ratesandpops", 20_000)
+    powers = mass_1**-1.35, 5.0**-1.35, 100.0**-1.35
+
+    share_1 = (powers[0] - powers[1]) / (powers[2] - powers[1])
+    share_2 = (mass_2**2 - 25) / (mass_1**2 - 25)
+
+    assert kstest(share_1, "uniform").pvalue > CHANCE
+    assert kstest(share_2, "uniform").pvalue > CHANCE
+
+
+def test_end_o3_density_is_the_product_of_its_power_laws():
+    """The joint density is that of the two power laws, normalized by hand."""
+    prior, frame = priors.load_prior("end_o3_ratesandpops")
+    mass_1, mass_2 = np.array([10.0, 40.0, 40.0]), np.array([7.0, 39.0, 41.0])
+
+    found = priors.source_mass_density(prior, frame, mass_1, mass_2, np.full(3, 0.3))
+
+    first = mass_1**-2.35 * -1.35 / (100.0**-1.35 - 5.0**-1.35)
+    wanted = first * mass_2 * 2 / (mass_1**2 - 25) * (mass_2 <= mass_1)
+    np.testing.assert_allclose(found, wanted, rtol=1e-6)
+
+
+def test_log_uniform_masses_and_aligned_spins():
+    """Masses are log-uniform and ordered; spins point along the orbit or against it."""
+    prior, frame = priors.load_prior("log_uniform_bbh")
+    found, (mass_1, mass_2) = drawn("log_uniform_bbh", 20_000)
+    spin = found["a_1"] * np.cos(found["tilt_1"])
+    span = math.log(100 / 5)
+
+    # The larger of two uniform numbers has the distribution u^2.
+    assert kstest((np.log(mass_1 / 5) / span) ** 2, "uniform").pvalue > CHANCE
+    assert kstest(spin / 1.8 + 0.5, "uniform").pvalue > CHANCE
+    assert set(found["tilt_1"]) == {0.0, np.pi}
+    density = priors.source_mass_density(prior, frame, mass_1, mass_2, found["redshift"])
+    np.testing.assert_allclose(density, 2 / (mass_1 * mass_2 * span**2), rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "power"),
+    [("end_o3_ratesandpops", 0), ("log_uniform_bbh", -1), ("log_normal_masses", -1)],
+)
+def test_redshifts_follow_the_comoving_volume(name, power):
+    """Redshifts go as dVc/dz (1+z)^power, by astropy."""
+    prior, _ = priors.load_prior(name)
+    low, high = priors.redshift_range(prior)
+    grid = np.linspace(low, high, 4001)
+    density = Planck15.differential_comoving_volume(grid).value * (1 + grid) ** power
+    density /= trapezoid(density, grid)
+    shares = np.concatenate([[0], np.cumsum((density[1:] + density[:-1]) / 2 * np.diff(grid))])
+
+    found = drawn(name, 20_000)[0]["redshift"]
+
+    assert kstest(np.interp(found, grid, shares), "uniform").pvalue > CHANCE
+    # bilby interpolates between a thousand redshifts.
+    np.testing.assert_allclose(
+        priors.redshift_density(prior, grid[1:-1]), density[1:-1], atol=1e-4 * density.max()
+    )
+    assert priors.redshift_density(prior, np.array([high + 0.1])) == 0
+
+
+def masses_grid(prior, cells=1200):
+    """Quantiles of either mass, so that cells of equal weight fill the plane."""
+    edges = (np.arange(cells) + 0.5) / cells
+    low = [float(prior[name].rescale(1e-6)) for name in ("mass_1", "mass_2")]
+    high = [float(prior[name].rescale(1 - 1e-6)) for name in ("mass_1", "mass_2")]
+    axes = [a * (b / a) ** edges for a, b in zip(low, high, strict=True)]
+    steps = [math.log(b / a) / cells * axis for a, b, axis in zip(low, high, axes, strict=True)]
+    mass_1, mass_2 = (grid.ravel() for grid in np.meshgrid(*axes, indexing="ij"))
+    return mass_1, mass_2, np.outer(*steps).ravel()
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "end_o3_ratesandpops"])
+def test_mass_density_integrates_to_one(name):
+    """Also under the constraint on the mass ratio."""
+    prior, frame = priors.load_prior(name)
+    mass_1, mass_2, areas = masses_grid(prior)
+
+    density = priors.source_mass_density(prior, frame, mass_1, mass_2, np.zeros_like(mass_1))
+
+    # The cells along the diagonal, where the constraint cuts, count wholly or not.
+    assert (density * areas).sum() == pytest.approx(1, abs=3e-3)
+    assert (density[mass_2 > mass_1] == 0).all()
+
+
+def test_conditional_mass_density_integrates_to_one():
+    """Whatever the heavier mass, that of the lighter one is normalized."""
+    prior, frame = priors.load_prior("end_o3_ratesandpops")
+
+    def density(mass_1, mass_2):
+        values = (np.array([value]) for value in (mass_1, mass_2, 0.0))
+        return priors.source_mass_density(prior, frame, *values)[0]
+
+    for mass in (5.5, 20.0, 90.0):
+        alone = float(prior["mass_1"].prob(mass))
+        assert quad(lambda other, m=mass: density(m, other), 5, mass)[0] == pytest.approx(alone)
+
+
+@given(st.floats(0, 3))
+@settings(max_examples=20, deadline=None)
+def test_density_of_detector_frame_masses_carries_its_jacobian(redshift):
+    """Uniform masses at the detector are uniform at the source, in a smaller square."""
+    prior = PriorDict({name: Uniform(10, 90, name=name) for name in ("mass_1", "mass_2")})
+    scale = 1 + redshift
+    inside, outside = np.array([50.0 / scale]), np.array([5.0 / scale])
+
+    found = priors.source_mass_density(prior, True, inside, inside, np.array([redshift]))
+    beyond = priors.source_mass_density(prior, True, inside, outside, np.array([redshift]))
+
+    assert found == pytest.approx(scale**2 / 80**2)
+    assert beyond == 0
+
+
+def test_sampled_masses_of_a_detector_frame_prior_stay():
+    """Only source-frame masses are multiplied by 1 + z."""
+    prior, _ = priors.load_prior("log_uniform_bbh")
+
+    one, other = (
+        priors.sample(prior, frame, 20, np.random.default_rng(0)) for frame in (True, False)
+    )
+
+    np.testing.assert_allclose(other["mass_1"], one["mass_1"] * (1 + one["redshift"]))
+
+
+def test_log_prob_takes_all_parameters():
+    """The logarithm is the sum over parameters, less that of the share allowed."""
+    prior, _ = priors.load_prior("log_uniform_bbh")
+    found, (mass_1, mass_2) = drawn("log_uniform_bbh", 100)
+    values = {**found, "mass_1": mass_1, "mass_2": mass_2, "chi_1": 0.1, "chi_2": 0.2}
+
+    logarithm = priors.log_prob(prior, values)
+
+    masses = priors.source_mass_density(prior, False, mass_1, mass_2, found["redshift"])
+    others = [np.log(prior[key].prob(found[key])) for key in ("redshift", "dec", "theta_jn")]
+    constants = -2 * math.log(1.8) - math.log(2 * np.pi) * 2 - math.log(np.pi)
+    np.testing.assert_allclose(logarithm, np.log(masses) + sum(others) + constants)
+
+
+def test_log_prob_outside_a_constraint_is_minus_infinity():
+    """A lighter primary cannot be."""
+    prior, _ = priors.load_prior("log_uniform_bbh")
+
+    found = priors.log_prob(prior, {"mass_1": np.array([10.0]), "mass_2": np.array([20.0])})
+
+    assert found == -np.inf
+
+
+def test_volume_element_integrates_to_the_comoving_volume():
+    """Without its dilation, the element of the whole sky is astropy's, in Gpc^3."""
+    found = quad(lambda z: priors.volume_element(z) * (1 + z), 0, 1.2)[0]
+
+    assert found == pytest.approx(Planck15.comoving_volume(1.2).value / 1e9, rel=1e-6)
+
+
+def test_luminosity_distance_is_that_of_planck_2015():
+    """In Mpc, by astropy's closed form."""
+    redshift = np.array([0.01, 0.5])
+
+    comoving = Planck15.comoving_distance(redshift).value
+    np.testing.assert_allclose(priors.luminosity_distance(redshift), comoving * (1 + redshift))
+
+
+def test_declinations_cover_the_sky():
+    """All populations come from anywhere."""
+    for name in NAMES:
+        prior, _ = priors.load_prior(name)
+        assert priors.declination_range(prior) == pytest.approx((-np.pi / 2, np.pi / 2))
+
+
+class TestLoadPrior:
+    """How a population is called."""
+
+    @pytest.mark.parametrize("head", ["", "aframe.priors.", "priors.priors."])
+    def test_knows_all_its_spellings(self, head):
+        """Bare, with this module, or with that of the older tool."""
+        prior, detector_frame = priors.load_prior(f"{head}end_o3_ratesandpops")
+
+        assert "mass_1" in prior
+        assert detector_frame is False
+
+    def test_takes_a_factory_from_elsewhere(self, tmp_path, monkeypatch):
+        """Any dotted path to a factory will do."""
+        (tmp_path / "elsewhere.py").write_text(
+            "from bilby.core.prior import PriorDict\ndef mine():\n    return PriorDict({}), True\n"
+        )
+        monkeypatch.syspath_prepend(tmp_path)
+
+        assert priors.load_prior("elsewhere.mine") == (PriorDict({}), True)
+
+    @pytest.mark.parametrize("name", ["nope", "nowhere.nope", "aframe.priors.nope", ".nope"])
+    def test_refuses_an_unknown_name(self, name):
+        """The message lists those it knows."""
+        with pytest.raises(AframeError, match=r"no such prior[\s\S]*end_o3_ratesandpops"):
+            priors.load_prior(name)
+
+    @pytest.mark.parametrize("name", ["builtins.list", "aframe.priors.sample", "math.pi"])
+    def test_refuses_what_is_no_factory(self, name):
+        """A thing that gives no population is told apart from one that is not there."""
+        with pytest.raises(AframeError, match="a prior cannot be made"):
+            priors.load_prior(name)
+
+
+def test_refuses_a_prior_without_a_sky(tmp_path):
+    """A parameter that cannot be filled in is named."""
+    prior = PriorDict({name: Uniform(10, 90, name=name) for name in ("mass_1", "mass_2")})
+
+    with pytest.raises(AframeError, match="no ra, dec, redshift, psi, theta_jn, phase among"):
+        priors.sample(prior, True, 5, np.random.default_rng(0))
