@@ -143,6 +143,16 @@ class StageTask(RunParameters):
         """How the stage may use the machine (luigi's own ``resources`` are something else)."""
         return {"workers": self.processes or cores()}
 
+    def settings_file(self) -> dict[str, Any]:
+        """The whole content of the settings file that the stage reads."""
+        inputs = {name: path and str(path) for name, path in self.inputs().items()}
+        return {
+            **self.settings(),
+            **({"inputs": inputs} if inputs else {}),
+            "output": str(self.directory),
+            "resources": self.stage_resources(),
+        }
+
     @property
     def record(self) -> Path:
         """Where the record of what made the output lies."""
@@ -182,16 +192,8 @@ class StageTask(RunParameters):
                 remake it, or if the command fails.
         """
         self._refuse_changed()
-        settings = {
-            **self.settings(),
-            "inputs": {name: path and str(path) for name, path in self.inputs().items()},
-            "output": str(self.directory),
-            "resources": self.stage_resources(),
-        }
-        if not settings["inputs"]:
-            del settings["inputs"]
         remake = self.on_change == "remake"
-        self.where.run(self.verb, settings, label=self.task_family, remake=remake)
+        self.where.run(self.verb, self.settings_file(), label=self.task_family, remake=remake)
 
     def _refuse_changed(self) -> None:
         changed = {line for target in self.output().values() for line in target.stale()}
