@@ -17,8 +17,10 @@ help:  ## List the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 demo: $(READY)  ## Install, then train a small search and find an event in real strain [DIRECTORY= SEED= STRAIN=]
-	@test -e $(DIRECTORY)/run.sh || $(BIN)/aframe-init offline --mode sandbox --preset demo \
-	  --directory $(DIRECTORY) $(if $(SEED),--seed $(SEED)) $(if $(STRAIN),--strain $(STRAIN))
+	@# With SEED or STRAIN it refuses a directory that was made with others.
+	@test -e $(DIRECTORY)/run.sh -a -z "$(SEED)$(STRAIN)" || \
+	  $(BIN)/aframe-init offline --mode sandbox --preset demo --directory $(DIRECTORY) \
+	  $(if $(SEED),--seed $(SEED)) $(if $(STRAIN),--strain $(STRAIN))
 	@bash $(DIRECTORY)/run.sh
 	@echo "The report: $(DIRECTORY)/results/report.html"
 
@@ -54,12 +56,13 @@ clean:  ## Remove the environment and what tools left
 
 # The environment, made anew when a version or a dependency changed.
 $(READY): constraints.txt pyproject.toml $(PROJECTS:%=%/pyproject.toml)
-	@echo "Installing into $(VENV) (some 7 GB; minutes, once)"
+	@echo "Installing into $(VENV): 7 GB and some minutes, once"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "make: error: aframe needs Python 3.11 or newer; name one with PYTHON=" >&2; exit 2; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
-	  echo "make: error: no venv in this Python; on Debian: apt install python3-venv" >&2; exit 2; }
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv --constraint constraints.txt
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV) || \
+	  { echo "make: error: this Python has no venv; on Debian: apt install python3-venv" >&2; exit 2; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
 	@$(BIN)/uv pip install --python $(BIN)/python --compile-bytecode --constraint constraints.txt \
-	  --group pyproject.toml:dev --editable . $(PROJECTS:%=--editable %)
+	  --build-constraint constraints.txt --group pyproject.toml:dev \
+	  --editable . $(PROJECTS:%=--editable %)
 	@touch $@
