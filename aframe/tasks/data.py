@@ -113,6 +113,9 @@ class FetchTrain(FetchTask):
 
     start = OptionalNumber(default=1240579783.0, description="begin of the strain (GPS s)")
     stop = OptionalNumber(default=1241443783.0, description="end of the strain (GPS s)")
+    min_duration = Positive(
+        default=1024.0, description="shortest segment to keep (s); default: 1024"
+    )
 
     @property
     def directory(self) -> Path:
