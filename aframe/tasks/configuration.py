@@ -18,6 +18,8 @@ _PREFIX = "luigi_"
 #: What a run on one machine wants of luigi, unless the user's configuration says otherwise.
 _DEFAULTS = {
     ("core", "local_scheduler"): "true",
+    # luigi would let only one run directory on a machine be at work; a step has its own lock.
+    ("core", "no_lock"): "true",
     ("core", "log_level"): "INFO",
     # Exit statuses: 2 for what the user can mend before anything ran, 1 for a failed step.
     ("retcode", "unhandled_exception"): "2",
