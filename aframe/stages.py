@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import platform
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,24 +47,32 @@ class Stage:
         """Name of the stage's command."""
         return f"aframe-{self.name}"
 
-    def command(self, verb: str, settings_file: Path, binds: list[Path]) -> list[str]:
+    def command(self, verb: str, settings_file: Path, folders: Sequence[Path]) -> list[str]:
         """The words to run; what the log shows can be pasted into a shell.
 
+        Args:
+            verb: What the stage is to do.
+            settings_file: What it is told.
+            folders: Folders that it must see, in an image or not.
+
         Raises:
-            AframeError: If the image, Apptainer or the stage's command is missing.
+            AframeError: If the image, Apptainer, the stage's command or, with *dev*, the
+                checkout is missing.
         """
         words = [self.program, verb, "--config", str(settings_file)]
         if self.image is None:
             return [self._installed(), *words[1:]]
         self._refuse_missing_image(shlex.join(words))
-        folders = sorted({str(path) for path in binds})
-        options = [word for folder in folders for word in ("--bind", folder)]
+        options = ["--nv"] if self._visible_gpus else []
+        binds = [str(folder) for folder in folders]
         if self.dev:
-            checkout = Path(__file__).resolve().parents[1]
-            options += ["--bind", f"{checkout}:{CODE_IN_IMAGE}"]
-        if self.gpus:
-            options.append("--nv")
+            binds.append(f"{_checkout()}:{CODE_IN_IMAGE}")
+        options += [word for bind in binds for word in ("--bind", bind)]
         return ["apptainer", "run", *options, str(self.image), *words]
+
+    @property
+    def _visible_gpus(self) -> str:
+        return self.gpus or os.environ.get("CUDA_VISIBLE_DEVICES", "")
 
     def _installed(self) -> str:
         beside = Path(sys.executable).parent
@@ -96,8 +105,8 @@ class Stage:
     def environment(self) -> dict[str, str]:
         """The environment of the command, with its GPUs and the ``AFRAME_*`` variables."""
         mine = dict(os.environ)
-        if self.gpus:
-            mine["CUDA_VISIBLE_DEVICES"] = self.gpus
+        if self._visible_gpus:
+            mine["CUDA_VISIBLE_DEVICES"] = self._visible_gpus
         if self.image is not None:
             forwarded = [name for name in mine if name.startswith("AFRAME_")]
             for name in [*forwarded, "CUDA_VISIBLE_DEVICES"]:
@@ -155,12 +164,42 @@ class Stage:
 
 
 def _folders(settings: Mapping[str, Any]) -> list[Path]:
-    """Folders that an image must see: those of the output and of every input."""
-    paths = [settings["output"], *(settings.get("inputs") or {}).values()]
+    """Folders of this machine that an image must see: of the output, each input, their records."""
     source = settings.get("source") or {}
-    paths += source.get("paths", []) + list(source.get("psds", {}).values())
-    absolute = [Path(path) for path in paths if path and Path(path).is_absolute()]
-    return [path if path.is_dir() else path.parent for path in absolute]
+    files = [
+        *(settings.get("inputs") or {}).values(),
+        *settings.get("resources", {}).get("records", ()),
+        *source.get("psds", {}).values(),
+        *(_without_pattern(path) for path in source.get("paths", ())),
+    ]
+    absolute = [Path(file) for file in files if file and Path(file).is_absolute()]
+    # What is not here, such as the image's own configuration, the image has itself.
+    folders = {Path(settings["output"]), *(path.parent for path in absolute)}
+    return sorted(folder for folder in folders if folder.is_dir())
+
+
+def _without_pattern(path: str) -> Path:
+    """The part of *path* before its first wildcard, and one name after it."""
+    parts = Path(path).parts
+    fixed = list(itertools.takewhile(lambda part: not set(part) & set("*?["), parts))
+    return Path(*fixed, *parts[len(fixed) : len(fixed) + 1])
+
+
+def _checkout() -> Path:
+    """The checkout that this runs from.
+
+    Raises:
+        AframeError: If it is an installation without the projects.
+    """
+    checkout = Path(__file__).resolve().parents[1]
+    if not (checkout / "projects").is_dir():
+        raise AframeError(
+            "there is no checkout to bind over the image's code",
+            found=f"{checkout} has no projects",
+            wanted_by="--dev",
+            fix="pip install -e . in a checkout, or leave out --dev",
+        )
+    return checkout
 
 
 def _failure(label: str, command: list[str], code: int, last: list[str], log: Path) -> AframeError:

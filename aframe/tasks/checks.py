@@ -40,6 +40,26 @@ def refuse_window(task: Any) -> None:
         )
 
 
+def refuse_source(task: Any) -> None:
+    """Refuse a simulation that leaves out a detector, and files that are none."""
+    psds, paths = task.source.get("psds", {}), task.source.get("paths", ())
+    missing = [ifo for ifo in task.ifos if ifo not in psds]
+    if task.source["kind"] == "simulated" and missing:
+        raise _wrong(
+            task,
+            "a detector has no noise curve",
+            f"a source with psds of {', '.join(psds) or 'none'}",
+            f"add to the source's psds: {', '.join(missing)}",
+        )
+    if task.source["kind"] == "files" and not paths:
+        raise _wrong(
+            task,
+            "a source of files names none",
+            "a source with no paths",
+            'give it paths, such as ["/data/*.hdf5"]',
+        )
+
+
 def refuse_span(task: Any) -> None:
     """Refuse a span that ends before it starts; simulated strain needs one at all."""
     if task.start is None or task.stop is None:

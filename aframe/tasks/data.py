@@ -21,7 +21,13 @@ from aframe.parameters import (
     Text,
 )
 from aframe.tasks.base import StageTask
-from aframe.tasks.checks import refuse_band, refuse_few_slots, refuse_span, refuse_window
+from aframe.tasks.checks import (
+    refuse_band,
+    refuse_few_slots,
+    refuse_source,
+    refuse_span,
+    refuse_window,
+)
 
 
 class StrainParameters(law.Task):
@@ -55,7 +61,8 @@ class Query(StageTask, StrainParameters):
         return self.to_directory or self.paths.train_background
 
     def check(self) -> None:
-        """Refuse an empty span."""
+        """Refuse a source without strain and an empty span."""
+        refuse_source(self)
         refuse_span(self)
 
     def settings(self) -> dict[str, Any]:
@@ -84,7 +91,8 @@ class FetchTask(StageTask, StrainParameters):
     )
 
     def check(self) -> None:
-        """Refuse an empty span."""
+        """Refuse a source without strain and an empty span."""
+        refuse_source(self)
         refuse_span(self)
 
     def requires(self) -> Query:

@@ -5,9 +5,11 @@ import importlib
 import json
 import typing
 
+import luigi
 import pytest
 
 from aframe import program, tasks
+from aframe.parameters import BASE_SECTION
 
 PSDS = {"H1": "aLIGOO3LowT1800545", "L1": "aLIGOO3LowT1800545"}
 SIMULATED = {"source": {"kind": "simulated", "psds": PSDS}, "start": 0.0, "stop": 10000.0}
@@ -38,6 +40,9 @@ TASKS = [
 def task(request, monkeypatch, tmp_path):
     """One of the tasks, in a run directory of its own."""
     monkeypatch.chdir(tmp_path)
+    # As a .cfg's [luigi_base] would; the tasks that others require take it from there.
+    shared = {"source": json.dumps(SIMULATED["source"])}
+    monkeypatch.setitem(luigi.configuration.get_config()._sections, BASE_SECTION, shared)
     family, parameters = request.param
     return family(**{name: _frozen(family, name, value) for name, value in parameters.items()})
 

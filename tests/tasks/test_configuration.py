@@ -1,0 +1,289 @@
+"""Where parameters come from, and what is refused, without a trace, before anything runs."""
+
+import re
+
+import pytest
+
+from aframe.errors import AframeError
+from aframe.tasks import configuration
+
+SOURCE = '{"kind": "simulated", "psds": {"H1": "a", "L1": "b"}}'
+
+
+def _planned(run, task, *options):
+    """Parameters of *task* as the plan shows them."""
+    done = run.law("--print-deps", "9", *options)
+    assert done.returncode == 0, done.stderr
+    line = next(line for line in done.stdout.splitlines() if f" > {task}(" in line)
+    return dict(re.findall(r"(\w+)=([^=]*)(?:, (?=\w+=)|\))", line))
+
+
+def test_the_section_of_a_task_comes_before_the_shared_one(empty):
+    """`[luigi_Task]` speaks for one task, `[luigi_base]` for all that have the parameter."""
+    empty.set("luigi_base", "seed", "7")
+    empty.set("luigi_TrainingWaveforms", "seed", "8")
+
+    assert _planned(empty, "TrainingWaveforms")["seed"] == "8"
+    assert _planned(empty, "FetchTest")["seed"] == "7"
+
+
+def test_the_command_line_comes_before_the_file(empty):
+    """An option names a task and its parameter."""
+    options = ("--SandboxInfer-Tb", "1000", "--SandboxSV-max-far", "2")
+
+    assert _planned(empty, "SandboxInfer", *options)["Tb"] == "1000.0"
+    assert _planned(empty, "SandboxSV", *options)["max_far"] == "2.0"
+
+
+def test_a_reference_is_the_value_it_refers_to(empty):
+    """`&::section::key` is another key's value, and what is referred to counts as read."""
+    empty.set("luigi_base", "inference_psd_length", "4")
+    empty.set("luigi_base", "my_duration", "512")
+    empty.set("luigi_FetchTest", "min_duration", "&::luigi_base::my_duration")
+
+    assert _planned(empty, "SandboxInfer")["psd_length"] == "4.0"
+    assert _planned(empty, "ExportLocal")["psd_length"] == "4.0"
+    assert _planned(empty, "FetchTest")["min_duration"] == "512.0"
+
+
+def test_a_file_inherits_from_another(empty):
+    """What a file does not say is taken from the one that it inherits from."""
+    base = empty.configuration.rename(empty.directory / "base.cfg")
+    empty.configuration.write_text(
+        f"[core]\ninherit = {base}\n[luigi_base]\nhighpass = 25\n[luigi_SandboxInfer]\nTb = 600\n"
+    )
+
+    planned = _planned(empty, "SandboxInfer")
+
+    assert (planned["Tb"], planned["highpass"], planned["sample_rate"]) == (
+        "600.0",
+        "25.0",
+        "1024.0",
+    )
+
+
+def test_variables_and_home_are_expanded(empty, tmp_path):
+    """A `.cfg` may speak of the environment."""
+    empty.set("luigi_Train", "run_dir", "$AFRAME_RESULTS_DIR/mine")
+    empty.set("luigi_Train", "data_dir", "~/data")
+    planned = _planned(empty, "Train")
+
+    assert planned["run_dir"] == f"{empty.directory}/results/mine"
+    assert not planned["data_dir"].startswith("~")
+
+
+#: Section, key and value; what the error says of it.
+REFUSED = {
+    "unknown key": (
+        ("luigi_SandboxInfer", "Tbb", "1"),
+        "the configuration holds an unknown parameter",
+        "Tbb in [luigi_SandboxInfer]",
+        "did you mean Tb? ",
+    ),
+    "unknown section": (
+        ("luigi_SandboxInfr", "Tb", "1"),
+        "the configuration holds an unknown section",
+        "[luigi_SandboxInfr]",
+        "did you mean [luigi_SandboxInfer]? ",
+    ),
+    "unknown shared key": (
+        ("luigi_base", "high_pass", "30"),
+        "the configuration holds an unknown shared parameter",
+        "high_pass in [luigi_base]",
+        "did you mean highpass? ",
+    ),
+    "no number": (
+        ("luigi_base", "sample_rate", "fast"),
+        "a parameter cannot be used",
+        "sample_rate = 'fast'",
+        "give a number above zero",
+    ),
+    "zero": (
+        ("luigi_base", "kernel_length", "0"),
+        "a parameter cannot be used",
+        "kernel_length = '0'",
+        "give a number above zero",
+    ),
+    "part of a signal": (
+        ("luigi_TestingWaveforms", "num_signals", "10.5"),
+        "a parameter cannot be used",
+        "num_signals = '10.5'",
+        "give a whole number above zero",
+    ),
+    "no truth": (
+        ("luigi_SandboxInfer", "zero_lag", "perhaps"),
+        "a parameter cannot be used",
+        "zero_lag = 'perhaps'",
+        "give True or False",
+    ),
+    "no choice": (
+        ("luigi_ExportLocal", "platform", "TRITON"),
+        "a parameter cannot be used",
+        "platform = 'TRITON'",
+        "give one of TORCHSCRIPT, ONNX, TENSORRT",
+    ),
+    "repeated detectors": (
+        ("luigi_base", "ifos", "H1,H1"),
+        "a parameter cannot be used",
+        "ifos = 'H1,H1'",
+        "give detectors such as H1,L1, each once",
+    ),
+    "bad JSON": (
+        ("luigi_base", "source", "{kind: files}"),
+        "a parameter cannot be used",
+        "source = '{kind: files}'",
+        "give JSON with a kind, one of simulated, files",
+    ),
+    "unknown kind": (
+        ("luigi_base", "source", '{"kind": "frames"}'),
+        "a parameter cannot be used",
+        """source = '{"kind": "frames"}'""",
+        "one of simulated, files",
+    ),
+    "no noise curve": (
+        ("luigi_base", "source", '{"kind": "simulated", "psds": {"H1": "aLIGOO3LowT1800545"}}'),
+        "a detector has no noise curve",
+        "a source with psds of H1",
+        "add to the source's psds: L1",
+    ),
+    "no files": (
+        ("luigi_SandboxInfer", "zero_lag_source", '{"kind": "files", "paths": []}'),
+        "a source of files names none",
+        "a source with no paths",
+        'give it paths, such as ["/data/*.hdf5"]',
+    ),
+    "highpass beyond Nyquist": (
+        ("luigi_base", "highpass", "512"),
+        "highpass is not below the Nyquist frequency",
+        "highpass 512 Hz with sample_rate 1024 Hz",
+        "choose a highpass below 512 Hz, or a higher sample_rate",
+    ),
+    "lowpass beyond Nyquist": (
+        ("luigi_base", "lowpass", "600"),
+        "lowpass is not below the Nyquist frequency",
+        "lowpass 600 Hz with sample_rate 1024 Hz",
+        "choose a lowpass below 512 Hz, or a higher sample_rate",
+    ),
+    "empty band": (
+        ("luigi_base", "lowpass", "32"),
+        "the band is empty",
+        "highpass 32 Hz, lowpass 32 Hz",
+        "choose a highpass below the lowpass",
+    ),
+    "coalescence outside": (
+        ("luigi_base", "right_pad", "8"),
+        "the coalescence lies outside the waveform",
+        "right_pad 8 s of a waveform of 8 s",
+        "choose a right_pad shorter than waveform_duration",
+    ),
+    "empty span": (
+        ("luigi_FetchTest", "stop", "1240584183"),
+        "the span of strain is empty",
+        "start 1240584183, stop 1240584183",
+        "choose a start before the stop",
+    ),
+    "no span": (
+        ("luigi_FetchTest", "stop", ""),
+        "simulated strain needs a span",
+        "start 1240584183.0, stop None",
+        "give start and stop (GPS s)",
+    ),
+    "too many injections": (
+        ("luigi_TestingWaveforms", "num_signals", "100000000"),
+        "the segments are too short for the injections asked for",
+        "slots in all",
+        "ask for fewer signals, a smaller spacing or buffer, or add strain",
+    ),
+    "too much livetime": (
+        ("luigi_SandboxInfer", "Tb", "31536000"),
+        "the segments are too short for the livetime asked for",
+        "s in all 3591 slides of 1 segments",
+        "ask for less livetime (Tb), use smaller shifts, or add strain",
+    ),
+    "a shift too many": (
+        ("luigi_base", "shifts", "0,1,2"),
+        "the shifts do not fit the detectors",
+        "shifts [0.0, 1.0, 2.0] for H1,L1",
+        "give one shift for each detector",
+    ),
+    "a shift between kernels": (
+        ("luigi_base", "shifts", "0,0.3"),
+        "a shift is no whole number of strides",
+        "shifts [0.0, 0.3] s at 4 kernels a second",
+        "choose shifts that are multiples of 1 / inference_sampling_rate, none negative",
+    ),
+    "shifts that move nothing": (
+        ("luigi_base", "shifts", "1,1"),
+        "the shifts make no time slides",
+        "shifts [1.0, 1.0]",
+        "give one shift a detector, none negative and not all the same, such as 0, 1",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refused_before_anything_runs(empty, case):
+    """Status 2, our form of an error, no traceback, and the run directory as it was."""
+    (section, key, value), problem, found, fix = REFUSED[case]
+    empty.set(section, key, value)
+    before = sorted(empty.directory.rglob("*"))
+    done = empty.law()
+    error, *rows = done.stderr.splitlines()
+
+    assert done.returncode == 2
+    assert error == f"ERROR: {problem}"
+    assert [row[:13] for row in rows] == ["  found      ", "  wanted by  ", "  fix        "]
+    assert found in rows[0]
+    assert fix in rows[2]
+    assert sorted(empty.directory.rglob("*")) == before
+    assert empty.calls() == []
+
+
+def test_a_wrong_option_is_refused_with_its_name(empty):
+    """An error says where the value may have come from, the command line among it."""
+    done = empty.law("--SandboxInfer-Tb", "abc")
+
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        "ERROR: a parameter cannot be used",
+        "  found      Tb = 'abc'",
+        "  wanted by  --SandboxInfer-Tb, [luigi_SandboxInfer] or [luigi_base] of the .cfg",
+        "  fix        give a number above zero, on the command line or in the .cfg",
+    ]
+
+
+def test_an_option_that_nobody_has_is_refused(empty):
+    """An unknown option ends the command with its name."""
+    done = empty.law("--SandboxInfer-Tbb", "1")
+
+    assert done.returncode == 2
+    assert done.stderr.endswith("error: unrecognized arguments: --SandboxInfer-Tbb 1\n")
+
+
+def test_a_missing_configuration_file_is_refused(empty):
+    """Law would take nothing for it, and so run another search than was meant."""
+    empty.configuration.unlink()
+    done = empty.law()
+
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        "ERROR: the configuration file is missing",
+        f"  found      {empty.configuration} is no file",
+        "  wanted by  LAW_CONFIG_FILE",
+        "  fix        correct the path, or make a run directory with aframe-init",
+    ]
+
+
+def test_a_section_of_luigis_own_is_no_unknown_one(finished):
+    """A `.cfg` may set what luigi itself reads."""
+    finished.set("luigi_worker", "wait_interval", "0.1")
+
+    assert finished.law().returncode == 0
+
+
+def test_no_name_is_near():
+    """Where nothing is near, the error lists what is known and makes no guess."""
+    error = configuration._unknown("parameter", "xyz in [luigi_A]", {"alpha", "beta"})
+
+    assert isinstance(error, AframeError)
+    assert error.fix == "known are: alpha, beta"
