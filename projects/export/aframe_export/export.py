@@ -95,13 +95,6 @@ class ExportSettings:
                 wanted_by="aframe-export export",
                 fix="give 1 or more",
             )
-        if self.fftlength is not None and self.fftlength > self.psd_length:
-            raise AframeError(
-                "a Welch segment is longer than the data of a PSD",
-                found=f"fftlength {self.fftlength:g} s, psd_length {self.psd_length:g} s",
-                wanted_by="aframe-export export",
-                fix="give a longer psd_length",
-            )
         self.stream  # noqa: B018 (refuses lengths that are no whole number of samples)
 
     @property
@@ -128,6 +121,7 @@ def export(settings: ExportSettings, draft: Draft) -> None:
     names = ("ifos", "sample_rate", "kernel_length", "fduration", "fftlength")
     asked = {name: getattr(settings, name) for name in (*names, "highpass", "lowpass")}
     trained.refuse_other(asked, wanted_by="aframe-export export")
+    _refuse_short_psd(settings, trained)
     batch = _read_batch(settings.inputs.batch, trained)
     network = _read_network(settings.inputs.weights, batch)
     repository = draft.path / "model_repo"
@@ -138,6 +132,16 @@ def export(settings: ExportSettings, draft: Draft) -> None:
     deviations = _write_models(repository, settings, trained, network, batch)
     parity.refuse_deviation(deviations)
     draft.notes["parity"] = {"tolerance": parity.TOLERANCE, "deviations": deviations}
+
+
+def _refuse_short_psd(settings: ExportSettings, trained: Preprocessing) -> None:
+    if trained.fftlength > settings.psd_length:
+        raise AframeError(
+            "a Welch segment is longer than the data of a PSD",
+            found=f"fftlength {trained.fftlength:g} s, psd_length {settings.psd_length:g} s",
+            wanted_by="aframe-export export",
+            fix="give a longer psd_length",
+        )
 
 
 def _read_batch(path: Path, trained: Preprocessing) -> Tensor:

@@ -69,3 +69,9 @@ def raw_times(
     """
     before = stream.psd_length - stream.fduration / 2 - integration
     return start + before + positions / stream.inference_sampling_rate
+
+
+def kernel_number(stream: Stream, start: float, integration: float, raw_time: float) -> int:
+    """Number of the last kernel of the event with this raw time: :func:`raw_times` undone."""
+    after = raw_time - start + stream.fduration / 2 + integration
+    return round(after * stream.inference_sampling_rate)

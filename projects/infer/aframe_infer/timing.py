@@ -1,9 +1,9 @@
 """Event times finer than the stride, and calibrated on injections.
 
-The raw time of an event lies on the grid of the strides and has a constant offset,
-which depends on where in its kernel the network likes a signal best. Around an event
-the kernels are scored anew on a finer grid; the offset of either kind of time is the
-median over the loudest injections, whose times are known.
+The raw time of an event lies on the grid of the strides and has a constant offset, which
+depends on where in its kernel the network likes a signal to be. Around an event that
+matters kernels are scored anew on a finer grid. The offset of either kind of time is the
+median over loud injections, whose times are known; no event of the strain has a say in it.
 """
 
 from __future__ import annotations
@@ -21,41 +21,20 @@ from aframe.transforms.streaming import Stream
 from aframe_infer.injections import Injections, signal
 from aframe_infer.scores import score
 from aframe_infer.slides import Branch, Search
-from aframe_infer.statistic import integrate, integration_size
+from aframe_infer.statistic import integrate, integration_size, kernel_number
 
 #: Kernels a second around an event, where the sample rate allows so many.
 FINE_RATE = 32.0
-#: How far before and after the last kernel of an event kernels end (s).
+#: How far before and after the last kernel of an event others end that are scored (s).
 BEFORE, AFTER = 4.0, 2.0
-
-
-@dataclass(frozen=True)
-class View:
-    """What the search sees around an event.
-
-    Args:
-        whitened: Whitened strain, shape ``(ifo, time)``.
-        whitened_start: GPS time of its first sample (s).
-        sample_rate: Its samples a second (Hz).
-        scores: Scores of kernels that end *rate* times a second.
-        integrated: Average of the scores over the integration window.
-        start: GPS time of the end of the first kernel (s).
-        rate: Kernels a second (Hz).
-    """
-
-    whitened: Float[np.ndarray, "ifo time"]
-    whitened_start: float
-    sample_rate: float
-    scores: Float[np.ndarray, " output"]
-    integrated: Float[np.ndarray, " output"]
-    start: float
-    rate: float
-
-    @property
-    def time(self) -> float:
-        """GPS time of the event (s), up to an offset."""
-        weights = np.exp(self.integrated - self.integrated.max())
-        return self.start + float(weights.argmax()) / self.rate
+#: How far from its grid time an event's finer time may lie, but for the offset (s).
+REACH = 1.0
+#: Share of the peak above which an integrated score counts for the time.
+PLATEAU = 0.9
+#: Injections that calibrate, the loudest: they know a median to 0.005 s.
+CALIBRATORS = 64
+#: An event this far from an injection is another's (s).
+RECOVERED = 2.0
 
 
 @dataclass(frozen=True)
@@ -75,6 +54,43 @@ class Event:
     row: int = -1
 
 
+@dataclass(frozen=True)
+class View:
+    """What the search sees around an event.
+
+    Args:
+        whitened: Whitened strain, shape ``(ifo, time)``.
+        whitened_start: GPS time of its first sample (s).
+        sample_rate: Its samples a second (Hz).
+        scores: Scores of kernels that end *rate* times a second.
+        integrated: Average of the scores over the integration window.
+        start: GPS time of the end of the first kernel (s).
+        rate: Kernels a second (Hz).
+        last: Which kernel is the last one of the event.
+    """
+
+    whitened: Float[np.ndarray, "ifo time"]
+    whitened_start: float
+    sample_rate: float
+    scores: Float[np.ndarray, " output"]
+    integrated: Float[np.ndarray, " output"]
+    start: float
+    rate: float
+    last: int
+
+    @property
+    def time(self) -> float:
+        """GPS time of the event (s), up to an offset: the middle of its plateau."""
+        reach = round(REACH * self.rate)
+        first = max(0, self.last - reach)
+        near = self.integrated[first : self.last + reach + 1]
+        height = near - np.median(self.integrated)
+        weights = np.maximum(height - PLATEAU * height.max(), 0)
+        # An integral that is nowhere above its median has no plateau.
+        place = np.average(np.arange(len(near)), weights=weights) if weights.any() else reach
+        return self.start + float(first + place) / self.rate
+
+
 class Viewer:
     """Look at events on a finer grid than that of the search.
 
@@ -92,93 +108,87 @@ class Viewer:
 
     def __call__(self, event: Event) -> View:
         """Whiten and score what lies around an event."""
-        stream, begin = _window(self.search, event)
-        file, rate = event.branch.file, stream.sample_rate
-        strain, noise = self._strain(event, stream, begin)
+        stream, begin, last = _window(self.search, event)
         with torch.inference_mode():
-            psd = self.whitener.psd(noise)[None]
-            whitened = self.whitener(strain[None], psd)[0]
+            psd = self.whitener.psd(self._noise(event, stream, begin))
+            whitened = self.whitener(self._strain(event, stream, begin)[None], psd[None])[0]
             kernels = stream.unfold(whitened).transpose(0, 1)
             numbers = np.arange(stream.batch_size)
             scores = score(self.network, lambda each: kernels[each], numbers, self.device)
-        fine = stream.inference_sampling_rate
-        size = integration_size(fine, self.search.integration_window_length)
-        first = file.start + (begin + stream.edge_size) / rate
+        start = event.branch.file.start + (begin + stream.edge_size) / stream.sample_rate
+        coarse = self.search.stream
+        window = integration_size(
+            coarse.inference_sampling_rate, self.search.integration_window_length
+        )
+        refined = round(stream.inference_sampling_rate / coarse.inference_sampling_rate)
         return View(
-            whitened.cpu().numpy(),
-            first,
-            rate,
-            scores,
-            integrate(scores, size),
-            first + stream.kernel_length,
-            fine,
-        )
-
-    def _strain(self, event: Event, stream: Stream, begin: int) -> tuple[Tensor, Tensor]:
-        """Read the strain to whiten, with the injection, and that before it for the PSD."""
-        file, shifts, ifos = event.branch.file, event.branch.shifts, self.search.ifos
-        before = max(0, begin - stream.psd_size)
-        size = stream.psd_size, stream.window_size
-        strain, noise = [], []
-        for ifo, shift in zip(ifos, shifts, strict=True):
-            start = file.start + shift
-            data, quiet = (
-                read_strain(
-                    file,
-                    [ifo],
-                    start + first / stream.sample_rate,
-                    start + (first + length) / stream.sample_rate,
-                )[0]
-                for first, length in ((begin, size[1]), (before, size[0]))
-            )
-            if event.row >= 0:
-                data = data + self._signal(
-                    event.row, ifo, file.start + begin / stream.sample_rate, stream
-                )
-            strain.append(torch.from_numpy(data))
-            noise.append(torch.from_numpy(quiet))
-        return torch.stack(strain).to(self.device), torch.stack(noise).to(self.device)
-
-    def _signal(self, row: int, ifo: str, start: float, stream: Stream) -> np.ndarray:
-        return signal(
-            self.injections,
-            np.array([row]),
-            ifo,
-            start=start,
-            shift=0.0,
-            size=stream.window_size,
+            whitened=whitened.cpu().numpy(),
+            whitened_start=start,
             sample_rate=stream.sample_rate,
+            scores=scores,
+            integrated=integrate(scores, window * refined),
+            start=start + stream.kernel_length,
+            rate=stream.inference_sampling_rate,
+            last=last,
         )
 
+    def _noise(self, event: Event, stream: Stream, begin: int) -> Tensor:
+        """Read the strain before the window, or the segment's first, for the PSD."""
+        return self._read(event, stream, max(0, begin - stream.psd_size), stream.psd_size)
 
-def _window(search: Search, event: Event) -> tuple[Stream, int]:
-    """Lengths of the finer stream around an event, and the first sample of its window."""
-    stream, shifts = search.stream, event.branch.shifts
-    rate = stream.inference_sampling_rate
-    after_start = event.raw_time - event.branch.file.start + stream.fduration / 2
-    last = round((after_start + search.integration_window_length) * rate) + 1
-    step = stream.stride_size // _refinement(stream)
+    def _strain(self, event: Event, stream: Stream, begin: int) -> Tensor:
+        """Read the strain to whiten, with the injection if there is one."""
+        strain = self._read(event, stream, begin, stream.window_size)
+        if event.row < 0:
+            return strain
+        start = event.branch.file.start + begin / stream.sample_rate
+        signals = [
+            signal(
+                self.injections,
+                np.array([event.row]),
+                ifo,
+                start=start,
+                shift=0.0,
+                size=stream.window_size,
+                sample_rate=stream.sample_rate,
+            )
+            for ifo in self.search.ifos
+        ]
+        return strain + torch.from_numpy(np.stack(signals)).to(self.device)
+
+    def _read(self, event: Event, stream: Stream, begin: int, size: int) -> Tensor:
+        file, shifts = event.branch.file, event.branch.shifts
+        starts = [file.start + shift + begin / stream.sample_rate for shift in shifts]
+        rows = [
+            read_strain(file, [ifo], start, start + size / stream.sample_rate)[0]
+            for ifo, start in zip(self.search.ifos, starts, strict=True)
+        ]
+        return torch.from_numpy(np.stack(rows)).to(self.device)
+
+
+def _window(search: Search, event: Event) -> tuple[Stream, int, int]:
+    """Lengths of the finer stream around an event, its first sample, its kernel there."""
+    stream, file = search.stream, event.branch.file
+    number = kernel_number(stream, file.start, search.integration_window_length, event.raw_time)
+    end = (number + 1) * stream.stride_size
+    refinement = _refinement(stream)
+    step = stream.stride_size // refinement
     shortest = stream.kernel_size + 2 * stream.edge_size
-    longest = round((event.branch.file.duration - max(shifts)) * stream.sample_rate)
-    end = last * stream.stride_size
+    longest = round((file.duration - max(event.branch.shifts)) * stream.sample_rate)
     before = min(round(BEFORE * stream.sample_rate), end - shortest) // step
     after = min(round(AFTER * stream.sample_rate), longest - end) // step
     fine = replace(
         stream,
-        inference_sampling_rate=rate * _refinement(stream),
+        inference_sampling_rate=stream.inference_sampling_rate * refinement,
         batch_size=before + 1 + after,
     )
-    return fine, end - before * step - shortest
+    return fine, end - before * step - shortest, before
 
 
 def _refinement(stream: Stream) -> int:
     """Fine kernels a stride: as many as divide it, up to :data:`FINE_RATE` a second."""
     most = max(1, int(FINE_RATE / stream.inference_sampling_rate))
     return max(n for n in range(1, most + 1) if stream.stride_size % n == 0)
-
-
-#: Injections that calibrate: so many of the loudest.
-CALIBRATORS = 256
 
 
 @dataclass(frozen=True)
@@ -188,7 +198,7 @@ class Calibration:
     Args:
         injections: Number of injections that calibrated.
         grid_offset: To add to times on the search's grid (s).
-        grid_scatter: Median absolute deviation of these, times 1.4826 (s).
+        grid_scatter: Standard deviation of these, by the median absolute deviation (s).
         fine_offset: To add to times of the finer grid (s).
         fine_scatter: Likewise.
     """
@@ -203,14 +213,15 @@ class Calibration:
 def calibrate(
     viewer: Viewer, recovered: Sequence[Event], injected: Float[np.ndarray, " injection"]
 ) -> Calibration:
-    """Compare the times of the loudest recovered injections with the true ones.
+    """Compare the times of loud recovered injections with the true ones.
 
     Args:
         viewer: Looks at the events.
-        recovered: Events by the row of the injection they recover.
-        injected: GPS time of each injection (s).
+        recovered: Event nearest to each injection.
+        injected: GPS time of each injection (s), by its row.
     """
-    loudest = sorted(recovered, key=lambda event: -event.statistic)[:CALIBRATORS]
+    found = [each for each in recovered if abs(each.raw_time - injected[each.row]) < RECOVERED]
+    loudest = sorted(found, key=lambda event: -event.statistic)[:CALIBRATORS]
     if not loudest:
         return Calibration(0, 0.0, 0.0, 0.0, 0.0)
     true = injected[[event.row for event in loudest]]

@@ -1,0 +1,110 @@
+"""The configuration is read back and held against what a server would be given."""
+
+import re
+
+import pytest
+from aframe_export import config
+
+
+def _parse(text):
+    """Read protobuf text into lists of values by field, by a grammar of its own."""
+    tokens = iter(re.findall(r'"[^"]*"|[\w.+-]+|[{}:]', text))
+
+    def block(ends):
+        fields = {}
+        for name in tokens:
+            if name == "}":
+                assert ends
+                return fields
+            following = next(tokens)
+            value = block(ends=True) if following == "{" else _value(next(tokens))
+            assert following in "{:"
+            fields.setdefault(name, []).append(value)
+        assert not ends
+        return fields
+
+    return block(ends=False)
+
+
+def _value(token):
+    if token.startswith('"'):
+        return token[1:-1]
+    return int(token) if re.fullmatch(r"-?\d+", token) else config.Symbol(token)
+
+
+def _tensors(fields):
+    return {each["name"][0]: (each["data_type"][0], each["dims"]) for each in fields}
+
+
+@pytest.fixture
+def models(stream):
+    """Parse the four configurations of the small stream of two detectors."""
+    texts = config.repository(stream, 2, streams_per_gpu=3, platform=config.ONNX)
+    return {name: _parse(text) for name, text in texts.items()}
+
+
+def test_names_platforms_and_tensors(models, stream):
+    """Four models, of the names and shapes that clients of the field's tool know."""
+    update, state = 8 * 64, stream.state_size
+    tensors = {
+        name: (_tensors(model["input"]), _tensors(model["output"]))
+        for name, model in models.items()
+    }
+
+    assert {name: model["platform"] for name, model in models.items()} == {
+        "snapshotter": ["onnxruntime_onnx"],
+        "preprocessor": ["pytorch_libtorch"],
+        "aframe": ["onnxruntime_onnx"],
+        "aframe-stream": ["ensemble"],
+    }
+    assert all(model["name"] == [name] for name, model in models.items())
+    assert all(model["max_batch_size"] == [0] for model in models.values())
+    stream_in = {"stream": ("TYPE_FP32", [2, 2, update])}
+    strain = {"strain": ("TYPE_FP32", [2, 2, state + update])}
+    kernels = {"input_0": ("TYPE_FP32", [8, 2, 256])}
+    scores = {"discriminator": ("TYPE_FP32", [8, 1])}
+    assert tensors == {
+        "snapshotter": (stream_in, strain),
+        "preprocessor": (strain, kernels),
+        "aframe": (kernels, scores),
+        "aframe-stream": (stream_in, scores),
+    }
+
+
+def test_the_snapshotter_carries_a_state_that_starts_empty(models, stream):
+    """One sequence, one slot; the state is kept by the server."""
+    batching = models["snapshotter"]["sequence_batching"][0]
+    (state,) = batching["state"]
+    shape = [2, 2, stream.state_size]
+
+    assert batching["direct"] == [{}]
+    assert batching["max_sequence_idle_microseconds"] == [60_000_000_000]
+    assert state["input_name"] == ["input_snapshot"]
+    assert state["output_name"] == ["output_snapshot"]
+    assert state["dims"] == shape
+    assert state["initial_state"][0]["dims"] == shape
+    assert state["initial_state"][0]["zero_data"] == ["true"]
+    assert models["snapshotter"]["instance_group"] == [{"count": [3], "kind": ["KIND_AUTO"]}]
+
+
+def test_the_ensemble_hands_each_result_to_the_next(models):
+    """Every tensor a step takes is the stream or comes from a step before."""
+    steps = models["aframe-stream"]["ensemble_scheduling"][0]["step"]
+
+    known = {"stream"}
+    for step in steps:
+        (model,) = step["model_name"]
+        taken, given = step["input_map"], step["output_map"]
+        assert {each["key"][0] for each in taken} == set(_tensors(models[model]["input"]))
+        assert {each["key"][0] for each in given} == set(_tensors(models[model]["output"]))
+        assert {each["value"][0] for each in taken} <= known
+        known |= {each["value"][0] for each in given}
+    assert [step["model_version"] for step in steps] == [[-1]] * 3
+    assert "discriminator" in known
+
+
+def test_scalars_are_written_as_protobuf_text_has_them():
+    """Names stand without quotes, texts with, truth in small letters, lists repeated."""
+    text = config.text({"a": True, "b": config.Symbol("X"), "c": "x", "d": [1, 2.5], "e": {}})
+
+    assert text.splitlines() == ["a: true", "b: X", 'c: "x"', "d: 1", "d: 2.5", "e {", "}"]

@@ -1,0 +1,203 @@
+"""The verb: a repository that another program could serve, or nothing."""
+
+import dataclasses
+import json
+
+import h5py
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from aframe_export import export as module
+from aframe_export import models, parity
+from aframe_export.cli import VERBS
+from aframe_export.export import export
+
+from aframe.errors import AframeError
+from aframe.program import Draft, run_verb
+from aframe.transforms.streaming import streaming_search
+
+FILES = {
+    "snapshotter": {"model.pt", "model.onnx"},
+    "preprocessor": {"model.pt", "model.onnx"},
+    "aframe": {"model.pt", "model.onnx", "preprocessing.json"},
+    "aframe-stream": {"model.empty", "model.pt", "model.onnx", "streaming.json"},
+}
+
+
+@pytest.fixture
+def draft(tmp_path):
+    """An empty draft."""
+    (tmp_path / "draft").mkdir()
+    return Draft(tmp_path / "draft")
+
+
+def test_the_repository_has_its_layout(settings, draft):
+    """Four models with a configuration and a numbered version each."""
+    export(settings, draft)
+
+    repository = draft.path / "model_repo"
+    assert {folder.name for folder in repository.iterdir()} == set(FILES)
+    for name, files in FILES.items():
+        assert {each.name for each in (repository / name).iterdir()} == {"1", "config.pbtxt"}
+        assert {each.name for each in (repository / name / "1").iterdir()} == files
+    streaming = json.loads((repository / "aframe-stream/1/streaming.json").read_text())
+    assert streaming == {
+        "schema_version": 1,
+        "inference_sampling_rate": 4,
+        "batch_size": 8,
+        "psd_length": 4,
+    }
+    kept = repository / "aframe/1/preprocessing.json"
+    assert kept.read_text() == settings.inputs.preprocessing.read_text()
+
+
+def test_the_exported_search_is_the_trained_one(settings, draft, stream, whitener, network):
+    """ONNX on another runtime, fed update by update, gives the scores of torch."""
+    export(settings, draft)
+    path = draft.path / "model_repo/aframe-stream/1/model.onnx"
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    search = streaming_search(stream, whitener, network)
+    rng = np.random.default_rng(5)
+    state = np.zeros((2, 2, stream.state_size), np.float32)
+    ours = torch.from_numpy(state)
+
+    for step in range(8):
+        update = (rng.standard_normal((2, 2, stream.update_size)) * 1e-21).astype(np.float32)
+        scores, state = session.run(None, {"stream": update, "input_snapshot": state})
+        with torch.no_grad():
+            wanted, ours = search(torch.from_numpy(update), ours)
+        if (step + 1) * stream.update_size >= stream.state_size:
+            np.testing.assert_allclose(scores, wanted.numpy(), atol=1e-5)
+
+    np.testing.assert_array_equal(state, ours.numpy())
+
+
+def test_the_record_tells_the_deviations(settings, draft):
+    """One number for each file that holds a model, all of them small."""
+    export(settings, draft)
+
+    told = draft.notes["parity"]
+    assert set(told["deviations"]) == {
+        f"{name}/{file}" for name in FILES for file in ("model.pt", "model.onnx")
+    }
+    assert max(told["deviations"].values()) < 1e-5 < told["tolerance"]
+
+
+@pytest.mark.parametrize(
+    ("platform", "named"), [("TORCHSCRIPT", "pytorch_libtorch"), ("ONNX", "onnxruntime_onnx")]
+)
+def test_the_platform_decides_how_the_network_is_served(settings, draft, platform, named):
+    """Only its configuration differs."""
+    export(dataclasses.replace(settings, platform=platform), draft)
+
+    text = (draft.path / "model_repo/aframe/config.pbtxt").read_text()
+    assert f'platform: "{named}"' in text
+
+
+def test_what_a_killed_run_left_is_not_kept(settings, draft):
+    """The repository is written anew, since a file in it may be half."""
+    left = draft.path / "model_repo" / "aframe" / "7"
+    left.mkdir(parents=True)
+
+    export(settings, draft)
+
+    assert not left.exists()
+    assert (draft.path / "model_repo/aframe/1/model.pt").exists()
+
+
+def test_a_failed_export_publishes_nothing(settings, monkeypatch):
+    """A model that does not repeat the trained one never appears in the output."""
+    monkeypatch.setattr(parity, "TOLERANCE", -1.0)
+
+    with pytest.raises(AframeError, match="does not repeat the trained one"):
+        run_verb("export", VERBS[0], settings)
+
+    assert not (settings.output / "model_repo").exists()
+
+
+def test_a_wrong_formula_stops_the_export(settings, draft, monkeypatch):
+    """Parity is asked of the files as written, not of what they were made from."""
+    right = models.write_onnx
+
+    def wrong(script, part, path):
+        if part.name == "aframe-stream":
+            script = models.torchscript(
+                dataclasses.replace(part, exported=_Negative(part.exported))
+            )
+        right(script, part, path)
+
+    monkeypatch.setattr(module.models, "write_onnx", wrong)
+
+    with pytest.raises(AframeError, match=r"found +aframe-stream/model.onnx"):
+        export(settings, draft)
+
+
+class _Negative(torch.nn.Module):
+    def __init__(self, search):
+        super().__init__()
+        self.search = search
+
+    def forward(self, stream, state):
+        scores, state = self.search(stream, state)
+        return -scores, state
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"highpass": 25.0}, r"highpass 25.0 \(trained with 20.0\)"),
+        ({"ifos": ("L1", "H1")}, r"ifos \['L1', 'H1'\]"),
+        ({"kernel_length": 2.0}, "kernel_length 2.0"),
+        ({"fftlength": 1.0}, "fftlength 1.0"),
+        ({"psd_length": 0.25}, "Welch segment is longer than the data of a PSD"),
+    ],
+)
+def test_refuses_settings_that_do_not_fit_the_training(settings, draft, change, message):
+    """Before anything is written."""
+    with pytest.raises(AframeError, match=message):
+        export(dataclasses.replace(settings, **change), draft)
+
+    assert not list(draft.path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"platform": "TENSORRT"}, r"platform TENSORRT(.|\n)*choose one of TORCHSCRIPT, ONNX"),
+        ({"streams_per_gpu": 0}, "streams_per_gpu 0"),
+        ({"inference_sampling_rate": 3.0}, "no whole number of samples"),
+    ],
+)
+def test_refuses_settings_that_cannot_be(settings, change, message):
+    """As soon as they are read."""
+    with pytest.raises(AframeError, match=message):
+        dataclasses.replace(settings, **change)
+
+
+@pytest.mark.parametrize("shape", [(16, 3, 256), (16, 2, 128), (16, 512)])
+def test_refuses_a_batch_of_another_training(settings, draft, shape):
+    """Whose kernels do not have the shape that the preprocessing says."""
+    with h5py.File(settings.inputs.batch, "w") as file:
+        file["input_0"] = np.zeros(shape, np.float32)
+
+    with pytest.raises(AframeError, match="batch does not fit the preprocessing"):
+        export(settings, draft)
+
+
+def test_refuses_a_file_that_is_no_network(settings, draft):
+    """And says which file."""
+    settings.inputs.weights.write_bytes(b"not a network")
+
+    with pytest.raises(AframeError, match=r"network cannot be used\n +found .*model.pt"):
+        export(settings, draft)
+
+
+def test_refuses_a_network_of_another_kind(settings, draft):
+    """One score a kernel is asked, not a vector."""
+    torch.jit.save(
+        torch.jit.trace(torch.nn.Flatten(), torch.zeros(1, 2, 256)), settings.inputs.weights
+    )
+
+    with pytest.raises(AframeError, match=r"scores 16 kernels with shape \(16, 512\)"):
+        export(settings, draft)
