@@ -192,7 +192,7 @@ class Pairs(_Shared, luigi.ListParameter):
     def parse(self, x: str) -> Any:
         """Parse *x*; refuse what holds anything but pairs of numbers."""
         pairs = super().parse(x)
-        if not isinstance(pairs, Sequence) or not all(_is_pair(each) for each in pairs):
+        if not pairs or not all(_is_pair(each) for each in pairs):
             raise self.refused(x)
         return pairs
 

@@ -1,0 +1,161 @@
+"""Parameters: what each takes, what it refuses, and that writing and reading agree."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aframe.errors import AframeError
+from aframe.parameters import (
+    Choice,
+    Count,
+    Detectors,
+    Flag,
+    Integer,
+    Number,
+    Numbers,
+    OptionalNumber,
+    OptionalPositive,
+    OptionalSource,
+    Pairs,
+    PathParameter,
+    Positive,
+    Source,
+    Text,
+)
+
+FILES = '{"kind": "files", "paths": ["/data/*.hdf5"]}'
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@pytest.mark.parametrize(
+    ("parameter", "text", "value"),
+    [
+        (Text(), "end_o3_ratesandpops", "end_o3_ratesandpops"),
+        (Integer(), "-1", -1),
+        (Count(), "1", 1),
+        (Number(), "-1.5", -1.5),
+        (Number(), "1e3", 1000.0),
+        (OptionalNumber(), "", None),
+        (OptionalNumber(), "null", None),
+        (OptionalNumber(), "0", 0.0),
+        (Positive(), "inf", math.inf),
+        (OptionalPositive(), " None ", None),
+        (OptionalPositive(), "2048", 2048.0),
+        (Detectors(), "H1,L1", ("H1", "L1")),
+        (Detectors(), " H1 , V1 ", ("H1", "V1")),
+        (Numbers(), "0,1", (0.0, 1.0)),
+        (Flag(), "true", True),
+        (Flag(), "False", False),
+        (Choice(choices=("stop", "remake")), "remake", "remake"),
+        (PathParameter(), "/data", Path("/data")),
+        (PathParameter(), " ", None),
+        (OptionalSource(), "", None),
+    ],
+    ids=lambda case: case.__class__.__name__ if hasattr(case, "takes") else repr(case),
+)
+def test_takes(parameter, text, value):
+    """Text from a `.cfg` or the command line becomes the value that is meant."""
+    assert parameter.parse(text) == value
+
+
+@pytest.mark.parametrize(
+    ("parameter", "text", "right"),
+    [
+        (Integer(), "1.5", "a whole number"),
+        (Count(), "0", "a whole number above zero"),
+        (Count(), "many", "a whole number above zero"),
+        (Number(), "fast", "a number"),
+        (Number(), "nan", "a number"),
+        (OptionalNumber(), "late", "a number, or nothing"),
+        (Positive(), "0", "a number above zero"),
+        (Positive(), "-1", "a number above zero"),
+        (Positive(), "", "a number above zero"),
+        (OptionalPositive(), "0", "a number above zero, or nothing"),
+        (Detectors(), "H1,H1", "detectors such as H1,L1, each once"),
+        (Detectors(), "H1,,L1", "detectors such as H1,L1, each once"),
+        (Detectors(), "", "detectors such as H1,L1, each once"),
+        (Numbers(), "0,one", "numbers such as 0,1"),
+        (Pairs(), "[[35]]", "pairs of numbers as JSON"),
+        (Pairs(), "[35, 20]", "pairs of numbers as JSON"),
+        (Pairs(), '[["a", "b"]]', "pairs of numbers as JSON"),
+        (Pairs(), "[[35, 35]", "pairs of numbers as JSON"),
+        (Pairs(), "35", "pairs of numbers as JSON"),
+        (Pairs(), "[]", "pairs of numbers as JSON"),
+        (Pairs(), "{}", "pairs of numbers as JSON"),
+        (Flag(), "maybe", "True or False"),
+        (Choice(choices=("stop", "remake")), "ask", "one of stop, remake"),
+        (Source(), "{", "JSON with a kind, one of simulated, files"),
+        (Source(), "[1]", "JSON with a kind, one of simulated, files"),
+        (Source(), "{}", "JSON with a kind, one of simulated, files"),
+        (Source(), '{"kind": "frames"}', "JSON with a kind, one of simulated, files"),
+        (OptionalSource(), '{"kind": 3}', "JSON with a kind, one of simulated, files"),
+    ],
+    ids=lambda case: case.__class__.__name__ if hasattr(case, "takes") else repr(case),
+)
+def test_refuses(parameter, text, right):
+    """What cannot be meant is refused, with the value and what would be right."""
+    parameter.description = "what it is for"
+    with pytest.raises(AframeError, match="a parameter cannot be used") as caught:
+        parameter.parse(text)
+
+    assert caught.value.found == repr(text)
+    assert caught.value.wanted_by == "the parameter described as: what it is for"
+    assert caught.value.fix.startswith(f"give {right}")
+
+
+@pytest.mark.parametrize(
+    ("parameter", "values"),
+    [
+        (Number(), FINITE),
+        (OptionalNumber(), st.none() | FINITE),
+        (OptionalPositive(), st.none() | st.floats(min_value=1e-9, allow_infinity=False)),
+        (Numbers(), st.lists(FINITE, min_size=1, max_size=3).map(tuple)),
+        (Detectors(), st.permutations(["H1", "L1", "V1"]).map(tuple)),
+        (PathParameter(), st.none() | st.sampled_from([Path("/data"), Path("relative/x")])),
+        (Flag(), st.booleans()),
+    ],
+    ids=lambda case: case.__class__.__name__ if hasattr(case, "takes") else "",
+)
+def test_writing_and_reading_agree(parameter, values):
+    """Law hands a task's parameters on as text: nothing may be lost on the way."""
+
+    @given(values)
+    def agree(value):
+        assert parameter.parse(parameter.serialize(value)) == value
+
+    agree()
+
+
+def test_sources_are_written_as_they_were_read():
+    """A source goes to the stage's settings and back without change."""
+    for parameter in (Source(), OptionalSource()):
+        assert json.loads(parameter.serialize(parameter.parse(FILES))) == json.loads(FILES)
+    assert OptionalSource().serialize(None) == ""
+
+
+def test_pairs_are_pairs():
+    """Mass pairs keep their order."""
+    assert [list(pair) for pair in Pairs().parse("[[35, 35], [20, 10.5]]")] == [
+        [35, 35],
+        [20, 10.5],
+    ]
+
+
+def test_paths_are_expanded(monkeypatch):
+    """`~` is the user's home."""
+    monkeypatch.setenv("HOME", "/home/einstein")
+
+    assert PathParameter().parse("~/data") == Path("/home/einstein/data")
+
+
+def test_none_brings_no_warning(recwarn):
+    """Luigi warns of values of another type; none and a path are meant."""
+    for parameter in (OptionalNumber(), OptionalPositive(), PathParameter()):
+        parameter._warn_on_wrong_param_type("name", None)
+    PathParameter()._warn_on_wrong_param_type("name", Path("/data"))
+
+    assert not recwarn

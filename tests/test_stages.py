@@ -1,0 +1,279 @@
+"""The seam: which command runs a stage, in an image or not, and what is left when it fails."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from aframe import stages
+from aframe.errors import AframeError
+from aframe.stages import Stage
+
+#: Shows its words and the environment that it was given.
+SHOW = '#!/bin/sh\necho "$0 $@"\nenv | grep -E "AFRAME|CUDA" | sort\n'
+#: Stands for `apptainer run [options] image command …`: tells its words, then runs the command.
+APPTAINER = f"""#!{sys.executable}
+import json, os, sys
+from pathlib import Path
+
+Path(os.environ["CALLS"]).write_text(json.dumps(sys.argv[1:]))
+words = sys.argv[1:]
+image = next(place for place, word in enumerate(words) if word.endswith(".sif"))
+prefix = "APPTAINERENV_"
+inside = {{k.removeprefix(prefix): v for k, v in os.environ.items() if k.startswith(prefix)}}
+os.execvpe(words[image + 1], words[image + 1 :], {{"PATH": os.environ["PATH"], **inside}})
+"""
+
+
+@pytest.fixture
+def commands(tmp_path, monkeypatch):
+    """A folder that is all of PATH but the system's."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    for name in [name for name in os.environ if name.startswith("AFRAME_")]:
+        monkeypatch.delenv(name)
+    return folder
+
+
+def _program(folder, name, text):
+    path = folder / name
+    path.write_text(text)
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture
+def apptainer(commands, tmp_path, monkeypatch):
+    """A stand-in for Apptainer; gives the words that it was called with."""
+    _program(commands, "apptainer", APPTAINER)
+    monkeypatch.setenv("CALLS", str(tmp_path / "apptainer.json"))
+    return lambda: json.loads((tmp_path / "apptainer.json").read_text())
+
+
+@pytest.fixture
+def image(tmp_path):
+    """An image, as far as a stand-in looks."""
+    path = tmp_path / "images" / "train.sif"
+    path.parent.mkdir()
+    path.touch()
+    return path
+
+
+@pytest.fixture
+def settings(tmp_path):
+    """Settings whose files are spread over folders, some of which are not here."""
+    folders = {name: tmp_path / name for name in ("out", "strain", "waveforms", "frames", "psds")}
+    for folder in folders.values():
+        folder.mkdir()
+    (folders["strain"] / "background").mkdir()
+    return {
+        "highpass": 32.0,
+        "source": {
+            "paths": [f"{folders['frames']}/*/H-*.gwf", "relative/*.gwf"],
+            "psds": {"H1": f"{folders['psds']}/h1.txt", "L1": "aLIGOO3LowT1800545"},
+        },
+        "inputs": {
+            "background": f"{folders['strain']}/background",
+            "waveforms": f"{folders['waveforms']}/train.hdf5",
+            "train_config": "/opt/aframe/projects/train/config.yaml",
+            "zero_lag": None,
+        },
+        "output": str(folders["out"]),
+        "resources": {"workers": 1, "records": [f"{tmp_path}/records/fetch.record.json"]},
+    }
+
+
+def _run(stage, settings, **options):
+    stage.run("fit", settings, label="Train", **{"remake": False, **options})
+
+
+def test_runs_the_command_on_path(commands, settings, capsys):
+    """Without an image the stage's own program runs, on a file of its settings."""
+    program = _program(commands, "aframe-train", SHOW)
+    _run(Stage("train"), settings)
+    logs = Path(settings["output"]) / "logs"
+    words = f"{program} fit --config {logs}/fit.settings.json"
+
+    assert json.loads((logs / "fit.settings.json").read_text()) == settings
+    assert (logs / "fit.log").read_text() == f"$ {words}\n{words}\n"
+    first, second, last = capsys.readouterr().err.splitlines()
+    assert (first, second) == (f"Train | {words}", f"Train | {words}")
+    assert last.startswith("Train | done in ")
+
+
+def test_runs_the_command_beside_this_python(commands, settings, monkeypatch, tmp_path):
+    """An environment that is not activated has its commands beside its Python."""
+    beside = tmp_path / "environment"
+    beside.mkdir()
+    program = _program(beside, "aframe-train", SHOW)
+    monkeypatch.setattr(sys, "executable", str(beside / "python"))
+
+    assert Stage("train").command("fit", Path("s.json"), [])[0] == str(program)
+
+
+def test_remake_reaches_the_stage(commands, settings, capsys):
+    """The one option besides the settings."""
+    _program(commands, "aframe-train", SHOW)
+    _run(Stage("train"), settings, remake=True)
+
+    assert "fit.settings.json --remake\n" in capsys.readouterr().err
+
+
+def test_the_gpus_are_those_asked_for_or_the_environments(commands, settings, capsys, monkeypatch):
+    """`--gpus` becomes CUDA_VISIBLE_DEVICES; without it, that variable stays as it is."""
+    _program(commands, "aframe-train", SHOW)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    _run(Stage("train", gpus="0,1"), settings)
+    asked = capsys.readouterr().err
+    _run(Stage("train"), settings)
+
+    assert "Train | CUDA_VISIBLE_DEVICES=0,1\n" in asked
+    assert "Train | CUDA_VISIBLE_DEVICES=3\n" in capsys.readouterr().err
+
+
+def test_the_command_line_of_an_image(commands, apptainer, image, settings, tmp_path):
+    """The image sees the folders of output, inputs and records, and GPUs where some are asked."""
+    _program(commands, "aframe-train", SHOW)
+    (tmp_path / "records").mkdir()
+    _run(Stage("train", image, gpus="0"), settings)
+    folders = sorted(
+        str(tmp_path / n) for n in ("frames", "out", "psds", "records", "strain", "waveforms")
+    )
+
+    assert apptainer() == [
+        "run",
+        "--nv",
+        *(word for folder in folders for word in ("--bind", folder)),
+        str(image),
+        "aframe-train",
+        "fit",
+        "--config",
+        f"{settings['output']}/logs/fit.settings.json",
+    ]
+
+
+def test_an_image_without_gpus(commands, apptainer, image, settings, monkeypatch):
+    """No GPU asked for and none in the environment: no driver is bound."""
+    _program(commands, "aframe-train", SHOW)
+    _run(Stage("train", image), settings)
+    without = apptainer()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    _run(Stage("train", image), settings)
+
+    assert "--nv" not in without
+    assert apptainer()[1] == "--nv"
+
+
+def test_dev_binds_the_checkout_over_the_images_code(commands, apptainer, image, settings):
+    """What runs in the image is the code at hand."""
+    _program(commands, "aframe-train", SHOW)
+    _run(Stage("train", image, dev=True), settings)
+    words = apptainer()
+    checkout = Path(__file__).parents[1]
+
+    assert words[words.index(str(image)) - 1] == f"{checkout}:/opt/aframe"
+
+
+def test_the_environment_reaches_the_image(
+    commands, apptainer, image, settings, capsys, monkeypatch
+):
+    """Variables of ours pass through, whatever else the image's environment says."""
+    _program(commands, "aframe-train", SHOW)
+    monkeypatch.setenv("AFRAME_TMPDIR", "/scratch/mine")
+    _run(Stage("train", image, gpus="1"), settings)
+
+    shown = capsys.readouterr().err
+    assert "Train | AFRAME_TMPDIR=/scratch/mine\n" in shown
+    assert "Train | CUDA_VISIBLE_DEVICES=1\n" in shown
+
+
+def _refused(stage, *, match):
+    with pytest.raises(AframeError, match=match) as caught:
+        stage.command("fit", Path("/run/logs/fit.settings.json"), [])
+    return caught.value
+
+
+def test_a_command_that_is_not_installed(commands, monkeypatch):
+    """The error says how to install it."""
+    monkeypatch.setattr(sys, "executable", "/nowhere/bin/python")
+    error = _refused(Stage("train"), match="the command of stage 'train' is not installed")
+
+    assert error.found == "no aframe-train on PATH nor beside /nowhere/bin/python"
+    assert "./projects/train" in error.fix
+
+
+def test_an_image_that_is_missing(apptainer, tmp_path):
+    """The error says which command builds it."""
+    missing = tmp_path / "train.sif"
+    error = _refused(Stage("train", missing), match="no container image for stage 'train'")
+
+    assert error.found == f"{missing} does not exist"
+    assert error.wanted_by == "aframe-train fit --config /run/logs/fit.settings.json"
+    assert error.fix == f"apptainer build {missing} projects/train/apptainer.def"
+
+
+def test_apptainer_that_is_missing(commands, image, monkeypatch):
+    """An image is of no use without Apptainer."""
+    monkeypatch.setenv("PATH", str(commands))
+    error = _refused(Stage("train", image), match="Apptainer is not installed")
+
+    assert error.wanted_by == f"the image {image}"
+
+
+def test_dev_without_a_checkout(apptainer, image, monkeypatch, tmp_path):
+    """An installed aframe has no projects to bind."""
+    monkeypatch.setattr(stages, "__file__", str(tmp_path / "site-packages/aframe/stages.py"))
+    error = _refused(Stage("train", image, dev=True), match="there is no checkout to bind")
+
+    assert error.found == f"{tmp_path}/site-packages has no projects"
+
+
+def test_a_failure_leaves_its_record(commands, settings, capsys):
+    """The error shows the last lines, the command that repeats the step, and where its log is."""
+    program = _program(commands, "aframe-train", "#!/bin/sh\nseq 1 100\nexit 3\n")
+    with pytest.raises(AframeError, match="step Train failed") as caught:
+        _run(Stage("train"), settings)
+    logs = Path(settings["output"]) / "logs"
+    record = json.loads((logs / "fit.failure.json").read_text())
+    command = f"{program} fit --config {logs}/fit.settings.json"
+
+    assert caught.value.found.split() == [
+        *["exit", "status", "3;", "its", "last", "lines:"], "95", "96", "97", "98", "99", "100",
+    ]  # fmt: skip
+    assert caught.value.wanted_by == record["command"] == command
+    assert str(logs / "fit.log") in caught.value.fix
+    assert (record["step"], record["ended"]) == ("Train", "exit status 3")
+    assert record["last_lines"] == [str(n) for n in range(61, 101)]
+    assert capsys.readouterr().err.count("Train | ") == 101
+
+
+def test_a_killed_stage_is_named_by_its_signal(commands, settings):
+    """A step that the kernel ends for want of memory says SIGKILL."""
+    _program(commands, "aframe-train", "#!/bin/sh\nkill -9 $$\n")
+    with pytest.raises(AframeError, match="step Train failed") as caught:
+        _run(Stage("train"), settings)
+
+    assert caught.value.found.startswith("SIGKILL; its last lines:")
+
+
+def test_success_removes_the_failure(commands, settings):
+    """A step that was mended leaves no sign of its failure."""
+    _program(commands, "aframe-train", "#!/bin/sh\nexit 1\n")
+    with pytest.raises(AframeError, match="step Train failed"):
+        _run(Stage("train"), settings)
+    _program(commands, "aframe-train", SHOW)
+    _run(Stage("train"), settings)
+
+    assert not (Path(settings["output"]) / "logs" / "fit.failure.json").exists()
+
+
+def test_what_a_stage_prints_may_be_no_text(commands, settings, capfd):
+    """Bytes that are no UTF-8 are shown as what they are not, and stop nothing."""
+    _program(commands, "aframe-train", "#!/bin/sh\nprintf 'a\\377b\\n'\n")
+    _run(Stage("train"), settings)
+
+    assert "Train | a\ufffdb\n" in capfd.readouterr().err
