@@ -128,6 +128,8 @@ def optimal_snr(
     return np.sqrt(power.sum(axis=-1, dtype=float))
 
 
-def series(spectra: Spectra, size: int, sample_rate: float) -> Float32[np.ndarray, "signal ifo time"]:
+def series(
+    spectra: Spectra, size: int, sample_rate: float
+) -> Float32[np.ndarray, "signal ifo time"]:
     """Bring Fourier transforms (1/Hz) back to strain of *size* samples."""
     return irfft(spectra, size, axis=-1) * np.float32(sample_rate)

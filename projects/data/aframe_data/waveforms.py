@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -162,7 +162,7 @@ def polarizations(
     Returns:
         Strain, shape ``(signal, 2, time)``.
     """
-    signals = [_prepared(one, window) for one in _rows(parameters)]
+    signals = [_prepared(one, approximant, window) for one in _rows(parameters)]
     strain = np.zeros((len(signals), 2, window.size), np.float32)
     make = _from_spectra if approximant.in_frequency else _from_series
     make(strain, signals, approximant, window)
@@ -185,7 +185,7 @@ def _rows(parameters: Parameters) -> Iterator[dict[str, float]]:
         yield dict(zip(names, values, strict=True))
 
 
-def _prepared(one: Mapping[str, Any], window: Window) -> _Signal:
+def _prepared(one: Mapping[str, Any], approximant: Approximant, window: Window) -> _Signal:
     limit = FREQUENCY_LIMIT / (one["mass_1"] + one["mass_2"])
     lowest, reference = window.minimum_frequency, window.reference_frequency
     if lowest > limit:
@@ -193,9 +193,12 @@ def _prepared(one: Mapping[str, Any], window: Window) -> _Signal:
     mass_1, mass_2 = one["mass_1"] * lal.MSUN_SI, one["mass_2"] * lal.MSUN_SI
     inclination, *spins = _spins(one, mass_1, mass_2, reference)
     aligned = spins[2], spins[5]
-    # What would lie left of the window need not be made.
-    reached = lalsimulation.SimInspiralChirpStartFrequencyBound(_left(window), mass_1, mass_2)
-    whole = max(lowest, reached)
+    whole = lowest
+    if approximant.in_frequency:
+        # What would lie left of the window need not be made; models in the time domain must
+        # pass through the reference frequency, though.
+        reached = lalsimulation.SimInspiralChirpStartFrequencyBound(_left(window), mass_1, mass_2)
+        whole = max(lowest, reached)
     chirp = lalsimulation.SimInspiralChirpTimeBound(whole, mass_1, mass_2, *aligned)
     start = lalsimulation.SimInspiralChirpStartFrequencyBound(
         (1 + _EXTRA_TIME) * chirp + _EXTRA_CYCLES / whole, mass_1, mass_2
@@ -212,14 +215,14 @@ def _prepared(one: Mapping[str, Any], window: Window) -> _Signal:
 
 def _spins(one: Mapping[str, Any], mass_1: float, mass_2: float, reference: float) -> Any:
     """Inclination, and the spins' components in the frame of the orbital angular momentum."""
-    if not one["tilted"]:
-        # The transformation would leave components of 1e-17 that aligned models refuse.
-        along = (one[f"a_{body}"] * round(math.cos(one[f"tilt_{body}"])) for body in (1, 2))
-        return [one["theta_jn"], *(axis for spin in along for axis in (0.0, 0.0, spin))]
-    return lalsimulation.SimInspiralTransformPrecessingNewInitialConditions(
+    inclination, *spins = lalsimulation.SimInspiralTransformPrecessingNewInitialConditions(
         one["theta_jn"], one["phi_jl"], one["tilt_1"], one["tilt_2"], one["phi_12"],
         one["a_1"], one["a_2"], mass_1, mass_2, reference, one["phase"],
     )  # fmt: skip
+    if not one["tilted"]:
+        # The transformation leaves 1e-17 across the orbit, which aligned models refuse.
+        spins = [0.0, 0.0, spins[2], 0.0, 0.0, spins[5]]
+    return inclination, *spins
 
 
 def _from_spectra(
@@ -233,14 +236,15 @@ def _from_spectra(
             some = [signals[index] for index in batch]
             spectra = _spectra(some, approximant, window, size)
             circle = irfft(spectra, size, axis=-1, norm="forward", overwrite_x=True)
-            # Coalescence is at sample 0 of a circle; cut it open before the waveform's
-            # beginning and lay it where it belongs.
-            before = math.ceil(max(signal.before for signal in some) * window.sample_rate)
-            middle = window.coalescence
-            right = min(window.size - middle, size - before)
-            left = min(middle, size - right)
-            strain[batch, :, middle - left : middle] = circle[..., size - left :]
-            strain[batch, :, middle : middle + right] = circle[..., :right]
+            for index, signal, rows in zip(batch, some, circle, strict=True):
+                # Coalescence is at sample 0 of a circle; cut it open before the waveform's
+                # beginning and lay it where it belongs.
+                middle = window.coalescence
+                before = math.ceil(signal.before * window.sample_rate)
+                right = min(window.size - middle, size - before)
+                left = min(middle, size - right)
+                strain[index, :, middle - left : middle] = rows[:, size - left :]
+                strain[index, :, middle : middle + right] = rows[:, :right]
 
 
 def _transform_size(signal: _Signal, window: Window) -> int:
@@ -257,10 +261,8 @@ def _spectra(
     # Single precision, as in the file: its relative error of 1e-7 is far below any model's.
     spectra = np.empty((len(signals), 2, size // 2 + 1), np.complex64)
     for signal, rows in zip(signals, spectra, strict=True):
-        both = lalsimulation.SimInspiralChooseFDWaveform(
-            *signal.binary, step, signal.start, window.sample_rate / 2, signal.reference,
-            None, approximant.number,
-        )  # fmt: skip
+        shape = step, signal.start, window.sample_rate / 2
+        both = _generated(lalsimulation.SimInspiralChooseFDWaveform, signal, approximant, shape)
         begin = slice(int(signal.start / step), math.ceil(signal.whole / step))
         turn_on = _turn_on(np.arange(begin.start, begin.stop) * step, signal)
         for row, series in zip(rows, both, strict=True):
@@ -269,6 +271,23 @@ def _spectra(
             row[len(values) :] = 0
             row[begin] *= turn_on
     return spectra
+
+
+def _generated(
+    make: Callable[..., Any], signal: _Signal, approximant: Approximant, shape: tuple[float, ...]
+) -> Any:
+    """Let LALSimulation make a plus and a cross polarization."""
+    try:
+        return make(*signal.binary, *shape, signal.reference, None, approximant.number)
+    except RuntimeError as error:
+        mass_1, mass_2 = (mass / lal.MSUN_SI for mass in signal.binary[:2])
+        spins = ", ".join(f"{component:.3g}" for component in signal.binary[2:8])
+        raise AframeError(
+            "LALSimulation cannot make a waveform",
+            found=f"{error} for {mass_1:.1f} and {mass_2:.1f} Msun, spins {spins}",
+            wanted_by=f"the approximant {approximant.name}",
+            fix="choose an approximant that is made for all of the prior, or a narrower prior",
+        ) from error
 
 
 def _turn_on(frequencies: Float[np.ndarray, " frequency"], signal: _Signal) -> np.ndarray:
@@ -282,10 +301,8 @@ def _from_series(
 ) -> None:
     """Fill *strain* by a model in the time domain, conditioned by LALSimulation."""
     for signal, rows in zip(signals, strain, strict=True):
-        both = lalsimulation.SimInspiralTD(
-            *signal.binary, 1 / window.sample_rate, signal.whole, signal.reference,
-            None, approximant.number,
-        )  # fmt: skip
+        shape = 1 / window.sample_rate, signal.whole
+        both = _generated(lalsimulation.SimInspiralTD, signal, approximant, shape)
         for row, series in zip(rows, both, strict=True):
             offset = window.coalescence + round(float(series.epoch) * window.sample_rate)
             values = series.data.data[max(0, -offset) : max(0, window.size - offset)]

@@ -32,9 +32,7 @@ def background(tmp_path_factory, curve) -> Path:
             factor * ColoredNoise(curve, sample_rate=RATE, seed=1, ifo=ifo)(segment)
             for ifo, factor in (("H1", 1.0), ("L1", scale))
         ]
-        write_strain(
-            directory, np.stack(strain), ifos=("H1", "L1"), start=start, sample_rate=RATE
-        )
+        write_strain(directory, np.stack(strain), ifos=("H1", "L1"), start=start, sample_rate=RATE)
     return directory
 
 

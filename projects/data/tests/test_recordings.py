@@ -80,7 +80,9 @@ def test_reads_any_part_of_a_recording(tmp_path, write_gwosc, layout):
     np.testing.assert_allclose(found, strain[2 * RATE : 5 * RATE], rtol=1e-6)
 
 
-@given(bad=st.lists(st.integers(0, 19), max_size=6), masked=st.lists(st.integers(0, 19), max_size=6))
+@given(
+    bad=st.lists(st.integers(0, 19), max_size=6), masked=st.lists(st.integers(0, 19), max_size=6)
+)
 @settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -134,7 +136,9 @@ def test_refuses_to_assemble_over_a_hole(write_gwosc):
     strain[100] = np.nan
     recordings = find(write_gwosc(strain, rate=RATE))
 
-    with pytest.raises(AframeError, match=r"1 of 256 samples of H1[\s\S]*the first at 1126259447.56"):
+    with pytest.raises(
+        AframeError, match=r"1 of 256 samples of H1[\s\S]*the first at 1126259447.56"
+    ):
         assemble(recordings, Segment(float(START), START + 4.0))
 
 
@@ -199,7 +203,9 @@ def test_refuses_truncated_files(tmp_path, write_gwosc, layout):
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
 
-    with pytest.raises(AframeError, match=r"a strain file cannot be read[\s\S]*(truncated|cut short)"):
+    with pytest.raises(
+        AframeError, match=r"a strain file cannot be read[\s\S]*(truncated|cut short)"
+    ):
         find(path)
 
 

@@ -1,0 +1,134 @@
+"""Segments in which all detectors have data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from aframe.artifacts.segments import Segment, read_segments
+from aframe.errors import AframeError
+from aframe.program import Draft, Resources
+from aframe_data.query import QuerySettings, query, whole_seconds
+from aframe_data.sources import Files, Simulated
+from hypothesis import given
+from hypothesis import strategies as st
+
+RATE, START = 64, 1_126_259_446
+SIMULATED = Simulated("simulated", {"H1": "aLIGOO3LowT1800545", "L1": "aLIGOO3LowT1800545"})
+
+
+def asked(directory, source=SIMULATED, **changes):
+    """Settings of a query."""
+    return QuerySettings(output=Path(directory), ifos=("H1", "L1"), source=source, **changes)
+
+
+def found(tmp_path, *args, **changes):
+    """Run a query; its segments and notes."""
+    draft = Draft(tmp_path / "draft")
+    draft.path.mkdir()
+    query(asked(tmp_path, *args, **changes), draft)
+    return read_segments(draft.path / "segments.txt"), draft.notes
+
+
+@pytest.fixture
+def files(write_gwosc):
+    """H1 with a bad sample in second 12 of 40; L1 in two files with a gap, one second masked."""
+    strain = np.random.default_rng(0).normal(size=40 * RATE)
+    strain[12 * RATE + 5] = np.nan
+    write_gwosc(strain, rate=RATE, start=START)
+    mask = np.ones(16)
+    mask[3] = 0
+    write_gwosc(np.zeros(16 * RATE), ifo="L1", rate=RATE, start=START + 2, mask=mask)
+    last = write_gwosc(np.zeros(10 * RATE), ifo="L1", rate=RATE, start=START + 24)
+    return Files("files", (str(last.parent / "*.hdf5"),))
+
+
+#: What all of the above leave, in seconds from the start.
+LEFT = [(2, 5), (6, 12), (13, 18), (24, 34)]
+
+
+def test_a_simulation_has_data_whenever_asked(tmp_path):
+    """The whole span, in whole seconds."""
+    segments, notes = found(tmp_path, start=1_240_000_000.5, stop=1_240_000_100.0)
+
+    assert segments == [Segment(1_240_000_001.0, 1_240_000_100.0)]
+    assert notes["livetime"] == 99
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_files_count_where_all_detectors_are_good(tmp_path, files, workers):
+    """Gaps between files, bad samples and masked seconds are cut out, whoever looks."""
+    segments, notes = found(tmp_path, files, resources=Resources(workers=workers))
+
+    assert segments == [Segment(START + a, START + b) for a, b in LEFT]
+    assert notes == {"livetime": 24, "livetime_by_ifo": {"H1": 39, "L1": 25}}
+
+
+def test_short_segments_and_times_outside_the_span_fall_away(tmp_path, files):
+    """Both limits are kept."""
+    segments, _ = found(tmp_path, files, start=START + 8.0, stop=START + 30.0, min_duration=5)
+
+    assert segments == [Segment(START + 13, START + 18), Segment(START + 24, START + 30)]
+
+
+def test_resumes_from_the_files_that_were_looked_through(tmp_path, files, monkeypatch):
+    """A second run of the same draft reads only what is left."""
+    draft = Draft(tmp_path / "draft")
+    draft.path.mkdir()
+    query(asked(tmp_path, files), draft)
+    (draft.work / "good-1.txt").unlink()
+    read = []
+    monkeypatch.setattr(
+        "aframe_data.query.good_segments", lambda one: read.append(one) or [one.segment]
+    )
+
+    query(asked(tmp_path, files), draft)
+
+    assert [one.ifo for one in read] == ["L1"]
+
+
+@given(st.lists(st.tuples(st.floats(0, 50), st.floats(0.01, 20)), max_size=5))
+def test_whole_seconds_lie_within(spans):
+    """They are those whole seconds that a segment holds."""
+    for start, duration in spans:
+        segment = Segment(start, start + duration)
+        inside = [s for s in range(80) if segment.start <= s and s + 1 <= segment.stop]
+        assert [
+            second
+            for whole in whole_seconds([segment])
+            for second in range(int(whole.start), int(whole.stop))
+        ] == inside
+
+
+def test_says_what_each_detector_had_when_nothing_is_left(tmp_path, files):
+    """How much, how long, and when."""
+    with pytest.raises(AframeError) as caught:
+        found(tmp_path, files, min_duration=20)
+
+    assert "no time with data of all detectors" in str(caught.value)
+    assert "H1 39 s in 2 segments (longest 27 s, 1126259446 to 1126259486)" in caught.value.found
+    assert "L1 25 s in 3 segments (longest 12 s" in caught.value.found
+    assert "together 24 s in 4 segments (longest 10 s" in caught.value.found
+
+
+def test_says_that_a_detector_had_nothing(tmp_path, write_gwosc):
+    """Here, a file of H1 only."""
+    path = write_gwosc(np.zeros(4 * RATE), rate=RATE)
+
+    with pytest.raises(AframeError, match="L1 nothing; together nothing"):
+        found(tmp_path, Files("files", (str(path),)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"start": 5.0}, "simulated strain needs a span"),
+        ({"start": 5.0, "stop": 5.0}, "the span of strain is empty"),
+        ({"start": 5.0, "stop": 9.0, "min_duration": -1}, "min_duration cannot be used"),
+    ],
+)
+def test_refuses_what_cannot_be_meant(tmp_path, changes, message):
+    """When the settings are made."""
+    with pytest.raises(AframeError, match=message):
+        asked(tmp_path, **changes)
