@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,9 +14,12 @@ import pytest
 from aframe.artifacts.events import Events
 from aframe.artifacts.ledger import Ledger, write_ledger
 from aframe.artifacts.preprocessing import Preprocessing
-from aframe.artifacts.record import Record, write_record
+from aframe.artifacts.record import Record, read_record, write_record
 from aframe.artifacts.strain import write_strain
 from aframe.priors import load_prior, luminosity_distance, sample
+from aframe.program import Draft
+from aframe_sv.estimate import EstimateInputs, EstimateSettings, estimate
+from aframe_sv.evidence import Evidence, Inputs
 
 IFOS = ("H1", "L1")
 PRIOR = "log_uniform_bbh"
@@ -132,8 +136,44 @@ def write_search(folder, seed=1, drawn=12_000):
 
 @pytest.fixture(scope="session")
 def run_directory(tmp_path_factory):
-    """All that a search leaves behind but the volume and the report."""
+    """All that a search leaves behind but its report."""
     return write_run(tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture(scope="session")
+def inputs(run_directory):
+    """Where the files of the run lie, as the report is told."""
+    return Inputs(
+        background=run_directory / "background.hdf5",
+        foreground=run_directory / "foreground.hdf5",
+        zero_lag=run_directory / "0lag.hdf5",
+        candidates=run_directory / "candidates.hdf5",
+        sensitive_volume=run_directory / "plots" / "sensitive_volume.h5",
+        rejected_parameters=run_directory / "test" / "rejected-parameters.hdf5",
+        injections=run_directory / "test" / "waveforms.hdf5",
+        train_background=run_directory / "train" / "background",
+        test_background=run_directory / "test" / "background",
+        zero_lag_background=run_directory / "zero-lag" / "background",
+        metrics=run_directory / "training" / "metrics.csv",
+        preprocessing=run_directory / "training" / "preprocessing.json",
+    )
+
+
+@pytest.fixture(scope="session")
+def records(run_directory):
+    """The records of the run's steps."""
+    return sorted(run_directory.rglob("*.record.json"))
+
+
+@pytest.fixture
+def evidence(inputs, records):
+    """The evidence of the run, and of the run with other inputs."""
+
+    def gather(**changes):
+        steps = changes.pop("records", [(path, read_record(path)) for path in records])
+        return Evidence(replace(inputs, **changes), steps)
+
+    return gather
 
 
 def write_run(folder, seed=2, drawn=6_000, hours=0.05):
@@ -155,6 +195,13 @@ def write_run(folder, seed=2, drawn=6_000, hours=0.05):
     write_training(folder / "training")
     rest = {"psd_length": 8.0, "integration_window_length": 1.5, "Tb": 21_600.0, "seed": 7}
     record(folder / "infer.record.json", "aframe-infer infer", **rest)
+    files = EstimateInputs(
+        folder / "background.hdf5", folder / "foreground.hdf5", test / "rejected-parameters.hdf5"
+    )
+    pairs = [[35.0, 35.0], [20.0, 20.0]]
+    (folder / "plots").mkdir()
+    settings = EstimateSettings(files, folder, list(IFOS), pairs, PRIOR, max_far=1e6)
+    estimate(settings, Draft(folder / "plots"))
     return folder
 
 

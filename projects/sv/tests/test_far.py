@@ -4,13 +4,13 @@ import logging
 
 import numpy as np
 import pytest
-from aframe_sv.far import in_words, poisson_interval, rate_in_words, thresholds_up_to
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kstest, poisson
 
 from aframe.artifacts.events import JULIAN_YEAR, Events
 from aframe.errors import AframeError
+from aframe_sv.far import in_words, poisson_interval, rate_in_words, thresholds_up_to
 
 YEAR = JULIAN_YEAR
 

@@ -5,15 +5,6 @@ import math
 
 import numpy as np
 import pytest
-from aframe_sv.volumes import (
-    Source,
-    WeightSums,
-    distance,
-    effective_samples,
-    found_fraction,
-    importance_weights,
-    log_normal_masses,
-)
 from astropy import units
 from astropy.cosmology import Planck15
 from bilby.core.prior import Cosine, PriorDict, Uniform
@@ -24,6 +15,15 @@ from scipy.integrate import quad
 
 from aframe.errors import AframeError
 from aframe.priors import load_prior, sample
+from aframe_sv.volumes import (
+    Source,
+    WeightSums,
+    distance,
+    effective_samples,
+    found_fraction,
+    importance_weights,
+    log_normal_masses,
+)
 
 SIGMA = 0.1
 DRAWS = 2_000_000
@@ -244,6 +244,8 @@ def test_error_is_the_scatter_of_repeated_searches(sigma):
 
     # The spread of 200 runs is itself known to 1 / sqrt(400) = 5 %.
     assert errors.mean(axis=0) == pytest.approx(shares.std(axis=0), rel=0.15)
+    radii, spreads = distance(source.volume * shares, source.volume * errors)
+    assert spreads.mean(axis=0) == pytest.approx(radii.std(axis=0), rel=0.15)
 
 
 def test_coverage_is_one_where_the_prior_draws_all_of_the_population():

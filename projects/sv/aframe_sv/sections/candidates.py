@@ -18,7 +18,7 @@ from aframe_sv.sections.headline import Ranked
 
 LISTED, SHOWN = 10, 3
 #: Time on either side of an event in the plots of strain (s).
-_AROUND = 0.35
+_AROUND = 0.25
 #: Band of the bold curve (Hz): where ground-based detectors see heavy binaries.
 _BAND = (35.0, 350.0)
 #: A filter needs some room below the Nyquist frequency: share of it to use.
@@ -196,9 +196,10 @@ def scores(candidate: Candidate, rank: int) -> Picture:
         ax.legend(loc="upper left")
         return picture(
             ax,
-            caption=f"The score around event {rank}. The network scores each window of strain, and "
-            "the search ranks events by the mean of the last few scores. The mean peaks some time "
-            "after the event: that delay was calibrated on injections and taken out.",
+            caption=f"The score around event {rank}. The network scores each window of strain, "
+            "drawn at the window's end. The search ranks events by the mean of the last few "
+            "scores, drawn at the time of the event it stands for: the delay, calibrated on "
+            "injections, is taken out.",
             alt=f"Score against time around GPS {candidate.time:.2f}; the statistic peaks at "
             f"{candidate.statistic:.2f}.",
         )

@@ -191,7 +191,7 @@ def binomial_interval(
     Example:
         >>> low, high = binomial_interval(np.array([0, 5]), np.array([10, 10]))
         >>> low.round(3), high.round(3)
-        (array([0.   , 0.352]), array([0.092, 0.648]))
+        (array([0.   , 0.349]), array([0.092, 0.651]))
     """
     tail = (1 - ONE_SIGMA) / 2
     missed = total - found

@@ -1,0 +1,135 @@
+"""Background, injections and false alarm rate in the report."""
+
+import numpy as np
+import pytest
+from scipy.stats import binom
+
+from aframe.artifacts.events import JULIAN_YEAR, Events
+from aframe_sv.evidence import Recovered
+from aframe_sv.far import ONE_SIGMA
+from aframe_sv.sections.ranking import (
+    binomial_interval,
+    efficiency,
+    false_alarm_rate,
+    histogram,
+    section,
+    timing,
+)
+
+
+def events(statistic, Tb=JULIAN_YEAR):  # noqa: N803
+    """Events of these loudnesses."""
+    statistic = np.asarray(statistic, float)
+    return Events(statistic, np.zeros(statistic.size), np.zeros((statistic.size, 2)), Tb)
+
+
+def recovered(snr, statistic, offset=0.0):
+    """Injections with these SNRs and statistics."""
+    times = np.zeros(len(snr))
+    columns = {
+        "snr": np.array(snr, float),
+        "detection_statistic": np.array(statistic, float),
+        "detection_time": times + offset,
+        "injection_time": times,
+    }
+    return Recovered(columns, 1.0)
+
+
+def test_whole_run_has_four_figures(evidence):
+    """Rate, histogram, efficiency, timing."""
+    alts = [each.alt for each in section(evidence()).pictures]
+
+    assert [alt.split(" ")[0] for alt in alts] == ["False", "Histograms", "Efficiency", "Histogram"]
+
+
+def test_missing_files_leave_a_sentence(evidence, tmp_path):
+    """No background, an empty one, no injections."""
+    assert "no background in this run" in section(evidence(background=None)).paragraphs[0]
+    events([]).write(tmp_path / "background.hdf5")
+    empty = section(evidence(background=tmp_path / "background.hdf5"))
+    assert "no background in this run" in empty.paragraphs[0]
+    alone = section(evidence(foreground=None))
+    assert alone.paragraphs[1] == "No injections were searched in this run."
+    assert len(alone.pictures) == 1
+
+
+def test_a_search_that_finds_nothing_says_so(evidence, tmp_path):
+    """No injection above the background leaves no timing to show."""
+    events([1e6, 0.0]).write(tmp_path / "background.hdf5")
+
+    got = section(evidence(background=tmp_path / "background.hdf5"))
+
+    assert got.paragraphs[1] == "No injection is as loud as the loudest background event."
+    assert len(got.pictures) == 3
+
+
+def test_zero_lag_above_all_background_is_counted():
+    """One of two events is louder than anything in the background."""
+    drawn = false_alarm_rate(events([1.0, 2.0, 3.0]), events([2.5, 8.0], 100.0))
+
+    assert "the loudest of 3 background events is at 3.00, and 1 zero-lag events are" in drawn.alt
+
+
+@pytest.mark.parametrize("zero_lag", [None, events([], 1.0), events([0.5], 1.0)])
+def test_rates_are_drawn_with_any_zero_lag(zero_lag):
+    """None searched, none found, one found."""
+    assert "and 0 zero-lag events" in false_alarm_rate(events([1.0, 2.0]), zero_lag).alt
+    assert histogram(events([1.0, 2.0]), recovered([9.0], [3.0]), zero_lag).svg
+
+
+def test_a_long_background_stays_a_small_figure():
+    """A year of events is thinned before it is drawn."""
+    many = events(np.random.default_rng(1).exponential(size=300_000))
+
+    assert len(false_alarm_rate(many, None).svg) < 100_000
+    assert len(histogram(many, recovered([9.0], [30.0]), None).svg) < 100_000
+
+
+def test_histogram_counts_recoveries_above_the_background():
+    """Of four injections one is not recovered, and two of three lie above the loudest."""
+    injections = recovered([9.0] * 4, [5.0, 6.0, 0.5, 9.0], offset=[0.0, 0.0, 0.0, 3.0])
+
+    drawn = histogram(events([0.0, 1.0]), injections, None)
+
+    assert "3 recovered injections, 67% of which are louder than all background" in drawn.alt
+
+
+def test_histogram_without_any_recovery_is_drawn():
+    """Every event was too far from its injection."""
+    drawn = histogram(events([0.0, 1.0]), recovered([9.0], [5.0], offset=9.0), None)
+
+    assert "0 recovered injections, 0% of which" in drawn.alt
+
+
+def test_efficiency_counts_what_is_found_at_each_rate():
+    """At the rate of the loudest event one of four, at ten times it three of four."""
+    background = events(np.arange(20.0))
+    injections = recovered([6.0, 8.5, 11.0, 30.0], [2.0, 12.0, 15.0, 25.0])
+
+    drawn = efficiency(background, injections)
+
+    assert "25% at 1 per 1.0 year, 75% at 1 per 36.5 days" in drawn.alt
+    assert "days, " not in drawn.alt, "a rate of 100 counts needs 100 events"
+
+
+def test_binomial_intervals_cover_the_truth():
+    """On average over the true share they hold it as often as one standard deviation does."""
+    total = np.full(41, 40)
+    low, high = binomial_interval(np.arange(41), total)
+    shares = np.linspace(0.02, 0.98, 97)
+    covered = [
+        binom.pmf(np.arange(41), 40, share)[(low <= share) & (share <= high)].sum()
+        for share in shares
+    ]
+
+    assert np.mean(covered) == pytest.approx(ONE_SIGMA, abs=0.03)
+
+
+def test_timing_tells_offset_and_width():
+    """Median and spread of the differences, of the injections that were found."""
+    offset = np.concatenate([np.random.default_rng(2).normal(0.0205, 0.05, 20_000), [0.9] * 50])
+    injections = recovered(np.full(20_050, 9.0), np.full(20_050, 9.0), offset)
+
+    drawn = timing(injections, np.arange(20_050) < 20_000)
+
+    assert "20,000 injections: median 21 ms, standard deviation 50 ms" in drawn.alt

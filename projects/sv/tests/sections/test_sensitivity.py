@@ -1,0 +1,81 @@
+"""Sensitive volume and distance in the report."""
+
+import h5py
+import numpy as np
+import pytest
+
+from aframe_sv.evidence import Volumes
+from aframe_sv.sections.sensitivity import curves, in_solar_masses, section, table, thinned
+
+
+def volumes(fars, legacy=False):  # noqa: FBT002
+    """Volumes that grow with the rate."""
+    fars = np.array(fars, float)
+    sv = 1 + np.log10(fars / fars[0])
+    curve = {"sv": sv, "err": 0.1 * sv, "distance": 600 + 100 * sv, "distance_err": 20 + 0 * sv}
+    attributes = {"sigma": 0.1, "legacy_redshift": legacy}
+    return Volumes(fars, {"35-35": curve, "20-10": curve}, attributes)
+
+
+def test_whole_run_is_shown(evidence):
+    """A table, and curves of distance and volume."""
+    got = section(evidence())
+
+    assert len(got.pictures) == 2
+    assert not got.notices
+    assert "width 0.1 of the logarithm" in got.paragraphs[0]
+    assert "35 + 35 M☉" in got.pictures[0].alt
+
+
+def test_no_volume_leaves_a_sentence(evidence):
+    """The estimate is a step of its own."""
+    got = section(evidence(sensitive_volume=None))
+
+    assert got.paragraphs == ["The sensitive volume was not estimated in this run."]
+
+
+def test_legacy_weights_are_noticed(evidence, inputs, tmp_path):
+    """Volumes that are known to be low are never shown without saying so."""
+    path = tmp_path / "sensitive_volume.h5"
+    path.write_bytes(inputs.sensitive_volume.read_bytes())
+    with h5py.File(path, "r+") as file:
+        file.attrs["legacy_redshift"] = True
+
+    (notice,) = section(evidence(sensitive_volume=path)).notices
+    assert "too low by a factor of up to two" in notice
+
+
+def test_table_has_the_lowest_rate_and_each_power_of_ten():
+    """One row at the lowest rate, then the first of each decade."""
+    rows = table(volumes(np.arange(1, 301) * 1461.0)).rows
+
+    assert [row[0] for row in rows] == [
+        "1 per 6.0 hours",
+        "1 per 51.4 minutes",
+        "1 per 5.2 minutes",
+    ]
+    assert rows[0][1] == "700 ± 20 Mpc, 1 ± 0.1 Gpc³"
+
+
+@pytest.mark.parametrize("count", [1, 5, 2000])
+def test_one_rate_or_many_can_be_drawn(count):
+    """A single threshold is a point with its error; thousands stay a small figure."""
+    drawn = curves(volumes(np.arange(1, count + 1)), "sv", "err", "Sensitive volume (Gpc³)")
+
+    assert "at 1 per 1.0 year 1 ± 0.1 for 35 + 35 M☉" in drawn.alt
+    assert len(drawn.svg) < 200_000
+
+
+def test_thinning_keeps_the_ends():
+    """First and last point stay, at most a few hundred between."""
+    kept = thinned(100_000)
+
+    assert kept[0] == 0
+    assert kept[-1] == 99_999
+    assert len(kept) <= 300
+    assert thinned(3).tolist() == [0, 1, 2]
+
+
+def test_populations_are_named_by_their_masses():
+    """As one writes a binary."""
+    assert in_solar_masses("1.6-1.4") == "1.6 + 1.4 M☉"

@@ -1,0 +1,133 @@
+"""The page and its plots."""
+
+import base64
+from html.parser import HTMLParser
+
+import matplotlib as mpl
+import pytest
+
+from aframe_sv.page import (
+    Fold,
+    Picture,
+    Section,
+    Table,
+    axes,
+    ifo_color,
+    label_plainly,
+    picture,
+    render,
+    stacked,
+)
+
+
+def plot():
+    """A small plot."""
+    with axes() as ax:
+        ax.plot([0, 1], [0, 1], label="line")
+        ax.legend()
+        return picture(ax, caption="A line.", alt="It rises.")
+
+
+class Words(HTMLParser):
+    """Tags with their attributes, and the text between them."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.tags, self.text = [], []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        """Keep a tag."""
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        """Keep text."""
+        self.text.append(data.strip())
+
+    def all(self, tag):
+        """Attributes of each tag of a kind."""
+        return [attrs for name, attrs in self.tags if name == tag]
+
+
+SECTION = Section(
+    "one",
+    "First",
+    paragraphs=["Some text."],
+    notices=["Careful."],
+    facts=[("Number", "7")],
+    tables=[Table(("a", "b"), [("1", "2"), ("3", "4")], "Two rows.", emphasize=1)],
+    pictures=[Picture(b"<svg/>", "What to see.", "What is there.")],
+    folds=[Fold("More", [Table(("c",), [("5",)])])],
+)
+
+
+def test_page_shows_all_of_a_section():
+    """Heading, text, notice, facts, tables, figures and folds, and a table of contents."""
+    words = Words(render("My run", "sub", [SECTION, Section("two", "Second")]))
+
+    expected = ["My run", "sub", "First", "Some text.", "Careful.", "Number", "7", "Two rows."]
+    for text in [*expected, "1", "4", "More", "5", "What to see."]:
+        assert text in words.text
+    assert {"href": "#one"} in words.all("a")
+    assert {"href": "#two"} in words.all("a")
+    assert [each["id"] for each in words.all("section")] == ["one", "two"]
+    assert words.all("img")[0]["alt"] == "What is there."
+    assert words.all("html") == [{"lang": "en"}]
+    assert [row for row in words.all("tr") if row.get("class") == "loud"] == [{"class": "loud"}]
+
+
+def test_text_cannot_become_markup():
+    """A title with angle brackets stays text."""
+    page = render("<script>alert(1)</script>", "a & b", [Section("s", "t", ["<b>bold</b>"])])
+
+    assert "<script" not in page
+    assert "<b>" not in page
+    assert "a &amp; b" in page
+
+
+def test_figure_carries_its_drawing():
+    """The address of a figure holds the figure."""
+    drawn = plot()
+
+    head, _, body = drawn.address.partition(",")
+    assert head == "data:image/svg+xml;base64"
+    assert base64.b64decode(body) == drawn.svg
+    assert drawn.svg.rstrip().endswith(b"</svg>")
+
+
+def test_same_plot_has_the_same_bytes():
+    """No date and no chance is in a figure."""
+    assert plot().svg == plot().svg
+
+
+def test_the_readers_own_style_changes_nothing():
+    """Whatever matplotlib is told elsewhere, the page looks the same; and it tells no one else."""
+    before = plot().svg
+    with mpl.rc_context({"axes.facecolor": "black", "font.size": 30}):
+        assert plot().svg == before
+        assert mpl.rcParams["font.size"] == 30
+
+
+def test_stacked_plots_share_their_abscissa_unless_told():
+    """Strain of several detectors has one time; segments of several years have not."""
+    for share in (True, False):
+        with stacked(2, share=share) as (upper, lower):
+            upper.set_xlim(0, 5)
+            assert (lower.get_xlim() == (0, 5)) is share
+
+
+def test_plain_labels_are_numbers():
+    """A logarithmic axis reads 4, 10, 100 and not powers of ten."""
+    with axes() as ax:
+        ax.set(xscale="log", xlim=(3, 200))
+        label_plainly(ax.xaxis, [4, 10, 100])
+        ax.figure.canvas.draw()
+
+        assert [label.get_text() for label in ax.get_xticklabels()] == ["4", "10", "100"]
+        assert not any(label.get_text() for label in ax.get_xticklabels(minor=True))
+
+
+@pytest.mark.parametrize(("ifo", "color"), [("H1", "#d62728"), ("X1", "#20252b")])
+def test_detectors_have_their_color(ifo, color):
+    """Those of the field have theirs, any other that of text."""
+    assert ifo_color(ifo) == color
