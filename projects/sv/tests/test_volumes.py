@@ -226,7 +226,7 @@ def test_equal_weights_give_the_binomial_error(found_share):
     assert error[0] == pytest.approx(np.sqrt(found_share * (1 - found_share) / 10_000))
 
 
-@pytest.mark.parametrize("sigma", [0.1, 0.4])
+@pytest.mark.parametrize("sigma", [0.2, 0.4])
 def test_error_is_the_scatter_of_repeated_searches(sigma):
     """The quoted error agrees with the spread over independent injection sets."""
     prior, _ = SOURCES["end_o3_ratesandpops"]
