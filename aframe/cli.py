@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import glob
 import json
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from aframe.artifacts.record import write_text
@@ -39,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return USER_ERROR
     for path in written:
         print(f"wrote {path}")
-    print(f"start the run with: bash {arguments.directory / 'run.sh'}")
+    print(f"start the run with: bash {shlex.quote(str(arguments.directory / 'run.sh'))}")
     return 0
 
 
@@ -91,7 +92,8 @@ def write_run_directory(
         The files that were written; those already there as they should be are left out.
 
     Raises:
-        AframeError: If a strain file is missing, or a file that was edited is in the way.
+        AframeError: If a strain file is missing, a file that was edited is in the way, or the
+            directory cannot be written.
     """
     directory = directory.expanduser().resolve()
     files = {
@@ -99,6 +101,18 @@ def write_run_directory(
         directory / "train.yaml": (CONFIGS / f"{preset}.yaml").read_text(),
         directory / "run.sh": _run_script(directory, mode),
     }
+    try:
+        return _write(directory, files, force=force)
+    except OSError as error:
+        raise AframeError(
+            "the run directory cannot be written",
+            found=str(error),
+            wanted_by=f"aframe-init for {directory}",
+            fix="choose another directory, or correct its permissions",
+        ) from error
+
+
+def _write(directory: Path, files: Mapping[Path, str], *, force: bool) -> list[Path]:
     changed = {path: text for path, text in files.items() if _differs(path, text)}
     if not force:
         _refuse_edited([path for path in changed if path.exists()], directory)
@@ -127,11 +141,27 @@ def _configuration(
     directory: Path, preset: str, seed: int | None, strain: Sequence[Path] | None
 ) -> str:
     text = (CONFIGS / f"{preset}.cfg").read_text()
-    text = text.replace("@directory@", str(directory))
-    text = text.replace("@zero_lag_source@", _zero_lag_source(preset, strain))
+    paths = {
+        "@directory@": str(directory),
+        "@zero_lag_source@": _zero_lag_source(preset, strain),
+    }
+    for mark, path in paths.items():
+        _refuse_expanded(path)
+        text = text.replace(mark, path)
     if seed is not None:
         text = re.sub(r"(?m)^seed = .*$", f"seed = {seed}", text)
     return text
+
+
+def _refuse_expanded(path: str) -> None:
+    expanded = sorted(set(path) & set("$%"))
+    if expanded:
+        raise AframeError(
+            "a path cannot stand in a .cfg",
+            found=path,
+            wanted_by="--directory and --strain",
+            fix=f"choose a path without {' and '.join(expanded)}, which a .cfg expands",
+        )
 
 
 def _zero_lag_source(preset: str, strain: Sequence[Path] | None) -> str:
@@ -145,7 +175,8 @@ def _zero_lag_source(preset: str, strain: Sequence[Path] | None) -> str:
             wanted_by="--strain",
             fix="give existing files, each with the strain of one detector or more",
         )
-    paths = [str(path.expanduser().resolve()) for path in strain]
+    # A source holds patterns; these are files.
+    paths = [glob.escape(str(path.expanduser().resolve())) for path in strain]
     return json.dumps({"kind": "files", "paths": paths}) if paths else ""
 
 

@@ -102,6 +102,19 @@ class Count(Integer):
         return value
 
 
+class Seed(Integer):
+    """The seed of random streams."""
+
+    takes = "a whole number, not negative"
+
+    def parse(self, x: str) -> int:
+        """Parse *x*; refuse what is below zero."""
+        value = super().parse(x)
+        if value < 0:
+            raise self.refused(x)
+        return value
+
+
 class Number(_Shared, luigi.FloatParameter):
     """A number that may be negative, such as a GPS time (s)."""
 

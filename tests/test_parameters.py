@@ -23,6 +23,7 @@ from aframe.parameters import (
     Pairs,
     PathParameter,
     Positive,
+    Seed,
     Source,
     Text,
 )
@@ -37,6 +38,7 @@ FINITE = st.floats(allow_nan=False, allow_infinity=False)
         (Text(), "end_o3_ratesandpops", "end_o3_ratesandpops"),
         (Integer(), "-1", -1),
         (Count(), "1", 1),
+        (Seed(), "0", 0),
         (Number(), "-1.5", -1.5),
         (Number(), "1e3", 1000.0),
         (OptionalNumber(), "", None),
@@ -68,6 +70,7 @@ def test_takes(parameter, text, value):
         (Integer(), "1.5", "a whole number"),
         (Count(), "0", "a whole number above zero"),
         (Count(), "many", "a whole number above zero"),
+        (Seed(), "-1", "a whole number, not negative"),
         (Number(), "fast", "a number"),
         (Number(), "nan", "a number"),
         (OptionalNumber(), "late", "a number, or nothing"),

@@ -11,12 +11,12 @@ import law
 from aframe.parameters import (
     Count,
     Detectors,
-    Integer,
     Numbers,
     OptionalNumber,
     OptionalPositive,
     PathParameter,
     Positive,
+    Seed,
     Source,
     Text,
 )
@@ -84,7 +84,7 @@ class FetchTask(StageTask, StrainParameters):
 
     start = OptionalNumber(default=None, description="begin of the strain (GPS s)")
     stop = OptionalNumber(default=None, description="end of the strain (GPS s)")
-    seed = Integer(default=1122, description="seed of all random streams; default: 1122")
+    seed = Seed(default=1122, description="seed of all random streams; default: 1122")
     sample_rate = Positive(default=2048.0, description="samples a second (Hz); default: 2048")
     max_duration = Positive(
         default=20000.0, description="longest strain file to write (s); default: 20000"
@@ -177,7 +177,7 @@ class WaveformTask(StageTask):
         default=50.0, description="frequency at which spins are given (Hz); default: 50"
     )
     sample_rate = Positive(default=2048.0, description="samples a second (Hz); default: 2048")
-    seed = Integer(default=1122, description="seed of all random streams; default: 1122")
+    seed = Seed(default=1122, description="seed of all random streams; default: 1122")
 
     def check(self) -> None:
         """Refuse a coalescence outside the waveform."""

@@ -11,10 +11,10 @@ from aframe.errors import AframeError
 from aframe.parameters import (
     Detectors,
     Flag,
-    Integer,
     OptionalPositive,
     PathParameter,
     Positive,
+    Seed,
     Text,
 )
 from aframe.tasks.base import StageTask
@@ -80,7 +80,7 @@ class TrainLocal(StageTask, PreprocessingParameters):
         default="",
         description="folder for the training's files; default: $AFRAME_TRAIN_RUN_DIR",
     )
-    seed = Integer(default=101588, description="seed of all random streams; default: 101588")
+    seed = Seed(default=101588, description="seed of all random streams; default: 101588")
     use_wandb = Flag(
         default=False,
         significant=False,

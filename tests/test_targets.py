@@ -1,0 +1,138 @@
+"""Outputs: there when they are whole and made as asked, and otherwise the status says why not."""
+
+import re
+
+import pytest
+
+from aframe.artifacts.record import Record, input_digest, output_digests, write_record
+from aframe.targets import RecordedTarget
+
+SETTINGS = {"highpass": 32.0, "source": {"kind": "files", "paths": ["/data"]}}
+
+
+@pytest.fixture
+def strain(tmp_path):
+    """An input."""
+    path = tmp_path / "strain.hdf5"
+    path.write_text("strain")
+    return path
+
+
+@pytest.fixture
+def made(tmp_path, strain):
+    """A folder with an output and its record."""
+    folder = tmp_path / "output"
+    folder.mkdir()
+    (folder / "model.pt").write_text("weights")
+    digests, sizes = output_digests(folder)
+    inputs = {"background": input_digest(strain)}
+    record = Record("aframe-train fit", {**SETTINGS, "of_the_stage": 1}, inputs, digests, sizes)
+    write_record(folder / "fit.record.json", record)
+    return folder
+
+
+@pytest.fixture
+def target(made, strain):
+    """Makes the target with settings and inputs; by default those of the record."""
+
+    def make(settings=SETTINGS, inputs=None, name="model.pt"):
+        asked = (settings, {"background": strain} if inputs is None else inputs)
+        return RecordedTarget(made / name, record=made / "fit.record.json", asked=lambda: asked)
+
+    return make
+
+
+def _plain(text):
+    return re.sub(r"\x1b\[[\d;]*m", "", text)
+
+
+def test_made_as_asked(target):
+    """The settings of the record and its inputs' content: the output is there."""
+    assert target().exists()
+    assert target().stale() == []
+    assert target().status_text() == "existent"
+
+
+def test_the_stage_may_record_more_than_the_task_asks(target):
+    """What a task leaves to its stage is no change."""
+    assert target({"highpass": 32}).exists()
+
+
+def test_another_setting(target):
+    """The output is not there for who asks for another, and the status says what differs."""
+    other = target({**SETTINGS, "highpass": 20.0})
+
+    assert not other.exists()
+    assert other.stale() == ["highpass: 32.0 -> 20.0"]
+    assert other.status_text() == "made with other settings: highpass: 32.0 -> 20.0"
+
+
+def test_another_source(target):
+    """A difference inside a source is named by its key."""
+    other = target({**SETTINGS, "source": {"kind": "files", "paths": ["/more"]}})
+
+    assert other.stale() == ['source.paths: ["/data"] -> ["/more"]']
+
+
+def test_another_content_of_an_input(target, strain):
+    """Inputs count by their content, wherever they lie."""
+    moved = strain.with_name("moved.hdf5")
+    moved.write_text("strain")
+    assert target(inputs={"background": moved}).exists()
+
+    moved.write_text("other strain")
+    assert not target(inputs={"background": moved}).exists()
+    assert re.fullmatch(
+        r"input background: its content changed \(\w{8} -> \w{8}\)",
+        target(inputs={"background": moved}).stale()[0],
+    )
+
+
+def test_another_input(target, strain):
+    """One more input is a change, one that is none is not."""
+    assert not target(inputs={"background": strain, "injections": strain}).exists()
+    assert target(inputs={"background": strain, "zero_lag": None}).exists()
+
+
+def test_an_input_that_is_gone(target, strain):
+    """A deleted input, as of strain no longer needed, leaves the output as it is."""
+    strain.unlink()
+
+    assert target().exists()
+
+
+def test_a_file_that_was_cut_short(target, made):
+    """A file of another size is not whole; nor is one beside it that the record lists."""
+    (made / "model.pt").write_text("half")
+
+    assert not target().exists()
+    assert target().status_text() == "absent (cut short)"
+
+
+def test_nothing_there(target, made):
+    """Without record and file the output is absent."""
+    (made / "model.pt").unlink()
+    (made / "fit.record.json").unlink()
+
+    assert not target().exists()
+    assert target().stale() == []
+    assert target().status_text() == "absent"
+
+
+def test_a_file_without_a_record(target, made):
+    """Somebody's own file is no output, and the status says so."""
+    (made / "fit.record.json").unlink()
+
+    assert not target().exists()
+    assert target().status_text() == "absent (a file without a record is in the way)"
+
+
+def test_colors(target, monkeypatch):
+    """On a terminal the status has colors, and the same words."""
+    monkeypatch.setattr("os.isatty", lambda _: True)
+    changed = target({"highpass": 20.0})
+    text = changed.status_text(color=True)
+
+    assert text != changed.status_text()
+    assert _plain(text) == changed.status_text()
+    assert _plain(target().status_text(color=True)) == "existent"
