@@ -7,6 +7,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+
 from aframe.artifacts.segments import Segment
 from aframe.artifacts.strain import write_strain
 from aframe_data.noise import ColoredNoise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+
 from aframe.artifacts.ledger import read_metadata
 from aframe.artifacts.record import read_record
 from aframe.artifacts.segments import read_segments

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from aframe.artifacts.segments import Segment, write_segments
 from aframe.artifacts.strain import list_strain, read_strain
 from aframe.errors import AframeError
 from aframe.program import Draft, Resources
 from aframe_data.fetch import FetchInputs, FetchSettings, fetch, pieces
 from aframe_data.sources import Files, Simulated
-from hypothesis import given
-from hypothesis import strategies as st
 
 CURVES = {"H1": "aLIGOO3LowT1800545", "L1": "AdVDesignSensitivityP1200087"}
 SIMULATED = Simulated("simulated", CURVES)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from gwpy.timeseries import TimeSeries, TimeSeriesDict
+
 from aframe.artifacts.segments import Segment
 from aframe_data import frames
-from gwpy.timeseries import TimeSeries, TimeSeriesDict
 
 
 @pytest.fixture

@@ -7,6 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import kstest
+
 from aframe.artifacts.ledger import read_ledger
 from aframe.artifacts.strain import list_strain
 from aframe.errors import AframeError
@@ -28,9 +32,6 @@ from aframe_data.injections import (
 from aframe_data.projection import EPOCH
 from aframe_data.streams import stream
 from aframe_data.waveforms import load_approximant, polarizations
-from hypothesis import given
-from hypothesis import strategies as st
-from scipy.stats import kstest
 
 SETTINGS = InjectionSettings(
     output=Path("unused"),

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from aframe.artifacts.segments import Segment
-from aframe.errors import AframeError
-from aframe_data.noise import BLOCK, ColoredNoise, coloring_response
-from aframe_data.spectra import Asd, load_asd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.signal import welch
 from scipy.stats import kstest
+
+from aframe.artifacts.segments import Segment
+from aframe.errors import AframeError
+from aframe_data.noise import BLOCK, ColoredNoise, coloring_response
+from aframe_data.spectra import Asd, load_asd
 
 RATE = 256
 #: A block begins here.

@@ -6,10 +6,11 @@ import lal
 import lalsimulation
 import numpy as np
 import pytest
-from aframe.errors import AframeError
-from aframe_data.projection import optimal_snr, refuse_unknown_detectors, responses, series
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from aframe.errors import AframeError
+from aframe_data.projection import optimal_snr, refuse_unknown_detectors, responses, series
 
 RATE, DURATION = 1024, 4
 IFOS = ("L1", "H1", "V1")
@@ -98,7 +99,7 @@ def test_snr_is_that_of_its_formula():
 
 
 def test_snr_is_the_scatter_of_a_matched_filter():
-    """Correlated with noise of the PSD, the template scatters by its SNR, and finds itself at it."""
+    """Filtered by the signal, noise scatters by its SNR; the signal gives the SNR squared."""
     waves, (angles, times) = bursts(1), skies(1)
     spectra = responses(waves, angles, times, ["H1"], RATE)
     level = 1e-46

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from aframe.artifacts.segments import Segment, read_segments
 from aframe.errors import AframeError
 from aframe.program import Draft, Resources
 from aframe_data.query import QuerySettings, query, whole_seconds
 from aframe_data.sources import Files, Simulated
-from hypothesis import given
-from hypothesis import strategies as st
 
 RATE, START = 64, 1_126_259_446
 SIMULATED = Simulated("simulated", {"H1": "aLIGOO3LowT1800545", "L1": "aLIGOO3LowT1800545"})

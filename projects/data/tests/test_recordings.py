@@ -5,6 +5,10 @@ from __future__ import annotations
 import h5py
 import numpy as np
 import pytest
+from gwpy.timeseries import TimeSeries, TimeSeriesDict
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from aframe.artifacts.segments import Segment, subtract
 from aframe.artifacts.strain import write_strain
 from aframe.errors import AframeError
@@ -15,9 +19,6 @@ from aframe_data.recordings import (
     refuse_gaps,
 )
 from aframe_data.sources import Files
-from gwpy.timeseries import TimeSeries, TimeSeriesDict
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 START, RATE = 1_126_259_446, 64
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from aframe.artifacts.segments import Segment
 from aframe_data.resampling import resample, resample_piece
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from aframe.errors import AframeError
 from aframe_data.sources import Files, Simulated, refuse_missing_psds
 

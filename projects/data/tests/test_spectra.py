@@ -7,10 +7,11 @@ import lal
 import lalsimulation
 import numpy as np
 import pytest
+from scipy.signal import welch
+
 from aframe.artifacts.strain import list_strain, read_strain
 from aframe.errors import AframeError
 from aframe_data.spectra import Asd, design_curves, load_asd, median_psd
-from scipy.signal import welch
 
 
 def load(name, nyquist=512.0):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from aframe_data.streams import stream, white_noise
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kstest
+
+from aframe_data.streams import stream, white_noise
 
 
 @given(st.integers(0, 2**32), st.text(max_size=8), st.integers(0, 10**6))

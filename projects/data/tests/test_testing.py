@@ -7,6 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, reject, settings
+from hypothesis import strategies as st
+
 from aframe.artifacts.ledger import read_ledger
 from aframe.artifacts.segments import Segment, write_segments
 from aframe.artifacts.strain import list_strain
@@ -14,8 +17,6 @@ from aframe.errors import AframeError
 from aframe.program import Draft, Resources
 from aframe_data import injections, testing
 from aframe_data.injections import network_psds
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 START = 1_240_000_000.0
 PLAIN = {
@@ -112,9 +113,9 @@ def test_slots_keep_their_distances(lengths, spacing, buffer, psd_length, step, 
 
     try:
         times, moved, owners = testing.injection_slots(asked, segments)
-    except AframeError as error:
-        assert "too short for the injections asked for" in str(error)
-        return
+    except AframeError:
+        # Whether there is room is known by counting; see test_too_little_strain.
+        reject()
 
     assert len(times) == count
     slides = moved[:, 0] / step

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from aframe.artifacts.ledger import read_ledger
 from aframe.artifacts.strain import list_strain
 from aframe.errors import AframeError

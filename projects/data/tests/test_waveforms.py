@@ -6,6 +6,7 @@ import lal
 import lalsimulation
 import numpy as np
 import pytest
+
 from aframe import priors
 from aframe.errors import AframeError
 from aframe_data import waveforms
