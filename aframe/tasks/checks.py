@@ -7,6 +7,8 @@ from typing import Any
 from aframe.artifacts.segments import Segment, slides_for_injections, slides_for_livetime
 from aframe.errors import AframeError
 
+_ROUNDING = 1e-9
+
 
 def refuse_band(task: Any) -> None:
     """Refuse a *highpass* or *lowpass* of *task* that its *sample_rate* cannot hold."""
@@ -116,7 +118,8 @@ def refuse_shifts(task: Any) -> None:
             "give one shift for each detector",
         )
     strides = [shift * task.inference_sampling_rate for shift in task.shifts]
-    if any(stride != int(stride) or stride < 0 for stride in strides):
+    # 0.7 s at 10 Hz is 7.000000000000001 strides.
+    if any(abs(stride - round(stride)) > _ROUNDING or stride < 0 for stride in strides):
         raise _wrong(
             task,
             "a shift is no whole number of strides",

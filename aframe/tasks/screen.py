@@ -32,6 +32,7 @@ class OnScreen(logging.Filter):
         # luigi logs an error once where it occurs and once where it ends the run.
         first, self.shown = message != self.shown, message
         record.msg, record.args, record.exc_info = message, None, None
+        record.levelno, record.levelname = logging.ERROR, "ERROR"
         return first
 
     def _told(self, record: logging.LogRecord) -> str | None:

@@ -10,9 +10,11 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import luigi
 import pytest
 
 from aframe.cli import write_run_directory
+from aframe.parameters import BASE_SECTION
 from aframe.paths import RUN_VARIABLES
 
 STAND_IN = Path(__file__).with_name("stub_stage.py")
@@ -137,3 +139,14 @@ def finished(empty, _once):
     for folder in ("data", "training", "results"):
         shutil.copytree(_once.directory / folder, empty.directory / folder)
     return empty
+
+
+@pytest.fixture
+def shared(monkeypatch, tmp_path):
+    """Tasks built in this process: a source as `[luigi_base]` gives it, paths below *tmp_path*."""
+    source = {"kind": "simulated", "psds": {"H1": "aLIGOO3LowT1800545", "L1": "h1.txt"}}
+    values = {"source": json.dumps(source)}
+    monkeypatch.setitem(luigi.configuration.get_config()._sections, BASE_SECTION, values)
+    for name, folder in RUN_VARIABLES.items():
+        monkeypatch.setenv(name, str(tmp_path / folder))
+    return source

@@ -1,0 +1,123 @@
+"""What the parameters alone tell: the edge between what is refused and what is not."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from aframe.errors import AframeError
+from aframe.tasks import checks
+
+DAY = SimpleNamespace(start=0.0, stop=86400.0)
+SIMULATED = {"kind": "simulated", "psds": {"H1": "a", "L1": "b"}}
+
+
+def _task(**parameters):
+    return SimpleNamespace(task_family="Infer", **parameters)
+
+
+def _refused(check, *given, match):
+    with pytest.raises(AframeError, match=match) as caught:
+        check(*given)
+    return caught.value
+
+
+@pytest.mark.parametrize(("highpass", "lowpass"), [(None, None), (1023.9, None), (32.0, 1023.9)])
+def test_a_band_below_nyquist(highpass, lowpass):
+    """Either edge may be open."""
+    checks.refuse_band(_task(sample_rate=2048.0, highpass=highpass, lowpass=lowpass))
+
+
+@pytest.mark.parametrize(
+    ("highpass", "lowpass", "problem"),
+    [
+        (1024.0, None, "highpass is not below the Nyquist frequency"),
+        (None, 1024.0, "lowpass is not below the Nyquist frequency"),
+        (100.0, 100.0, "the band is empty"),
+    ],
+)
+def test_no_band(highpass, lowpass, problem):
+    """The Nyquist frequency itself is out of the band."""
+    task = _task(sample_rate=2048.0, highpass=highpass, lowpass=lowpass)
+    error = _refused(checks.refuse_band, task, match=problem)
+
+    assert error.wanted_by == "Infer ([luigi_Infer] or [luigi_base] of the .cfg)"
+
+
+def test_a_coalescence_at_the_edge():
+    """The coalescence lies in the waveform, not at its start."""
+    checks.refuse_window(_task(right_pad=7.9, waveform_duration=8.0))
+    task = _task(right_pad=8.0, waveform_duration=8.0)
+    _refused(checks.refuse_window, task, match="the coalescence lies outside the waveform")
+
+
+def test_sources():
+    """Each detector needs its noise curve; more curves than detectors do no harm."""
+    checks.refuse_source(_task(source=SIMULATED, ifos=("H1",)))
+    checks.refuse_source(_task(source={"kind": "files", "paths": ["/data/*"]}, ifos=("V1",)))
+    task = _task(source=SIMULATED, ifos=("H1", "V1", "K1"))
+    error = _refused(checks.refuse_source, task, match="a detector has no noise curve")
+
+    assert error.fix == "add to the source's psds: V1, K1"
+
+
+@pytest.mark.parametrize("source", [{"kind": "files"}, {"kind": "files", "paths": []}])
+def test_a_source_of_no_files(source):
+    """Paths are what such a source is made of."""
+    task = _task(source=source, ifos=("H1",))
+    _refused(checks.refuse_source, task, match="a source of files names none")
+
+
+def test_spans():
+    """Files may be taken whole; simulated strain needs both ends."""
+    checks.refuse_span(_task(source={"kind": "files"}, start=None, stop=None))
+    checks.refuse_span(_task(source=SIMULATED, start=0.0, stop=1.0))
+    half = _task(source=SIMULATED, start=0.0, stop=None)
+    _refused(checks.refuse_span, half, match="simulated strain needs a span")
+    empty = _task(source={"kind": "files"}, start=1.0, stop=1.0)
+    _refused(checks.refuse_span, empty, match="the span of strain is empty")
+
+
+@pytest.mark.parametrize(
+    ("shifts", "rate"), [((0.0, 1.0), 4.0), ((0.25, 0.0), 4.0), ((0.0, 0.7), 10.0)]
+)
+def test_shifts_of_whole_strides(shifts, rate):
+    """Rounding in the product is no fraction of a stride."""
+    checks.refuse_shifts(_task(shifts=shifts, ifos=("H1", "L1"), inference_sampling_rate=rate))
+
+
+@pytest.mark.parametrize("shifts", [(0.0, 0.3), (0.0, -1.0)])
+def test_shifts_between_strides(shifts):
+    """A slide pairs kernels by their index."""
+    task = _task(shifts=shifts, ifos=("H1", "L1"), inference_sampling_rate=4.0)
+    _refused(checks.refuse_shifts, task, match="a shift is no whole number of strides")
+
+
+def test_a_shift_for_each_detector():
+    """Three detectors need three shifts."""
+    task = _task(shifts=(0.0, 1.0), ifos=("H1", "L1", "V1"), inference_sampling_rate=4.0)
+    _refused(checks.refuse_shifts, task, match="the shifts do not fit the detectors")
+
+
+def test_livetime_of_a_span():
+    """A day slides to 86336 * 86335 / 2 s with steps of a second and 64 s for the PSD."""
+    most = 86336 * 86335 / 2
+    checks.refuse_livetime(_task(shifts=(0.0, 1.0), psd_length=64.0, Tb=most), DAY)
+    task = _task(shifts=(0.0, 1.0), psd_length=64.0, Tb=most + 1)
+    _refused(checks.refuse_livetime, task, DAY, match="too short for the livetime asked for")
+
+
+def test_injections_of_a_span():
+    """Slots of 10 s in 100 s, of which each further slide has a second less."""
+    strain = SimpleNamespace(start=0.0, stop=100.0)
+    layout = {"spacing": 2.0, "waveform_duration": 8.0, "buffer": 5.0, "psd_length": 10.0}
+    fits = sum(max(0, -((19 - (100 - k - 9)) // 10)) for k in range(1, 100))
+    checks.refuse_few_slots(_task(shifts=(0.0, 1.0), num_signals=fits, **layout), strain)
+    task = _task(shifts=(0.0, 1.0), num_signals=fits + 1, **layout)
+    _refused(checks.refuse_few_slots, task, strain, match="too short for the injections asked for")
+
+
+def test_what_files_hold_is_not_known_before():
+    """Without a span, nothing is refused that the files might have room for."""
+    unknown = SimpleNamespace(start=None, stop=None)
+
+    checks.refuse_livetime(_task(shifts=(0.0, 1.0), psd_length=64.0, Tb=1e12), unknown)

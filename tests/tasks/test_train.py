@@ -1,0 +1,196 @@
+"""Training by itself, with the options of the reference's guide, in an image or not."""
+
+import json
+import subprocess
+
+import pytest
+
+from aframe.errors import AframeError
+from aframe.tasks import Train, TrainLocal
+
+#: Stands for `apptainer run [options] image command …`.
+APPTAINER = """#!/bin/sh
+echo "$@" > "$STUB_APPTAINER"
+while [ "${1%.sif}" = "$1" ]; do shift; done
+shift
+exec "$@"
+"""
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Somebody's own strain and waveforms."""
+    folder = tmp_path / "my data"
+    (folder / "background").mkdir(parents=True)
+    for name in (
+        "background/background-0-64.hdf5",
+        "training_waveforms.hdf5",
+        "val_waveforms.hdf5",
+    ):
+        (folder / name).write_text(name)
+    return folder
+
+
+@pytest.fixture
+def law(empty):
+    """Run a task from outside any run directory, without a configuration file."""
+    environment = empty.environment(apptainer=empty.directory / "apptainer")
+    for name in [n for n in environment if n.startswith(("AFRAME_", "LAW_", "CUDA"))]:
+        del environment[name]
+
+    def run(task, *words, **more):
+        return subprocess.run(
+            ["law", "run", task, *map(str, words)],
+            env={**environment, **more},
+            cwd=empty.directory.parent,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.mark.parametrize("task", ["aframe.Train", "aframe.TrainLocal", "aframe.tasks.TrainLocal"])
+def test_data_of_ones_own_need_no_other_step(law, empty, data, task):
+    """With `--data-dir` the training runs alone, on what lies there."""
+    run = empty.directory / "my-first-luigi-run"
+    done = law(
+        task, "--gpus", "0", "--config", empty.directory / "train.yaml", "--data-dir", data,
+        "--run-dir", run, "--use-wandb", "--wandb-name", "my-first-luigi-run",
+    )  # fmt: skip
+    settings = json.loads((run / "logs" / "fit.settings.json").read_text())
+
+    assert done.returncode == 0, done.stderr
+    assert empty.calls() == ["train fit in my-first-luigi-run"]
+    assert settings["inputs"] == {
+        "background": f"{data}/background",
+        "training_waveforms": f"{data}/training_waveforms.hdf5",
+        "validation_waveforms": f"{data}/val_waveforms.hdf5",
+        "train_config": f"{empty.directory}/train.yaml",
+    }
+    assert settings["resources"]["use_wandb"] is True
+    assert settings["resources"]["wandb_name"] == "my-first-luigi-run"
+    assert (run / "model.pt").exists()
+
+
+def test_where_it_logs_makes_no_other_training(law, empty, data):
+    """Weights & Biases, GPUs and processes are how, not what: a finished training stays."""
+    words = ("aframe.Train", "--data-dir", data, "--run-dir", empty.directory / "training")
+    law(*words)
+    empty.calls()
+    again = law(*words, "--use-wandb", "True", "--gpus", "1", "--processes", "3")
+
+    assert again.returncode == 0, again.stderr
+    assert empty.calls() == []
+
+
+def test_paths_are_relative_to_where_the_command_is_typed(law, empty, data):
+    """Relative folders are those that the user sees."""
+    done = law("aframe.Train", "--data-dir", data.name, "--run-dir", "run/mine")
+
+    assert done.returncode == 0, done.stderr
+    assert empty.calls() == ["train fit in mine"]
+
+
+def test_other_data_make_another_training(law, empty, data):
+    """Changed strain is named, and no old weights are taken for its."""
+    words = ("aframe.Train", "--data-dir", data, "--run-dir", empty.directory / "training")
+    law(*words)
+    empty.calls()
+    (data / "background" / "background-0-64.hdf5").write_text("other strain")
+    done = law(*words)
+
+    assert done.returncode == 1
+    assert "found      input background: its content changed" in done.stderr
+    assert empty.calls() == []
+
+
+def test_in_an_image(law, empty, data):
+    """`--image` runs the same command in it, with the folders that it must see."""
+    run, image = empty.directory / "training", empty.directory / "train.sif"
+    image.touch()
+    apptainer = empty.directory / "bin" / "apptainer"
+    apptainer.parent.mkdir()
+    apptainer.write_text(APPTAINER)
+    apptainer.chmod(0o755)
+    path = ":".join([str(apptainer.parent), empty.environment()["PATH"]])
+    done = law(
+        "aframe.Train", "--gpus", "0", "--image", image, "--data-dir", data, "--run-dir", run,
+        "--config", empty.directory / "train.yaml", PATH=path,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    folders = sorted([str(data), str(empty.directory), str(run)])
+    assert (empty.directory / "apptainer").read_text() == " ".join(
+        [
+            "run --nv",
+            *(f"--bind {folder}" for folder in folders),
+            f"{image} aframe-train fit --config {run}/logs/fit.settings.json\n",
+        ]
+    )
+    assert empty.calls() == ["train fit in training"]
+
+
+def test_the_image_of_a_folder_of_images(shared, monkeypatch, tmp_path):
+    """`--container-root`, or its variable, holds one image a stage; `--image` comes first."""
+    monkeypatch.setenv("AFRAME_CONTAINER_ROOT", str(tmp_path / "images"))
+
+    assert TrainLocal().where.image == tmp_path / "images" / "train.sif"
+    assert TrainLocal(container_root="/other").where.image.as_posix() == "/other/train.sif"
+    assert TrainLocal(image="/mine.sif").where.image.as_posix() == "/mine.sif"
+    assert TrainLocal(image="/mine.sif").requires()["strain"].where.image.name == "data.sif"
+
+
+def test_a_missing_image_is_refused(law, empty, data):
+    """The step fails with the command that builds the image."""
+    done = law("aframe.Train", "--image", "/no/train.sif", "--data-dir", data, "--run-dir", "run/x")
+
+    assert done.returncode == 1
+    assert "ERROR: no container image for stage 'train'" in done.stderr
+    assert "fix        apptainer build /no/train.sif projects/train/apptainer.def" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_remote_training_is_refused(law, data):
+    """There is no site for it yet, and the option is not ignored."""
+    done = law("aframe.Train", "--data-dir", data, "--train-remote")
+
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[:2] == [
+        "ERROR: no remote site is set up for training",
+        "  found      --train-remote",
+    ]
+
+
+def test_without_data_or_a_source_it_says_what_is_missing(law, tmp_path):
+    """No strain is simulated that nobody asked for."""
+    done = law("aframe.Train", "--run-dir", tmp_path / "x")
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("ERROR: a detector has no noise curve\n")
+    assert not (tmp_path / "x").exists()
+
+
+def test_the_data_that_it_needs(shared, tmp_path):
+    """Without `--data-dir`, strain and waveforms come from the data tasks."""
+    task = TrainLocal(highpass=25.0, ifos=("L1",), sample_rate=1024.0)
+    required = task.requires()
+
+    assert {name: type(step).__name__ for name, step in required.items()} == {
+        "strain": "FetchTrain",
+        "training": "TrainingWaveforms",
+        "validation": "ValidationWaveforms",
+    }
+    # The band and the detectors are one truth for all.
+    assert required["validation"].highpass == 25.0
+    assert required["strain"].ifos == ("L1",)
+    assert {step.sample_rate for step in required.values()} == {1024.0}
+    assert task.inputs()["background"] == tmp_path / "data/train/background"
+    assert task.directory == tmp_path / "training"
+
+
+def test_a_band_beyond_nyquist_is_refused():
+    """Training by itself checks its own band."""
+    with pytest.raises(AframeError, match="lowpass is not below the Nyquist frequency"):
+        Train(lowpass=2000.0, data_dir="/data")
