@@ -11,9 +11,9 @@ from aframe_sv.page import Section
 from aframe_sv.sections.sensitivity import in_solar_masses
 
 _QUIET = (
-    "The loudest, at {time} with a statistic of {statistic:.2f}, is no louder than {louder:,} of "
-    "the background events in {span}: a false alarm rate of {rate}. In the {searched} searched at "
-    "zero lag, noise alone gives on average {expected:.2g} events as loud."
+    "It lies at {time} and has a statistic of {statistic:.2f}: {louder:,} of the background events "
+    "in {span} are at least as loud. In the {searched} searched at zero lag, noise like that of "
+    "the background gives on average {expected:.2g} events as loud."
 )
 _LOUD = (
     "The loudest lies at {time} and has a statistic of {statistic:.2f}. Its false alarm rate is "
@@ -134,7 +134,9 @@ def _verdict(event: Ranked, above: int, kind: str) -> list[str]:
         "expected": event.expected,
     }
     if event.louder:
-        return [f"No event stands out of the {kind}background.", _QUIET.format_map(words)]
+        rate = words["rate"]
+        first = f"The loudest event has a false alarm rate of {rate} in the {kind}background."
+        return [first, _QUIET.format_map(words)]
     who = "One event is" if above == 1 else f"{above:,} events are"
     return [f"{who} louder than all {span} of {kind}background.", _LOUD.format_map(words)]
 

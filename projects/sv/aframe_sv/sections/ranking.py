@@ -21,6 +21,8 @@ _SLIDES = (
     "other's by more than light needs between them, so that no signal is in both at once."
 )
 _POINTS = 300
+#: Zero-lag events that are marked, the loudest.
+_MARKED = 30
 #: Counts in the background at whose rates the efficiency is shown.
 _COUNTS = (1, 10, 100)
 _NAMED_RATES = {
@@ -88,7 +90,7 @@ def false_alarm_rate(background: Events, zero_lag: Events | None) -> Picture:
 
 def _mark(ax: Axes, background: Events, zero_lag: Events) -> int:
     """Mark zero-lag events; give the number of those above all background."""
-    statistic = zero_lag.detection_statistic[-_POINTS:]
+    statistic = zero_lag.detection_statistic[-_MARKED:]
     fars = background.false_alarm_rate(statistic)
     bounded = background.counts_above(statistic) == 0
     color = COLORS[1]
