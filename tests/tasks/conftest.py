@@ -143,10 +143,10 @@ def finished(empty, _once):
 
 @pytest.fixture
 def shared(monkeypatch, tmp_path):
-    """Tasks built in this process: a source as `[luigi_base]` gives it, paths below *tmp_path*."""
+    """Tasks built in this process: what `[luigi_base]` says, with paths below *tmp_path*."""
     source = {"kind": "simulated", "psds": {"H1": "aLIGOO3LowT1800545", "L1": "h1.txt"}}
     values = {"source": json.dumps(source)}
     monkeypatch.setitem(luigi.configuration.get_config()._sections, BASE_SECTION, values)
     for name, folder in RUN_VARIABLES.items():
         monkeypatch.setenv(name, str(tmp_path / folder))
-    return source
+    return values

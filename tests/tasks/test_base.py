@@ -1,0 +1,105 @@
+"""What every task shares: what it hands on, how it may use the machine, what it refuses."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from aframe import tasks
+from aframe.errors import AframeError
+from aframe.tasks import ExportLocal, FetchTest, Pipeline, StageTask, TrainLocal, base
+from aframe.tasks.base import HANDED_ON, cores
+
+
+class _Chain(Pipeline):
+    """A pipeline of one step."""
+
+    def requires(self):
+        return tasks.TestingWaveforms.req(self)
+
+
+def test_how_to_run_reaches_every_step(shared):
+    """What is typed once counts for all that the task requires."""
+    how = {"gpus": "1", "processes": 3, "on_change": "remake", "dev": True}
+    how["container_root"] = Path("/images")
+    task = ExportLocal(**how)
+
+    for step in (task.requires(), task.requires().requires()["validation"]):
+        assert {name: getattr(step, name) for name in how} == how
+
+
+def test_one_truth_reaches_every_step(shared):
+    """Detectors, rate, kernel, filter and band are handed on; the rest each step reads itself."""
+    task = ExportLocal(sample_rate=1024.0, kernel_length=2.0, highpass=20.0, psd_length=8.0)
+    train = task.requires()
+
+    assert all(getattr(train, name) == getattr(task, name) for name in HANDED_ON)
+    assert train.requires()["validation"].highpass == 20.0
+    # A step's own length of data is none of another's.
+    assert tasks.TestingWaveforms.req(task).psd_length == 64.0
+
+
+def test_an_image_is_of_one_stage(shared):
+    """The image of a task is not that of those it requires."""
+    assert ExportLocal(image="/export.sif").requires().image is None
+
+
+def test_processes_default_to_the_cores(shared, monkeypatch):
+    """One process a core that this process may use, unless said otherwise."""
+    assert FetchTest(processes=3).stage_resources() == {"workers": 3}
+    assert FetchTest().stage_resources() == {"workers": cores()}
+    assert cores() == len(os.sched_getaffinity(0))
+
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert cores() == 1
+
+
+def test_a_settings_file_without_inputs_names_none(shared):
+    """The key stands only where the stage has inputs."""
+    query = FetchTest().requires()
+
+    assert "inputs" not in query.settings_file()
+    assert FetchTest().settings_file()["inputs"] == {"segments": f"{query.directory}/segments.txt"}
+
+
+def test_a_step_is_complete_with_all_it_rests_on(shared, tmp_path):
+    """An output whose inputs are still to be made is not complete."""
+    task = FetchTest()
+
+    assert not task.complete()
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_pipeline_is_checked_as_a_whole(shared, monkeypatch):
+    """Building it builds every step, and looks for sections that none of them reads."""
+    seen = []
+    monkeypatch.setattr(base, "refuse_unknown_sections", seen.append)
+    _Chain(gpus="7")
+
+    assert {task.__name__ for task in seen[0]} == {
+        "_Chain", "TestingWaveforms", "FetchTest", "Query",
+    }  # fmt: skip
+
+
+def test_a_pipeline_refuses_what_its_steps_refuse(monkeypatch):
+    """A step that cannot be is known before any other runs."""
+    with pytest.raises(AframeError, match="a detector has no noise curve"):
+        _Chain(gpus="8")
+
+
+@pytest.mark.parametrize("member", ["directory", "settings"])
+def test_a_task_without_a_stage_has_no(member):
+    """What a task must say for itself has no default."""
+
+    class Nameless(StageTask):
+        """A task that says nothing."""
+
+    with pytest.raises(NotImplementedError):
+        getattr(Nameless(), member)()
+    Nameless.deregister()
+
+
+def test_paths_may_be_given_as_text(shared):
+    """In Python, too, a folder is a folder."""
+    assert TrainLocal(run_dir="/x").directory.as_posix() == "/x"

@@ -1,0 +1,65 @@
+"""Tasks of the sv stage: what the volume is estimated from, and what the report shows."""
+
+from aframe.tasks import Report, SensitiveVolume
+
+
+def test_the_volume_rests_on_events_and_rejected_draws(shared, tmp_path):
+    """Every draw counts, also those that were never injected."""
+    task = SensitiveVolume()
+
+    assert task.inputs() == {
+        "background": tmp_path / "results/background.hdf5",
+        "foreground": tmp_path / "results/foreground.hdf5",
+        "rejected_parameters": tmp_path / "data/test/rejected-parameters.hdf5",
+    }
+    assert task.output()["sensitive_volume"].path == str(
+        tmp_path / "results/plots/sensitive_volume.h5"
+    )
+    assert task.settings()["mass_combos"] == [[35, 35], [35, 20], [20, 20], [20, 10]]
+
+
+def test_the_report_shows_every_step(shared, tmp_path):
+    """The records of all steps below it, each once."""
+    records = Report().stage_resources()["records"]
+
+    assert records == sorted(
+        str(tmp_path / name)
+        for name in (
+            "data/train/query.record.json",
+            "data/train/fetch.record.json",
+            "data/train/training_waveforms.record.json",
+            "data/train/validation_waveforms.record.json",
+            "data/test/query.record.json",
+            "data/test/fetch.record.json",
+            "data/test/testing_waveforms.record.json",
+            "training/fit.record.json",
+            "results/export.record.json",
+            "results/infer.record.json",
+            "results/plots/estimate.record.json",
+        )
+    )
+
+
+def test_the_report_reads_what_there_is(shared, tmp_path):
+    """Zero-lag strain is named where it is other than the test's."""
+    inputs = Report().inputs()
+
+    assert inputs["zero_lag_background"] is None
+    assert inputs["zero_lag"] == tmp_path / "results/0lag.hdf5"
+    assert inputs["train_background"] == tmp_path / "data/train/background"
+    assert all(path.is_relative_to(tmp_path) for path in inputs.values() if path)
+
+
+def test_the_report_without_zero_lag(shared):
+    """A search of slides alone has no events of zero lag to show."""
+    shared["zero_lag"] = "False"
+    inputs = Report(title="slides alone").inputs()
+
+    assert inputs["zero_lag"] is None
+    assert inputs["candidates"] is None
+
+
+def test_the_title_is_the_runs_folder_unless_it_has_one(shared, tmp_path):
+    """A report says whose it is."""
+    assert Report().settings() == {"title": tmp_path.name}
+    assert Report(title="mine").settings() == {"title": "mine"}
