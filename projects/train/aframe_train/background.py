@@ -82,17 +82,13 @@ def pieces(stretches: Sequence[Stretch], longest: float) -> list[Stretch]:
     ]
 
 
-def choose(
-    stretches: Sequence[Stretch], longest: float, seed: int, index: int
-) -> list[Stretch]:
-    """Choose pieces at random, *longest* seconds of them in all."""
-    stream = host_stream(seed, "background chunk", index)
-    candidates = pieces(stretches, longest / 16)
+def choose(stretches: Sequence[Stretch], total: float, seed: int, index: int) -> list[Stretch]:
+    """Choose *stretches* at random, without repetition, up to *total* seconds in all."""
     chosen: list[Stretch] = []
-    for number in stream.permutation(len(candidates)):
-        if sum(piece.duration for piece in chosen) + candidates[number].duration > longest:
+    for number in host_stream(seed, "background chunk", index).permutation(len(stretches)):
+        if chosen and sum(each.duration for each in [*chosen, stretches[number]]) > total:
             break
-        chosen.append(candidates[number])
+        chosen.append(stretches[number])
     return chosen
 
 
@@ -152,9 +148,7 @@ class Background:
         """Draw stretches whose start is uniform, and independent in each detector."""
         ifos = len(self.strain)
         shape = (count, ifos)
-        number = torch.randint(
-            self._count, shape, generator=generator, device=self.strain.device
-        )
+        number = torch.randint(self._count, shape, generator=generator, device=self.strain.device)
         start = number + self._gaps[torch.searchsorted(self._ends, number, right=True)]
         rows = torch.arange(ifos, device=self.strain.device).expand(shape)
         return self.strain.unfold(-1, self.size, 1)[rows, start]

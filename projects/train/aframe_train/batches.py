@@ -117,9 +117,7 @@ class TrainingBatches(torch.nn.Module):
         number = sum(counts)
         if number:
             bank = self.waveforms.at(index)
-            rows = torch.randint(
-                bank.shape[1], (number,), generator=generator, device=bank.device
-            )
+            rows = torch.randint(bank.shape[1], (number,), generator=generator, device=bank.device)
             snr = self.snr.sample(number, index, generator)
             kernels[:number] += self.injector(bank[:, rows], psd[:number], snr, counts, generator)
         labels = torch.zeros(len(kernels), 1, device=kernels.device)

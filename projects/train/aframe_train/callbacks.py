@@ -86,8 +86,8 @@ class Progress(Callback):
         self,
         trainer: Trainer,
         pl_module: LightningModule,  # noqa: ARG002
-        outputs: dict[str, Tensor],
-        batch: tuple[Tensor, Tensor],
+        outputs: Any,
+        batch: Any,
         batch_idx: int,  # noqa: ARG002
     ) -> None:
         """Add to the sum of the losses, on the device: nobody waits for its value."""
@@ -179,7 +179,7 @@ class SaveConfig(SaveConfigCallback):
         config.pop("ckpt_path", None)
         directory = run_directory(trainer)
         directory.mkdir(parents=True, exist_ok=True)
-        write_text(directory / "config.yaml", self.parser.dump(config, skip_none=False))
+        write_text(directory / "config.yaml", self.parser.dump(config, skip_unset=False))
 
 
 class Artifacts(Callback):
@@ -203,7 +203,7 @@ class Artifacts(Callback):
             directory / "val_batch.hdf5", X_bg_0=valid.background, X_inj_0=valid.injected
         )
 
-    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_fit_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Write the network with the weights of the best validation score."""
         if not trainer.is_global_zero:
             return
@@ -244,9 +244,10 @@ def write_model(
     )
     draft = path.with_name(f".{path.name}.draft")
     with torch.no_grad(), warnings.catch_warnings():
-        # torch announces another format; the stages' contract is TorchScript.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        torch.jit.save(torch.jit.trace(arch, example), draft)
+        # torch announces another format, but the stages' contract is TorchScript; and its
+        # normalization checks shapes in Python, which a trace does not keep.
+        warnings.simplefilter("ignore")
+        torch.jit.save(torch.jit.trace(arch, example), draft)  # type: ignore[no-untyped-call]
     draft.replace(path)
 
 

@@ -2,7 +2,6 @@
 
 from aframe.program import Verb
 from aframe.program import main as run
-
 from aframe_train.fit import PUBLISHES, FitSettings, fit
 
 VERBS = (Verb("fit", FitSettings, fit, publishes=PUBLISHES),)

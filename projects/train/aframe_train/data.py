@@ -14,7 +14,7 @@ from aframe.artifacts.preprocessing import Preprocessing
 from aframe.artifacts.strain import StrainFile, list_strain
 from aframe.errors import AframeError
 from aframe.transforms.whitening import Whitener
-from aframe_train.background import Background, Stretch, choose, read_segments, split
+from aframe_train.background import Background, Stretch, choose, pieces, read_segments, split
 from aframe_train.batches import Mixture, TrainingBatches
 from aframe_train.checks import refuse_impossible
 from aframe_train.chunks import Chunks
@@ -39,18 +39,21 @@ VALID_SHIFT = 1.0
 
 
 class BatchNumbers:
-    """Numbers of the training's batches, epoch by epoch; a checkpoint keeps its place.
+    """Numbers of the training's batches, epoch by epoch.
 
     Args:
-        per_epoch: Batches in an epoch.
+        per_epoch: Batches in an epoch, over all processes.
+        first: Place of the first batch in this process's training.
         rank: Number of this process.
         processes: How many share the batches.
     """
 
-    def __init__(self, per_epoch: int, rank: int = 0, processes: int = 1) -> None:
+    def __init__(
+        self, per_epoch: int, *, first: int = 0, rank: int = 0, processes: int = 1
+    ) -> None:
         self.per_epoch = max(1, per_epoch // processes)
         self.rank, self.processes = rank, processes
-        self.next = 0
+        self.next = first
 
     def __len__(self) -> int:
         return self.per_epoch
@@ -59,14 +62,6 @@ class BatchNumbers:
         for _ in range(self.next % self.per_epoch, self.per_epoch):
             self.next += 1
             yield (self.next - 1) * self.processes + self.rank
-
-    def state_dict(self) -> dict[str, int]:
-        """Place of the next batch."""
-        return {"next": self.next}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on where the checkpoint was."""
-        self.next = state["next"]
 
 
 class AframeData(LightningDataModule):
@@ -100,6 +95,7 @@ class AframeData(LightningDataModule):
 
     def __init__(  # noqa: PLR0913 (a setting each, as the published command line names them)
         self,
+        *,
         ifos: list[str],
         mixture: Mixture,
         batches_per_epoch: int,
@@ -119,7 +115,7 @@ class AframeData(LightningDataModule):
         left_pad: float = 0.25,
         right_pad: float = 0.05,
         memory: float = 4.0,
-        chunks_per_epoch: int = 10,
+        chunks_per_epoch: int = 2,
         seed: int = 101588,
     ) -> None:
         super().__init__()
@@ -133,6 +129,7 @@ class AframeData(LightningDataModule):
         self.validation_waveforms = _path(
             "validation_waveforms", validation_waveforms, data_dir, "val_waveforms.hdf5"
         )
+        self._first = 0
         self.memory, self.chunks_per_epoch, self.seed = memory, chunks_per_epoch, seed
         self.files = list_strain(background, self.ifos)
         self.preprocessing = Preprocessing(
@@ -205,19 +202,19 @@ class AframeData(LightningDataModule):
     def _background(
         self, training: Sequence[Stretch], size: int, device: torch.device
     ) -> Chunks[Background]:
-        rate = len(self.ifos) * self.preprocessing.sample_rate
-        longest = self.memory * FLOATS_PER_GIGABYTE / rate
+        rate = self.preprocessing.sample_rate
+        most = self.memory * FLOATS_PER_GIGABYTE / (len(self.ifos) * rate)
+        whole = sum(stretch.duration for stretch in training) <= most
+        # Pieces of which many make a chunk, and each holds many starts of a stretch.
+        parts = training if whole else pieces(training, max(most / 16, 8 * size / rate))
 
         def load(index: int) -> Background:
-            chosen = choose(training, longest, self.seed, index)
+            chosen = parts if whole else choose(parts, most, self.seed, index)
             return Background(read_segments(chosen, self.ifos), size, device)
 
-        whole = sum(stretch.duration for stretch in training) <= longest
         return Chunks(load, None if whole else self._chunk_steps())
 
-    def _waveforms(
-        self, waveforms: WaveformFile, device: torch.device
-    ) -> Chunks[torch.Tensor]:
+    def _waveforms(self, waveforms: WaveformFile, device: torch.device) -> Chunks[torch.Tensor]:
         most = int(self.memory * FLOATS_PER_GIGABYTE / (len(POLARIZATIONS) * waveforms.samples))
 
         def load(index: int) -> torch.Tensor:
@@ -263,7 +260,22 @@ class AframeData(LightningDataModule):
         """Numbers of the batches, which are made on the device when their turn comes."""
         trainer = self.trainer
         rank, processes = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
-        return BatchNumbers(self.batches_per_epoch, rank, processes)
+        self._numbers = BatchNumbers(
+            self.batches_per_epoch, first=self._first, rank=rank, processes=processes
+        )
+        return self._numbers
+
+    def state_dict(self) -> dict[str, int]:
+        """Place of the next batch, for a checkpoint.
+
+        Lightning's own record of a loader is not read when the optimizer asked for the
+        number of steps, so the place is kept here.
+        """
+        return {"next": self._numbers.next}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Begin where the checkpoint was."""
+        self._first = state_dict["next"]
 
     def val_dataloader(self) -> list[int]:
         """Numbers of this process's validation batches."""

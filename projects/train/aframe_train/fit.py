@@ -6,9 +6,11 @@ import logging
 import shlex
 import shutil
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from aframe.errors import AframeError
 from aframe.program import Draft, Resources
 from aframe_train.checks import refuse_impossible
 
@@ -121,8 +123,12 @@ def arguments(settings: FitSettings, directory: Path) -> list[str]:
     Args:
         settings: What is asked for.
         directory: Where the training writes, and resumes from.
+
+    Raises:
+        AframeError: If the device is unknown, or Weights & Biases is not installed.
     """
     inputs, resources = settings.inputs, settings.resources
+    _refuse_unknown(resources)
     data = {
         **settings.preprocessing,
         "background_dir": inputs.background,
@@ -143,6 +149,23 @@ def arguments(settings: FitSettings, directory: Path) -> list[str]:
         log.info("resuming from %s", directory / "last.ckpt")
         words += [f"--ckpt_path={directory / 'last.ckpt'}"]
     return words
+
+
+def _refuse_unknown(resources: FitResources) -> None:
+    if resources.device not in _ACCELERATORS:
+        raise AframeError(
+            "there is no such device",
+            found=f"device {resources.device}",
+            wanted_by="`resources` of the settings",
+            fix=f"choose one of {', '.join(_ACCELERATORS)}",
+        )
+    if resources.use_wandb and find_spec("wandb") is None:
+        raise AframeError(
+            "Weights & Biases is not installed",
+            found="no package wandb",
+            wanted_by="use_wandb in `resources` of the settings",
+            fix="pip install wandb, or leave use_wandb out: metrics.csv is written anyway",
+        )
 
 
 def _word(value: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -36,7 +37,7 @@ class Counts(NamedTuple):
         for probability in probabilities:
             share += probability
             edges.append(math.floor(batch * share + uniform))
-        return cls(*(stop - start for start, stop in zip(edges, edges[1:], strict=False)))
+        return cls(*(stop - start for start, stop in pairwise(edges)))
 
 
 class Injector(torch.nn.Module):
@@ -101,7 +102,7 @@ class Injector(torch.nn.Module):
     def forward(
         self,
         polarizations: Float[Tensor, "2 signal time"],
-        psd: Float[Tensor, "signal ifo frequency"],
+        psd: Float[Tensor, "#signal ifo frequency"],
         snr: Float[Tensor, " signal"],
         counts: Counts,
         generator: torch.Generator,

@@ -32,7 +32,7 @@ def loudest(
                 stride=max(1, min(width, len(part)) // 2),
                 ceil_mode=True,
             )[0]
-            for part in scores.split(lengths.tolist())
+            for part in torch.split(scores, lengths.tolist())
         ]
     )
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from jaxtyping import Float
 from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.utilities.types import LRSchedulerConfigType, OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.optim import AdamW
@@ -82,11 +81,15 @@ class SupervisedAframe(LightningModule):
     def configure_callbacks(self) -> list[Callback]:
         """What every training says and leaves on disk."""
         best = ModelCheckpoint(
-            run_directory(self.trainer), BEST, monitor=SCORE, mode="max", enable_version_counter=False
+            run_directory(self.trainer),
+            BEST,
+            monitor=SCORE,
+            mode="max",
+            enable_version_counter=False,
         )
         return [Progress(), Artifacts(), best, LastCheckpoint(self.checkpoint_steps)]
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW, with a learning rate that rises and falls once over all steps."""
         rate = self.learning_rate * self.trainer.world_size
         optimizer = AdamW(self.arch.parameters(), rate, weight_decay=self.weight_decay)
@@ -96,4 +99,5 @@ class SupervisedAframe(LightningModule):
             total_steps=int(self.trainer.estimated_stepping_batches),
             pct_start=self.pct_lr_ramp,
         )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        each_step: LRSchedulerConfigType = {"scheduler": scheduler, "interval": "step"}
+        return {"optimizer": optimizer, "lr_scheduler": each_step}

@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
-from ml4gw.nn.norm import GroupNorm1D
 from ml4gw.nn.resnet.resnet_1d import BasicBlock
 from torch import Tensor, nn
 
 from aframe.errors import AframeError
 
-#: Two forms of the same normalization: torch's is 1.3 times faster on a processor,
-#: ml4gw's keeps the form that compiles best for inference on a GPU.
-NORMS = {"torch": nn.GroupNorm, "ml4gw": lambda groups, width: GroupNorm1D(width, groups)}
+Norm = Callable[[int], nn.Module]
+
+
+@dataclass(frozen=True)
+class Stem:
+    """The first convolution, which brings the rate of the samples down.
+
+    Args:
+        width: Channels that come out.
+        kernel_size: Length (samples); odd.
+        stride: Step (samples).
+        pool: Whether the largest of 3 samples follows, in steps of 2.
+    """
+
+    width: int = 64
+    kernel_size: int = 7
+    stride: int = 2
+    pool: bool = True
 
 
 class ResNet(nn.Module):
     """Residual network over time, from whitened kernels to one logit.
 
-    The defaults are the 34-layer network of 7.2 million parameters that the published
-    search uses; narrow widths and a few blocks give one that two cores can train.
+    The defaults are the 34-layer network of 7.2 million parameters of the published
+    search; narrow widths and a few blocks give one that two cores can train.
 
     Args:
         num_ifos: Number of detectors, which are the input's channels.
@@ -30,21 +44,17 @@ class ResNet(nn.Module):
         widths: Channels of each stage.
         strides: Step of the first block of each stage.
         kernel_size: Length of the convolutions in the blocks (samples); odd.
-        stem_width: Channels of the first convolution.
-        stem_kernel_size: Its length (samples); odd.
-        stem_stride: Its step.
-        stem_pool: Whether a maximum over 3 samples in steps of 2 follows it.
+        stem: The first convolution.
         norm_groups: Groups of each normalization, at most as many as channels.
-        norm: Form of the normalization: ``torch`` or ``ml4gw``.
-        max_pool: Whether the logit sees each channel's maximum over time as well as
-            its mean.
+        max_pool: Whether the logit sees each channel's largest value over time as well
+            as its mean.
 
     Raises:
         AframeError: If the stages disagree in number, a length is even, or the groups
             do not divide a width.
 
     Source:
-        He et al., arXiv:1512.03385, with blocks from :mod:`ml4gw.nn.resnet`.
+        He et al., arXiv:1512.03385, with the blocks of :mod:`ml4gw.nn.resnet`.
     """
 
     def __init__(
@@ -55,54 +65,37 @@ class ResNet(nn.Module):
         strides: Sequence[int] = (1, 2, 2, 2),
         kernel_size: int = 3,
         *,
-        stem_width: int = 64,
-        stem_kernel_size: int = 7,
-        stem_stride: int = 2,
-        stem_pool: bool = True,
+        stem: Stem = Stem(),
         norm_groups: int = 16,
-        norm: Literal["torch", "ml4gw"] = "torch",
         max_pool: bool = False,
     ) -> None:
         super().__init__()
-        all_widths = (stem_width, *widths)
-        wrong = [width for width in all_widths if width % min(norm_groups, width)]
-        if not (
-            len(layers) == len(widths) == len(strides)
-            and kernel_size % 2 == stem_kernel_size % 2 == 1
-            and not wrong
+        all_widths = (stem.width, *widths)
+        if (
+            not len(layers) == len(widths) == len(strides)
+            or not kernel_size % 2 == stem.kernel_size % 2 == 1
+            or any(width % min(norm_groups, width) for width in all_widths)
         ):
             raise AframeError(
                 "the network cannot be built",
                 found=f"layers {list(layers)}, widths {list(widths)}, strides {list(strides)}, "
-                f"kernel_size {kernel_size}, stem_kernel_size {stem_kernel_size}, "
-                f"stem_width {stem_width}, norm_groups {norm_groups}",
+                f"kernel_size {kernel_size}, norm_groups {norm_groups}, {stem}",
                 wanted_by="model.arch of the training configuration",
                 fix="give one layers, widths and strides a stage, odd kernel sizes, and "
                 "norm_groups that divides each width above it",
             )
 
-        def make_norm(width: int) -> nn.Module:
-            return NORMS[norm](min(norm_groups, width), width)
+        # torch's normalization: ml4gw's takes 1.3 times as long on a processor.
+        def norm(width: int) -> nn.Module:
+            return nn.GroupNorm(min(norm_groups, width), width)
 
-        stem: list[nn.Module] = [
-            nn.Conv1d(
-                num_ifos,
-                stem_width,
-                stem_kernel_size,
-                stride=stem_stride,
-                padding=stem_kernel_size // 2,
-                bias=False,
-            ),
-            make_norm(stem_width),
-            nn.ReLU(inplace=True),
-        ]
-        self.stem = nn.Sequential(*stem, *([nn.MaxPool1d(3, 2, 1)] if stem_pool else []))
         stages = zip(all_widths, widths, layers, strides, strict=False)
+        self.stem = _stem(num_ifos, stem, norm)
         self.stages = nn.Sequential(
             *(
-                _block(before if first else width, width, stride if first else 1, kernel_size, make_norm)
+                _block(width if inner else before, width, 1 if inner else stride, kernel_size, norm)
                 for before, width, count, stride in stages
-                for first in [True] + [False] * (count - 1)
+                for inner in range(count)
             )
         )
         self.max_pool = max_pool
@@ -120,10 +113,25 @@ class ResNet(nn.Module):
         return self.head(pooled)
 
 
-def _block(before, width, stride, kernel_size, make_norm):
+def _stem(channels: int, stem: Stem, norm: Norm) -> nn.Sequential:
+    layers: list[nn.Module] = [
+        nn.Conv1d(
+            channels,
+            stem.width,
+            stem.kernel_size,
+            stride=stem.stride,
+            padding=stem.kernel_size // 2,
+            bias=False,
+        ),
+        norm(stem.width),
+        nn.ReLU(inplace=True),
+    ]
+    return nn.Sequential(*layers, *([nn.MaxPool1d(3, 2, 1)] if stem.pool else []))
+
+
+def _block(before: int, width: int, stride: int, kernel_size: int, norm: Norm) -> nn.Module:
+    """Make a residual block, with a projection where its input has another shape."""
     change = None
     if stride != 1 or before != width:
-        change = nn.Sequential(
-            nn.Conv1d(before, width, 1, stride=stride, bias=False), make_norm(width)
-        )
-    return BasicBlock(before, width, kernel_size, stride, change, norm_layer=make_norm)
+        change = nn.Sequential(nn.Conv1d(before, width, 1, stride=stride, bias=False), norm(width))
+    return BasicBlock(before, width, kernel_size, stride, change, norm_layer=norm)

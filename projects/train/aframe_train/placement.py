@@ -34,7 +34,7 @@ class Placement:
         Raises:
             AframeError: If the pads leave no room.
         """
-        if not (0 <= left_pad and 0 <= right_pad and left_pad + right_pad <= kernel_length):
+        if not (left_pad >= 0 and right_pad >= 0 and left_pad + right_pad <= kernel_length):
             raise AframeError(
                 "the coalescence has no place in the kernel",
                 found=f"left_pad {left_pad:g} s, right_pad {right_pad:g} s",
@@ -50,9 +50,7 @@ class Placement:
         after = self.size - self.first - (samples - coalescence)
         return max(0, self.last - coalescence), max(0, after)
 
-    def draw(
-        self, shape: tuple[int, ...], generator: torch.Generator
-    ) -> Int[Tensor, "*shape"]:
+    def draw(self, shape: tuple[int, ...], generator: torch.Generator) -> Int[Tensor, "*shape"]:
         """Draw positions, uniform from the first to the last."""
         return torch.randint(
             self.first, self.last + 1, shape, generator=generator, device=generator.device

@@ -25,6 +25,8 @@ _EXPECTED = (
     ".*is smaller than the logging interval.*",
     ".*isinstance.treespec, LeafSpec.*",
     ".*GPU available but not used.*",
+    ".*ended before the epoch ended and your dataloader is not resumable.*",
+    ".*could not find the monitored key.*",
 )
 
 
@@ -43,8 +45,12 @@ class AframeCLI(LightningCLI):
             LightningDataModule,
             save_config_callback=SaveConfig,
             save_config_kwargs={"save_to_log_dir": False},
-            trainer_defaults={"logger": {"class_path": "lightning.pytorch.loggers.CSVLogger",
-                                         "init_args": {"save_dir": "."}}},
+            trainer_defaults={
+                "logger": {
+                    "class_path": "lightning.pytorch.loggers.CSVLogger",
+                    "init_args": {"save_dir": "."},
+                }
+            },
             seed_everything_default=SEED,
             subclass_mode_model=True,
             subclass_mode_data=True,
@@ -77,7 +83,8 @@ class AframeCLI(LightningCLI):
     @property
     def progress(self) -> Progress:
         """What is known of the training's course."""
-        return next(each for each in self.trainer.callbacks if isinstance(each, Progress))
+        trainer: Any = self.trainer
+        return next(each for each in trainer.callbacks if isinstance(each, Progress))
 
 
 @contextlib.contextmanager

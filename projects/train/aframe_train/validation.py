@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 
@@ -87,7 +88,7 @@ def whiten_segments(
         if segment.shape[-1] < size:
             continue
         lengths.append(0)
-        for window in segment.unfold(-1, size, block).transpose(0, 1).split(8):
+        for window in torch.split(segment.unfold(-1, size, block).transpose(0, 1), 8):
             part = window.to(device)
             psd = whitener.psd(part[..., :psd_size])
             whitened = whitener(part[..., psd_size:], psd)
@@ -188,7 +189,7 @@ class ValidationBatches(torch.nn.Module):
         self.offsets = [placement.last - position for position in placement.views(views)]
 
     def __len__(self) -> int:
-        return -(-len(self.slides) // self.batch_size)
+        return math.ceil(len(self.slides) / self.batch_size)
 
     def forward(self, batch: int) -> ValidationBatch:
         """Make the batch of a given number."""
@@ -250,7 +251,7 @@ def whiten_signals(
     stop = injector.coalescence - placement.first + placement.size
     device, ifos = background.strain.device, torch.arange(starts.shape[1])
     found = []
-    for rows in torch.arange(file.length).split(256):
+    for rows in torch.split(torch.arange(file.length), 256):
         strain = file.read(slice(int(rows[0]), int(rows[-1]) + 1)).transpose(0, 1).to(device)
         psd = background.psds[starts[rows] // background.block, ifos]
         found.append(injector.whiten(strain, psd)[..., first:stop].cpu())

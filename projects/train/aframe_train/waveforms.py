@@ -73,7 +73,7 @@ class WaveformFile:
         found = [ledger.waveforms[field] for field in self.fields]
         return torch.from_numpy(np.stack(found).astype(np.float32, copy=False))
 
-    def chunk(self, count: int, seed: int, index: int) -> Float[Tensor, "channel {count} time"]:
+    def chunk(self, count: int, seed: int, index: int) -> Float[Tensor, "channel row time"]:
         """Read about *count* rows in runs from random places, or all where that is fewer."""
         if count >= self.length:
             return self.read(slice(None))

@@ -1,0 +1,195 @@
+"""The verb `fit`: settings in, files out, whatever kills it on the way."""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from aframe.errors import AframeError
+from aframe_train import fit as module
+from aframe_train.cli import VERBS, main
+from aframe_train.fit import PUBLISHES, FitInputs, FitResources, FitSettings, arguments
+
+
+@pytest.fixture
+def settings_file(config, data_dir, tmp_path, small, monkeypatch):
+    """Write a settings file for the small search; give its path."""
+
+    def write(output, **changes):
+        settings = {
+            "inputs": {
+                "background": str(data_dir / "background"),
+                "training_waveforms": str(data_dir / "training_waveforms.hdf5"),
+                "validation_waveforms": str(data_dir / "val_waveforms.hdf5"),
+                "train_config": str(config),
+            },
+            "output": str(output),
+            "ifos": list(small.IFOS),
+            "seed": 4,
+            **small.PREPROCESSING,
+            **changes,
+        }
+        path = tmp_path / f"{output.name}.json"
+        path.write_text(json.dumps(settings))
+        return str(path)
+
+    return write
+
+
+def run(monkeypatch, *words):
+    """Run the command as from the shell."""
+    monkeypatch.setattr(sys, "argv", ["aframe-train", *words])
+    return main()
+
+
+def weights(path):
+    """All numbers that a training leaves in a checkpoint."""
+    content = torch.load(path, weights_only=True)
+    return {
+        "state": content["state_dict"],
+        "current": content["current_model_state"],
+        "optimizer": content["optimizer_states"],
+        "scheduler": content["lr_schedulers"],
+        "steps": content["global_step"],
+    }
+
+
+def equal(one, other):
+    """Whether two nested containers of tensors agree bit for bit."""
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(equal(one[key], other[key]) for key in one)
+    if isinstance(one, (list, tuple)):
+        return len(one) == len(other) and all(map(equal, one, other))
+    return torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
+
+
+def test_killed_trainings_resume_bit_for_bit(settings_file, tmp_path, monkeypatch):
+    """Killed at a random moment and run again: the files of an uninterrupted training."""
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert run(monkeypatch, "fit", "--config", settings_file(whole)) == 0
+    command = [
+        sys.executable,
+        "-c",
+        "import sys; from aframe_train.cli import main; sys.exit(main())",
+    ]
+    process = subprocess.Popen([*command, "fit", "--config", settings_file(killed)])
+    draft = killed / ".draft-fit" / ".work" / "last.ckpt"
+    end = time.monotonic() + 120
+    while not draft.exists() and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.005)
+    time.sleep(random.uniform(0, 0.5))
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() in (-signal.SIGKILL, 0)
+
+    assert run(monkeypatch, "fit", "--config", settings_file(killed)) == 0
+
+    for name in ("metrics.csv", "batch.hdf5", "val_batch.hdf5", "preprocessing.json"):
+        assert (whole / name).read_bytes() == (killed / name).read_bytes()
+    for name in ("best.ckpt", "last.ckpt"):
+        assert equal(weights(whole / name), weights(killed / name))
+    models = [torch.jit.load(each / "model.pt").state_dict() for each in (whole, killed)]
+    assert equal(*models)
+    assert sorted(each.name for each in whole.iterdir() if each.name[0] != ".") == sorted(
+        [*PUBLISHES, "fit.record.json"]
+    )
+
+
+def settings(**changes):
+    return FitSettings(
+        **{
+            "inputs": FitInputs(*map(Path, ("b", "t.hdf5", "v.hdf5", "c.yaml"))),
+            "output": Path("out"),
+            "ifos": ("H1", "L1"),
+            "sample_rate": 1024.0,
+            "kernel_length": 1.5,
+            "fduration": 1.0,
+            "highpass": 32.0,
+            **changes,
+        }
+    )
+
+
+def test_settings_become_arguments(tmp_path):
+    """Each physical number is handed over, and nothing that the configuration decides."""
+    words = arguments(settings(seed=9, lowpass=400.0), tmp_path)
+
+    assert words[:3] == ["fit", "--config", "c.yaml"]
+    for word in (
+        "--seed_everything=9",
+        "--data.init_args.ifos=[H1,L1]",
+        "--data.init_args.fftlength=null",
+        "--data.init_args.lowpass=400.0",
+        "--data.init_args.background_dir=b",
+        "--trainer.accelerator=auto",
+        f"--trainer.logger.save_dir={tmp_path}",
+    ):
+        assert word in words
+    assert not any("ckpt" in word for word in words)
+
+
+def test_a_checkpoint_is_resumed(tmp_path):
+    """What a killed run left is what the next begins with."""
+    (tmp_path / "last.ckpt").touch()
+
+    assert f"--ckpt_path={tmp_path / 'last.ckpt'}" in arguments(settings(), tmp_path)
+
+
+def test_weights_and_biases_is_a_second_logger(tmp_path, monkeypatch):
+    """It is added, with its name, where the package is there."""
+    monkeypatch.setattr(module, "find_spec", lambda name: object())
+    resources = FitResources(device="cpu", use_wandb=True, wandb_name="first")
+    words = arguments(settings(resources=resources), tmp_path)
+
+    at = words.index("--trainer.logger+=lightning.pytorch.loggers.WandbLogger")
+    assert words[at + 1 : at + 3] == [
+        f"--trainer.logger.save_dir={tmp_path}", "--trainer.logger.name=first"
+    ]  # fmt: skip
+    assert "--trainer.accelerator=cpu" in words
+
+
+def test_refuses_a_logger_that_is_not_installed(tmp_path, monkeypatch):
+    """The message says what to install."""
+    monkeypatch.setattr(module, "find_spec", lambda name: None)
+
+    with pytest.raises(AframeError, match="Weights & Biases is not installed") as error:
+        arguments(settings(resources=FitResources(use_wandb=True)), tmp_path)
+
+    assert "pip install wandb" in error.value.fix
+
+
+def test_refuses_a_device_nobody_knows(tmp_path):
+    """The message lists those that are known."""
+    with pytest.raises(AframeError, match="no such device") as error:
+        arguments(settings(resources=FitResources(device="tpu")), tmp_path)
+
+    assert "auto, cpu, cuda" in error.value.fix
+
+
+def test_refuses_a_band_beyond_nyquist():
+    """Before any file is opened."""
+    with pytest.raises(AframeError, match="preprocessing is impossible"):
+        settings(highpass=600.0)
+
+
+def test_the_command_says_what_is_wrong(settings_file, tmp_path, monkeypatch, capsys):
+    """Exit status 2, our format, and nothing published."""
+    path = settings_file(tmp_path / "out", highpass=200.0)
+
+    assert run(monkeypatch, "fit", "--config", path) == 2
+    assert "highpass 200.0 Hz" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_verb_publishes_what_it_says():
+    """The table of verbs and the module agree."""
+    (verb,) = VERBS
+
+    assert verb.name == "fit"
+    assert verb.publishes == PUBLISHES
+    assert verb.summary == "Train the network that tells signals from noise."

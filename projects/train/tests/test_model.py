@@ -1,0 +1,75 @@
+"""The Lightning module on data that is easy to tell apart."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+
+from aframe_train.callbacks import Artifacts, LastCheckpoint, Progress
+from aframe_train.metric import TimeSlideAUROC
+from aframe_train.model import SupervisedAframe
+from aframe_train.validation import ValidationBatch
+
+
+class Sum(torch.nn.Module):
+    """Scores the sum of a kernel, times a weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(()))
+
+    def forward(self, kernels):
+        return self.weight * kernels.sum((1, 2))[:, None]
+
+
+@pytest.fixture
+def model():
+    return SupervisedAframe(Sum(), TimeSlideAUROC(0.5, 1, 0.5), 0.1, 0.25, 0.01)
+
+
+def test_loss_is_the_cross_entropy_of_the_logits(model, monkeypatch):
+    """Two kernels by hand."""
+    monkeypatch.setattr(model, "log", lambda *_, **__: None)
+    kernels, labels = torch.tensor([[[2.0]], [[-1.0]]]), torch.tensor([[1.0], [0.0]])
+
+    loss = model.training_step((kernels, labels))
+
+    expected = -(torch.tensor(2.0).sigmoid().log() + torch.tensor(1.0).sigmoid().log()) / 2
+    torch.testing.assert_close(loss, expected)
+
+
+def test_a_signal_scores_the_mean_of_its_views(model):
+    """Views are averaged, signals are not mixed."""
+    injected = torch.tensor([[1.0, 10.0], [3.0, 30.0]])[..., None, None]
+    model.validation_step(
+        ValidationBatch(torch.tensor([0]), torch.tensor([0]), torch.tensor([[[7.0]]]), injected)
+    )
+
+    assert torch.cat(model.metric.foreground).tolist() == [2.0, 20.0]
+    assert torch.cat(model.metric.background).tolist() == [7.0]
+
+
+def test_learning_rate_rises_and_falls_once(model):
+    """The largest comes after a quarter of the steps, and the last is next to nothing."""
+    model._trainer = SimpleNamespace(world_size=2, estimated_stepping_batches=40)
+    found = model.configure_optimizers()
+    rates = []
+    for _ in range(40):
+        rates.append(found["optimizer"].param_groups[0]["lr"])
+        found["optimizer"].step()
+        found["lr_scheduler"]["scheduler"].step()
+
+    assert max(rates) == pytest.approx(0.2)  # two processes
+    assert rates.index(max(rates)) == 9
+    assert rates[-1] < 1e-4
+    assert found["optimizer"].param_groups[0]["weight_decay"] == 0.01
+
+
+def test_every_training_keeps_its_files(model, tmp_path):
+    """Progress, files, the best and the last checkpoint come with the module."""
+    model._trainer = Trainer(default_root_dir=tmp_path, logger=False)
+    kinds = [type(each) for each in model.configure_callbacks()]
+
+    assert kinds[:2] == [Progress, Artifacts]
+    assert kinds[-1] is LastCheckpoint

@@ -1,0 +1,143 @@
+"""The training's command line, as the published guide spells it."""
+
+import csv
+
+import h5py
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from aframe.artifacts.preprocessing import Preprocessing
+from aframe.errors import AframeError
+from aframe_train.trainer import train
+
+
+@pytest.fixture
+def words(config, data_dir, tmp_path, small):
+    """Arguments of a training of 21 steps, without a subcommand."""
+    preprocessing = [
+        f"--data.{name}={'null' if value is None else value}"
+        for name, value in small.PREPROCESSING.items()
+    ]
+    return [
+        "--config", str(config), "--data.ifos=[H1,L1]", "--data.data_dir", str(data_dir),
+        f"--trainer.logger.save_dir={tmp_path / 'run'}", *preprocessing,
+    ]  # fmt: skip
+
+
+def test_a_training_leaves_its_files(words, tmp_path, small):
+    """Network, checkpoints, batches, preprocessing, metrics and configuration."""
+    cli = train(words)
+    run = tmp_path / "run"
+
+    with h5py.File(run / "batch.hdf5") as file:
+        kernels, labels = file["input_0"][:], file["y"][:]
+    assert kernels.shape == (16, 2, 256)
+    assert labels.shape == (16, 1)
+    assert 6 <= labels.sum() <= 7
+    with h5py.File(run / "val_batch.hdf5") as file:
+        assert file["X_bg_0"].shape == (16, 2, 256)
+        assert file["X_inj_0"].shape[0] == 3
+    found = Preprocessing.read(run / "preprocessing.json")
+    assert found == Preprocessing(("H1", "L1"), 256.0, 1.0, 0.5, 0.5, 20.0, None, 4.0)
+    rows = list(csv.DictReader((run / "metrics.csv").open()))
+    assert [(row["epoch"], row["step"]) for row in rows] == [("0", "7"), ("1", "14"), ("2", "21")]
+    assert all(0 <= float(row["valid_auroc"]) <= 1 for row in rows)
+    assert np.mean([float(row["train_loss"]) for row in rows]) < 1
+
+    # model.pt scores any number of kernels like the best checkpoint's network.
+    best = torch.load(run / "best.ckpt", weights_only=True)["state_dict"]
+    network = cli.model.arch.cpu().eval()
+    network.load_state_dict({name.removeprefix("arch."): each for name, each in best.items()})
+    model = torch.jit.load(run / "model.pt")
+    for count in (1, 16, 5):
+        some = torch.from_numpy(kernels)[:count]
+        torch.testing.assert_close(model(some), network(some))
+
+
+def test_settings_reach_those_who_need_them(words, tmp_path):
+    """The seed, the number of detectors and the validation's stride stand once."""
+    cli = train(
+        ["fit", *words, "--seed_everything=5", "--data.ifos=[L1]", "--trainer.max_epochs=1",
+         "--data.batches_per_epoch=2", "--data.validation.valid_stride=0.25"]
+    )  # fmt: skip
+
+    assert cli.datamodule.seed == 5
+    assert cli.model.arch.stem[0].in_channels == 1
+    assert cli.model.metric.width == 8
+    written = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    assert written["data"]["init_args"]["ifos"] == ["L1"]
+    assert "ckpt_path" not in written
+
+
+def test_a_written_configuration_repeats_the_training(words, tmp_path):
+    """config.yaml alone gives the same network, bit for bit."""
+    short = ["--trainer.max_epochs=1", "--data.batches_per_epoch=3"]
+    train([*words, *short])
+    run = tmp_path / "run"
+    (tmp_path / "again.yaml").write_text((run / "config.yaml").read_text())
+    train(
+        [
+            "--config",
+            str(tmp_path / "again.yaml"),
+            f"--trainer.logger.save_dir={tmp_path / 'again'}",
+        ]
+    )
+
+    assert (run / "metrics.csv").read_text() == (tmp_path / "again" / "metrics.csv").read_text()
+    assert (run / "batch.hdf5").read_bytes() == (tmp_path / "again" / "batch.hdf5").read_bytes()
+
+
+def test_several_loggers_share_a_training(words, tmp_path):
+    """A second logger is appended; files go where the first one writes."""
+    train(
+        [*words, "--trainer.max_epochs=1", "--data.batches_per_epoch=2",
+         "--trainer.logger+=lightning.pytorch.loggers.CSVLogger",
+         f"--trainer.logger.save_dir={tmp_path / 'other'}"]
+    )  # fmt: skip
+
+    assert (tmp_path / "run" / "model.pt").exists()
+    assert (tmp_path / "other" / "lightning_logs").exists()
+
+
+def edited(config, old, new):
+    text = config.read_text()
+    assert old in text
+    config.write_text(text.replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "found"),
+    [
+        ("pct_lr_ramp", "pct_lr_rump", "'pct_lr_rump' is not accepted"),
+        ("kernels_per_stretch", "kernels_per_strech", "option 'kernels_per_strech'"),
+        ("max_epochs", "max_epoch", "'trainer.max_epoch'"),
+        ("learning_rate: 3.0e-3", "learning_rate: fast", "fast"),
+        ("networks.ResNet", "networks.Resnet", "no attribute 'Resnet'"),
+        ("model:", "model: [", "Problems parsing config"),
+    ],
+)
+def test_a_wrong_configuration_is_named(words, config, old, new, found):
+    """Unknown keys and impossible values: what, and in which file."""
+    edited(config, old, new)
+
+    with pytest.raises(AframeError, match="training configuration cannot be used") as error:
+        train(words)
+
+    assert found in error.value.found
+    assert str(config) in error.value.wanted_by
+
+
+def test_our_errors_keep_their_words(words, config):
+    """What our classes refuse is not wrapped in the parser's remarks."""
+    edited(config, "maximum: 50", "maximum: 5")
+
+    with pytest.raises(AframeError, match="ratios have no density"):
+        train(words)
+
+
+def test_refuses_a_training_without_validation(words):
+    """Without a score no weights are the best."""
+    with pytest.raises(AframeError, match="no weights are the best"):
+        train([*words, "--trainer.limit_val_batches=0", "--trainer.max_epochs=1"])
