@@ -14,8 +14,9 @@ import time
 import types
 from pathlib import Path
 
-# Only the command line of the real programs needs it, and it takes half of a stand-in's time.
-sys.modules["jsonargparse"] = types.ModuleType("jsonargparse")
+if __name__ == "__main__":
+    # Only the command line of the real programs needs it, and it takes half of our time.
+    sys.modules["jsonargparse"] = types.ModuleType("jsonargparse")
 
 from aframe import program  # noqa: E402
 from aframe.artifacts.record import RESERVED, canonical, settings_digest  # noqa: E402

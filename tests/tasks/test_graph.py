@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from aframe.cli import write_run_directory
+
 #: Each step of the demo, and what must have run before it.
 ORDER = {
     "data query in data/train": (),
@@ -295,6 +297,22 @@ def test_a_killed_run_goes_on(empty, finished, tmp_path, step, everything):
 
     assert again.wait(timeout=60) == 0, screen.read_text()
     assert empty.files() == whole
+
+
+def test_two_run_directories_are_at_work_at_once(empty, finished, tmp_path, stubs):
+    """A run does not wait for one of another directory on the same machine."""
+    other = type(empty)(tmp_path / "other" / "run", stubs)
+    write_run_directory(other.directory, preset="demo")
+    screen, go = tmp_path / "screen", tmp_path / "go"
+    waiting = other.start(screen, "--workers", "1", wait="data training_waveforms", go=go)
+    _wait_for(lambda: "data training_waveforms" in _seen(other))
+    finished.set("luigi_SandboxReport", "title", "meanwhile")
+    done = finished.law("--on-change", "remake")
+    os.killpg(waiting.pid, signal.SIGKILL)
+    waiting.wait()
+
+    assert done.returncode == 0, done.stderr
+    assert finished.calls() == ["sv report in results"]
 
 
 def test_ctrl_c_ends_a_run_in_one_line(empty, tmp_path):
