@@ -162,7 +162,7 @@ def _read_batch(path: Path, trained: Preprocessing) -> Tensor:
 def _read_network(path: Path, batch: Tensor) -> torch.jit.ScriptModule:
     """Read the network and refuse one that does not score the batch."""
     try:
-        network = torch.jit.load(path, map_location="cpu").eval()
+        network = torch.jit.load(path, map_location="cpu").eval()  # type: ignore[no-untyped-call]
         with torch.no_grad():
             shape = tuple(network(batch).shape)
         if shape != (len(batch), 1):

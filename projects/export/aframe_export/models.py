@@ -110,9 +110,8 @@ def torchscript(part: Part) -> torch.jit.ScriptModule:
         return part.exported
     with torch.no_grad(), warnings.catch_warnings():
         # Shapes become constants, as they should.
-        warnings.simplefilter("ignore", torch.jit.TracerWarning)
-        warnings.simplefilter("ignore", DeprecationWarning)
-        return torch.jit.trace(part.exported.eval(), part.arguments, check_trace=False)
+        warnings.simplefilter("ignore")
+        return torch.jit.trace(part.exported.eval(), part.arguments, check_trace=False)  # type: ignore[no-untyped-call]
 
 
 def write_onnx(script: torch.jit.ScriptModule, part: Part, path: Path) -> None:

@@ -24,7 +24,9 @@ Updates = Float[Tensor, "step pair ifo update"]
 
 def load(path: Path) -> Model:
     """Load a TorchScript (``.pt``) or ONNX file as a function of tensors, on the CPU."""
-    return _onnx(path) if path.suffix == ".onnx" else _torch(torch.jit.load(path).eval())
+    if path.suffix == ".onnx":
+        return _onnx(path)
+    return _torch(torch.jit.load(path).eval())  # type: ignore[no-untyped-call]
 
 
 def _onnx(path: Path) -> Model:

@@ -34,6 +34,15 @@ class Fourier(torch.nn.Module):
         Cooley and Tukey, Math. Comput. 19, 297 (1965).
     """
 
+    inner_real: Tensor
+    inner_imag: Tensor
+    twiddle_real: Tensor
+    twiddle_imag: Tensor
+    outer_real: Tensor
+    outer_imag: Tensor
+    mirrored: Tensor
+    sign: Tensor
+
     def __init__(self, size: int) -> None:
         super().__init__()
         self.size = size
@@ -97,6 +106,15 @@ class RealWhitener(torch.nn.Module):
     Source:
         :func:`ml4gw.spectral.fast_spectral_density` and :func:`ml4gw.spectral.whiten`.
     """
+
+    window: Tensor
+    segments: Tensor
+    passed: Tensor
+    scale: Tensor
+    taper: Tensor
+    lower: Tensor
+    upper: Tensor
+    weight: Tensor
 
     def __init__(self, whitener: Whitener, psd_size: int, window_size: int) -> None:
         super().__init__()

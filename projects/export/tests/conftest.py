@@ -4,11 +4,11 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from aframe_export.export import ExportInputs, ExportSettings
 
 from aframe.artifacts.preprocessing import Preprocessing
 from aframe.transforms.streaming import Stream
 from aframe.transforms.whitening import Whitener
+from aframe_export.export import ExportInputs, ExportSettings
 
 TRAINED = Preprocessing(
     ifos=("H1", "L1"),

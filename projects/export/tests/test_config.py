@@ -3,6 +3,7 @@
 import re
 
 import pytest
+
 from aframe_export import config
 
 

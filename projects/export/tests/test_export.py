@@ -8,14 +8,14 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from aframe_export import export as module
-from aframe_export import models, parity
-from aframe_export.cli import VERBS
-from aframe_export.export import export
 
 from aframe.errors import AframeError
 from aframe.program import Draft, run_verb
 from aframe.transforms.streaming import streaming_search
+from aframe_export import export as module
+from aframe_export import models, parity
+from aframe_export.cli import VERBS
+from aframe_export.export import export
 
 FILES = {
     "snapshotter": {"model.pt", "model.onnx"},

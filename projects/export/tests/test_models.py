@@ -3,6 +3,7 @@
 import onnx
 import pytest
 import torch
+
 from aframe_export import models
 
 

@@ -4,9 +4,9 @@ import copy
 
 import pytest
 import torch
-from aframe_export import models, parity
 
 from aframe.errors import AframeError
+from aframe_export import models, parity
 
 
 @pytest.fixture(scope="module")

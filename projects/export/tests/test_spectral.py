@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from aframe_export.spectral import Fourier, RealWhitener
 
 from aframe.transforms.whitening import Whitener
+from aframe_export.spectral import Fourier, RealWhitener
 
 
 # Powers of two, products, odd sizes and primes.

@@ -90,7 +90,8 @@ def whiten_signal(
     windows = _windows(signal, stream, blocks)
     whitened = torch.zeros_like(background.whitened)
     (loud,) = torch.nonzero(windows.abs().amax(-1) > 0, as_tuple=True)
-    for part in loud.split(_BLOCKS):
+    for begin in range(0, len(loud), _BLOCKS):
+        part = loud[begin : begin + _BLOCKS]
         psd = background.psd[part].to(signal.device)
         whitened[part] = whitener(windows[part, None], psd[:, None])[:, 0]
     return Blocks(background.first, whitened, background.psd)

@@ -55,7 +55,8 @@ class Repository:
             AframeError: If the file is no TorchScript.
         """
         try:
-            return torch.jit.freeze(torch.jit.load(self.network, map_location=device).eval())
+            network = torch.jit.load(self.network, map_location=device)  # type: ignore[no-untyped-call]
+            return torch.jit.freeze(network.eval())
         except (RuntimeError, ValueError) as error:
             raise _unreadable(self.network, error) from error
 

@@ -21,7 +21,10 @@ def score(
     device: torch.device,
 ) -> Float32[np.ndarray, " kernel"]:
     """Score the kernels of these *numbers*."""
-    asked = torch.from_numpy(numbers).to(device)
+    asked, batch = torch.from_numpy(numbers).to(device), BATCH[device.type]
+    found = np.empty(len(numbers), np.float32)
     with torch.inference_mode():
-        parts = [network(kernels(part))[:, 0].cpu() for part in asked.split(BATCH[device.type])]
-    return torch.cat(parts).numpy() if len(numbers) else np.empty(0, np.float32)
+        for begin in range(0, len(numbers), batch):
+            part = slice(begin, begin + batch)
+            found[part] = network(kernels(asked[part]))[:, 0].cpu().numpy()
+    return found

@@ -28,8 +28,9 @@ from aframe_infer.repository import Repository
 from aframe_infer.scores import score
 from aframe_infer.statistic import cluster, integrate, integration_size, raw_times
 
-#: Kernels in which an injection's network SNR is below this keep the background's score.
-FAINT = 1e-3
+#: Kernels in which an injection's network SNR is below this keep the background's score:
+#: it moves no statistic by more than 1e-4.
+FAINT = 1e-2
 
 Numbers = Int[np.ndarray, " kernel"]
 

@@ -1,0 +1,159 @@
+"""A small search: a network that hears power, noise, bursts injected into it."""
+
+import json
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from aframe.artifacts.ledger import Ledger, write_ledger
+from aframe.artifacts.preprocessing import Preprocessing
+from aframe.artifacts.strain import write_strain
+from aframe_infer.inference import InferInputs, InferSettings
+from aframe_infer.repository import read_repository
+
+RATE = 256
+IFOS = ("H1", "L1")
+START = 1_126_000_000.0
+DURATION = 200.0
+TRAINED = Preprocessing(
+    ifos=IFOS,
+    sample_rate=float(RATE),
+    kernel_length=1.0,
+    fduration=0.5,
+    fftlength=0.5,
+    highpass=20.0,
+    lowpass=None,
+    psd_length=4.0,
+)
+STREAMING = {"inference_sampling_rate": 4.0, "batch_size": 4, "psd_length": 4.0}
+
+
+class Power(torch.nn.Module):
+    """Score a kernel by its power in both detectors, above that of unit variance."""
+
+    def forward(self, kernels):
+        """Give one score a kernel."""
+        return 20 * ((kernels**2).mean((1, 2)) - 0.9)[:, None]
+
+
+def noise(seconds, seed):
+    """Draw white noise of the size of strain, one row a detector."""
+    rng = np.random.default_rng(seed)
+    return rng.standard_normal((len(IFOS), int(seconds * RATE))) * 1e-21
+
+
+def burst(snr):
+    """A sine-Gaussian at 60 Hz, 4 s long with its middle 1 s before the end.
+
+    In white noise of variance 1e-42 its SNR is the root of the sum of its squares.
+    """
+    time = np.arange(4 * RATE) / RATE - 3
+    wave = np.exp(-((time / 0.05) ** 2) / 2) * np.cos(2 * np.pi * 60 * time)
+    return snr * 1e-21 * wave / np.sqrt((wave**2).sum())
+
+
+def injections(path, times, shifts, snrs, *, ifos=IFOS, sample_rate=float(RATE)):
+    """Write a ledger of bursts."""
+    rng = np.random.default_rng(0)
+    waves = np.array([burst(snr) for snr in snrs])
+    parameters = {
+        "mass_1": rng.uniform(20, 40, len(snrs)),
+        "snr": np.asarray(snrs) * np.sqrt(2.0),
+        "injection_time": np.asarray(times, float),
+        "shift": np.asarray(shifts, float).reshape(len(snrs), len(IFOS)),
+    }
+    waveforms = {ifo.lower(): waves * sign for ifo, sign in zip(ifos, (1, -1), strict=False)}
+    metadata = {
+        "sample_rate": sample_rate,
+        "duration": 4.0,
+        "right_pad": 1.0,
+        "num_injections": 3 * len(snrs),
+        "ifos": list(ifos),
+        "prior": "bursts",
+    }
+    write_ledger(path, Ledger(parameters, waveforms, metadata))
+    return path
+
+
+@pytest.fixture(scope="session")
+def toy():
+    """Hand out what tests build other searches with."""
+    return SimpleNamespace(
+        noise=noise, burst=burst, injections=injections, Power=Power, START=START, DURATION=DURATION
+    )
+
+
+@pytest.fixture(scope="session")
+def model_repository(tmp_path_factory):
+    """The part of a repository that inference reads."""
+    root = tmp_path_factory.mktemp("exported") / "model_repo"
+    network, stream = root / "aframe" / "1", root / "aframe-stream" / "1"
+    network.mkdir(parents=True)
+    stream.mkdir(parents=True)
+    torch.jit.save(torch.jit.script(Power()), network / "model.pt")
+    TRAINED.write(network / "preprocessing.json")
+    (stream / "streaming.json").write_text(json.dumps({"schema_version": 1, **STREAMING}))
+    return root
+
+
+@pytest.fixture(scope="session")
+def repository(model_repository):
+    """The repository, read."""
+    return read_repository(model_repository, -1)
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory):
+    """Strain of one segment, and bursts in its first two slides, loud and faint."""
+    root = tmp_path_factory.mktemp("data")
+    write_strain(
+        root / "background", noise(DURATION, 1), ifos=IFOS, start=START, sample_rate=float(RATE)
+    )
+    slots = np.arange(20, 180, 12) + 0.37
+    times = START + np.concatenate([slots, slots + 3.1])
+    shifts = np.repeat([[0.0, 1.0], [0.0, 2.0]], len(slots), axis=0)
+    snrs = np.tile([30.0, 8.0, 2.0], len(times))[: len(times)]
+    injections(root / "waveforms.hdf5", times, shifts, snrs)
+    zero_lag = noise(20, 2)
+    zero_lag[:, 10 * RATE + 90 - 3 * RATE :][:, : 4 * RATE] += burst(25.0)
+    write_strain(
+        root / "zero_lag",
+        zero_lag,
+        ifos=IFOS,
+        start=START + 5000,
+        sample_rate=float(RATE),
+    )
+    return SimpleNamespace(
+        background=root / "background",
+        injections=root / "waveforms.hdf5",
+        zero_lag=root / "zero_lag",
+        event=START + 5010 + 90 / RATE,
+    )
+
+
+@pytest.fixture
+def settings(model_repository, data, tmp_path):
+    """Give settings of the small search."""
+    return InferSettings(
+        inputs=InferInputs(model_repository, data.background, data.injections, data.zero_lag),
+        output=tmp_path / "results",
+        ifos=IFOS,
+        sample_rate=RATE,
+        Tb=500,
+        inference_sampling_rate=4,
+        batch_size=4,
+        psd_length=4,
+    )
+
+
+@pytest.fixture
+def changed(settings):
+    """Make settings that differ in some fields, or in some inputs."""
+
+    def change(inputs=None, **fields):
+        return replace(settings, inputs=replace(settings.inputs, **(inputs or {})), **fields)
+
+    return change

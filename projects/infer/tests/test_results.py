@@ -1,0 +1,126 @@
+"""The files of a search have the layout that others read."""
+
+import h5py
+import numpy as np
+import pytest
+
+from aframe.artifacts.events import Events
+from aframe.artifacts.ledger import read_ledger
+from aframe.program import Draft
+from aframe_infer.inference import InferInputs, InferSettings, infer
+from aframe_infer.statistic import cluster, integrate
+
+
+@pytest.fixture(scope="module")
+def run(model_repository, data, tmp_path_factory, toy):
+    """Files of the small search, with its scores."""
+    folder = tmp_path_factory.mktemp("run")
+    settings = InferSettings(
+        inputs=InferInputs(model_repository, data.background, data.injections, data.zero_lag),
+        output=folder,
+        ifos=("H1", "L1"),
+        sample_rate=256,
+        Tb=500,
+        inference_sampling_rate=4,
+        batch_size=4,
+        psd_length=4,
+        # As long as a kernel, so that the average has a peak and no plateau.
+        integration_window_length=1.0,
+        return_timeseries=True,
+    )
+    draft = Draft(folder)
+    infer(settings, draft)
+    return draft
+
+
+def test_the_background_is_sorted_and_tells_its_livetime(run):
+    """Of slides 1 to 3, which 500 s need; loudest last."""
+    events = Events.read(run.path / "background.hdf5")
+
+    assert events.Tb == sum(200 - 4 - shift for shift in (1, 2, 3))
+    assert (np.diff(events.detection_statistic) >= 0).all()
+    assert set(map(tuple, events.shift)) == {(0, 1), (0, 2), (0, 3)}
+    assert run.notes["background"] == {"events": len(events), "Tb": events.Tb}
+
+
+def test_the_foreground_keeps_every_parameter_in_its_order(run, data):
+    """One row an injection, with the event nearest to it, and no waveform."""
+    given = read_ledger(data.injections)
+
+    found = read_ledger(run.path / "foreground.hdf5")
+
+    for name, values in given.parameters.items():
+        np.testing.assert_array_equal(found.parameters[name], values)
+    assert set(found.parameters) - set(given.parameters) == {
+        "detection_statistic",
+        "detection_time",
+    }
+    assert found.waveforms == {}
+    offset = run.notes["calibration"]["grid_offset"]
+    kept = {name: value for name, value in given.metadata.items() if value is not None}
+    assert {name: found.metadata[name] for name in kept} == kept
+    assert found.metadata["time_offset"] == offset
+    assert found.metadata["Tb"] == (200 - 4 - 1) + (200 - 4 - 2)
+
+
+def test_loud_injections_are_found_at_their_time(run):
+    """After calibration to half a stride and a little, and above all background."""
+    found = read_ledger(run.path / "foreground.hdf5").parameters
+    loudest = Events.read(run.path / "background.hdf5").detection_statistic[-1]
+    loud = found["snr"] > 40
+
+    assert loud.sum() >= 8
+    assert (found["detection_statistic"][loud] > loudest).all()
+    assert np.abs(found["detection_time"] - found["injection_time"])[loud].max() < 0.2
+
+
+def test_the_event_at_zero_lag_is_found_at_its_time(run, data):
+    """It is the loudest, and its time is finer than the stride."""
+    events = Events.read(run.path / "0lag.hdf5")
+
+    assert events.Tb == 16
+    assert events.detection_statistic[-1] > 20
+    assert events.detection_time[-1] == pytest.approx(data.event, abs=0.05)
+    assert (events.shift == 0).all()
+
+
+def test_candidates_are_the_loudest_zero_lag_events(run, data):
+    """Loudest first, each with what the search saw around it."""
+    events = Events.read(run.path / "0lag.hdf5")
+    with h5py.File(run.path / "candidates.hdf5") as file:
+        assert set(file) == {str(place) for place in range(len(events))}
+        for place in range(len(events)):
+            group = file[str(place)]
+            assert group.attrs["detection_time"] == events.detection_time[-1 - place]
+            assert group.attrs["detection_statistic"] == pytest.approx(
+                events.detection_statistic[-1 - place]
+            )
+            assert group["whitened"].shape[0] == 2
+            assert group["whitened"].attrs["sample_rate"] == 256
+            assert group["scores"].shape == group["integrated"].shape
+            assert all(each.dtype == np.float32 for each in group.values())
+        first = file["0"]
+        whitened, integrated = first["whitened"], first["integrated"]
+        burst = first.attrs["gps_start"] + np.abs(whitened[0]).argmax() / 256
+        peak = integrated.attrs["gps_start"] + integrated[:].argmax() / 32
+        assert burst == pytest.approx(data.event, abs=0.02)
+        assert peak == pytest.approx(data.event, abs=0.1)
+        # The statistic has another grid and the PSD of other seconds: 4 s know a bin to 25 %.
+        assert integrated[:].max() == pytest.approx(first.attrs["detection_statistic"], rel=0.4)
+
+
+def test_the_time_series_lead_to_the_events(run):
+    """Each slide's scores lie where the index says, and give its events again."""
+    events = Events.read(run.path / "background.hdf5")
+    with h5py.File(run.path / "timeseries.hdf5") as file:
+        index = file["index"][:]
+        assert index.dtype.names == ("t0", "shifts", "path")
+        assert index["shifts"].tolist() == [[0, 1], [0, 2], [0, 3], [0, 0]]
+        for row in index[:3]:
+            group = file[row["path"].decode()]
+            statistic = integrate(group["background"][:], 5)
+            found = statistic[cluster(statistic, 16)]
+            mine = events.detection_statistic[(events.shift == row["shifts"]).all(axis=1)]
+            np.testing.assert_allclose(np.sort(found), mine, rtol=1e-6)
+        assert set(file[index[0]["path"].decode()]) == {"background", "foreground"}
+        assert set(file[index[2]["path"].decode()]) == {"background"}
