@@ -213,16 +213,18 @@ class TestSettings:
         for text in ("Lower edge (Hz)", "--inputs.strain", "--resources.workers", "--remake"):
             assert text in said
 
-    def test_an_interruption_is_told_in_a_line(self, config, capsys, monkeypatch):
-        """Ctrl-C ends with 130 and says how to go on."""
+    @pytest.mark.parametrize("end", [KeyboardInterrupt, SystemExit(0)])
+    def test_an_interruption_is_told_in_a_line(self, config, capsys, settings, end):
+        """Ctrl-C ends with 130 and says how to go on, as does a library that leaves at SIGTERM."""
 
         def interrupted(settings, draft):
-            raise KeyboardInterrupt
+            raise end
 
         verb = dataclasses.replace(VERB, run=interrupted)
 
         assert main("data", [verb], ["make", "--config", str(config)]) == 130
         assert "interrupted; the same command resumes" in capsys.readouterr().err
+        assert _visible(settings.output) == []
 
 
 class TestRecord:
@@ -240,6 +242,15 @@ class TestRecord:
         assert record.notes == {"count": 2}
         assert record.started <= record.finished
         assert {"python", "aframe", "h5py", "numpy", "gwpy"} <= set(record.versions)
+
+    def test_a_verb_may_read_nothing(self, tmp_path):
+        """Settings without inputs have none in their record."""
+        alone = dataclasses.make_dataclass("Alone", [("output", Path)])
+        verb = Verb("brew", alone, lambda _, draft: (draft.path / "tea").touch(), ("tea",))
+
+        run_verb("data", verb, alone(tmp_path))
+
+        assert read_record(record_path(tmp_path, "brew")).inputs == {}
 
     def test_an_output_that_is_current_is_left_alone(self, settings, caplog):
         """The same settings and inputs make nothing new."""

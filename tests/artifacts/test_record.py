@@ -223,6 +223,12 @@ class TestInputs:
 
         assert input_digest(tmp_path / "a") != input_digest(tmp_path / "b")
 
+    def test_a_record_that_vanishes_is_no_error(self, published):
+        """Another step may publish beside an input while it is looked up."""
+        (published / "aaa.record.json").symlink_to(published / "nowhere")
+
+        assert input_digest(published / "segments.txt") == _sha256("0 1 2 1")
+
     def test_a_missing_input_is_refused(self, tmp_path):
         """It is named."""
         with pytest.raises(AframeError, match=r"an input is missing\n.*none.txt does not exist"):
