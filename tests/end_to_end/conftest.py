@@ -1,0 +1,83 @@
+"""A search small enough for every run of the tests, on the real stages."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from aframe.cli import write_run_directory
+
+#: What makes the demo tiny: minutes of strain, a few training steps, a few injections.
+TINY = {
+    "train_stop": "1240580383",
+    "test_stop": "1240580983",
+    "Tb": "1800",
+}
+#: The same of its training.
+TINY_TRAINING = {
+    "batches_per_epoch": "8",
+    "max_epochs": "3",
+    "min_valid_duration": "150",
+    "valid_livetime": "240",
+}
+TINY_SIGNALS = {"Training": "256", "Validation": "32", "Testing": "60"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory and how to run it."""
+
+    directory: Path
+
+    def start(self, *options: str, **popen: object) -> subprocess.Popen[str]:
+        """Start `run.sh`; output and errors come in one stream."""
+        return subprocess.Popen(
+            ["bash", str(self.directory / "run.sh"), *options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            **popen,
+        )
+
+    def run(self, *options: str) -> tuple[int, str]:
+        """Run `run.sh` to its end; gives its exit status and what it said."""
+        with self.start(*options) as process:
+            said, _ = process.communicate()
+        return process.returncode, said
+
+    def set(self, key: str, value: str, *, file: str = "sandbox.cfg") -> None:
+        """Edit one key of a configuration file, as a user would."""
+        path = self.directory / file
+        pattern = rf"(?m)^(\s*{key}(?: = |: )).*$"
+        text, count = re.subn(pattern, lambda found: found[1] + value, path.read_text())
+        assert count == 1, f"{key} stands {count} times in {path}"
+        path.write_text(text)
+
+
+def tiny_run(directory: Path) -> Run:
+    """Write the run directory of the tiny search."""
+    write_run_directory(directory, preset="demo")
+    run = Run(directory)
+    for key, value in TINY.items():
+        run.set(key, value)
+    for key, value in TINY_TRAINING.items():
+        run.set(key, value, file="train.yaml")
+    configuration = directory / "sandbox.cfg"
+    text = configuration.read_text()
+    for kind, number in TINY_SIGNALS.items():
+        text = re.sub(rf"(\[luigi_{kind}Waveforms\]\nnum_signals = )\d+", rf"\g<1>{number}", text)
+    configuration.write_text(text)
+    return run
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A tiny search that ran to its end."""
+    run = tiny_run(tmp_path_factory.mktemp("tiny") / "run")
+    status, said = run.run()
+    assert status == 0, said
+    return run

@@ -1,0 +1,187 @@
+"""The real stages, end to end: what a run leaves, and that it can be killed anywhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import threading
+from datetime import datetime
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from aframe.artifacts.record import Record, read_record
+
+#: One process runs these: they share one search.
+pytestmark = pytest.mark.xdist_group("end_to_end")
+
+#: Files that tell when and how fast they were made besides what was made.
+TIMED = {"metrics.csv", "report.html"}
+
+
+def records(directory: Path) -> dict[str, Record]:
+    """The record of every step, by its path below the run directory."""
+    found = {
+        str(path.relative_to(directory)): read_record(path)
+        for path in sorted(directory.rglob("*.record.json"))
+    }
+    return {name: record for name, record in found.items() if record is not None}
+
+
+def results(directory: Path) -> dict[str, str]:
+    """Digest of every published file that holds nothing but the result."""
+    return {
+        f"{Path(name).parent / file}": digest
+        for name, record in records(directory).items()
+        for file, digest in record.outputs.items()
+        if Path(file).name not in TIMED
+    }
+
+
+def test_every_step_leaves_its_record(finished):
+    """Ten steps ran, each with its settings, versions and times."""
+    found = records(finished.directory)
+
+    assert sorted(record.command for record in found.values()) == sorted(
+        [
+            *["aframe-data query", "aframe-data fetch"] * 3,
+            "aframe-data training_waveforms",
+            "aframe-data validation_waveforms",
+            "aframe-data testing_waveforms",
+            "aframe-train fit",
+            "aframe-export export",
+            "aframe-infer infer",
+            "aframe-sv estimate",
+            "aframe-sv report",
+        ]
+    )
+    assert all(record.versions and record.started <= record.finished for record in found.values())
+
+
+def test_files_have_the_layout_of_the_field(finished):
+    """A user of the older tool opens every file as before."""
+    data, results_dir = finished.directory / "data", finished.directory / "results"
+    (strain,) = (data / "test" / "background").glob("background-*.hdf5")
+    with h5py.File(strain) as file:
+        assert {"H1", "L1"} <= set(file)
+        assert file["H1"].attrs["dx"] == 1 / 1024
+        assert file["H1"].attrs["x0"] == 1240580383
+        assert file["H1"].size == 600 * 1024
+    with h5py.File(data / "train" / "training_waveforms.hdf5") as file:
+        assert file["waveforms/plus"].shape == (256, 8 * 1024)
+        assert file.attrs["length"] == 256
+    with h5py.File(data / "test" / "waveforms.hdf5") as file:
+        assert {"h1", "l1"} == set(file["waveforms"])
+        assert file["parameters/shift"].shape == (60, 2)
+    with h5py.File(results_dir / "background.hdf5") as file:
+        statistic = file["parameters/detection_statistic"][:]
+        assert np.all(np.diff(statistic) >= 0)
+        assert file.attrs["Tb"] >= 1800
+    with h5py.File(results_dir / "foreground.hdf5") as file:
+        assert len(file["parameters/injection_time"]) == 60
+    with h5py.File(results_dir / "0lag.hdf5") as file:
+        times = file["parameters/detection_time"][:]
+        assert np.all((times > 1126259446) & (times < 1126259478))
+    with h5py.File(results_dir / "plots" / "sensitive_volume.h5") as file:
+        assert {"thresholds", "fars", "35-35", "20-20"} <= set(file)
+        assert file["35-35/sv"].shape == file["fars"].shape
+    for model in ("aframe", "preprocessor", "snapshotter", "aframe-stream"):
+        assert (results_dir / "model_repo" / model / "config.pbtxt").is_file()
+
+
+def test_report_stands_alone(finished):
+    """The page says what was searched, and asks nothing of a network."""
+    page = (finished.directory / "results" / "report.html").read_text()
+
+    assert "simulated" in page
+    assert "data:image/" in page
+    assert 'src="http' not in page
+
+
+def test_second_run_does_nothing(finished):
+    """Complete steps do not run again."""
+    status, said = finished.run()
+
+    assert status == 0
+    assert " | " not in said, "a step ran again"
+
+
+def test_another_threshold_is_named_before_it_is_remade(finished):
+    """A step whose settings changed says which; asked to, it is made anew, alone."""
+    original = (finished.directory / "sandbox.cfg").read_text()
+    finished.set("cluster_window_length", "4")
+
+    status, said = finished.run()
+
+    assert status == 1
+    assert "cluster_window_length: 8.0 -> 4.0" in said
+    assert "Traceback" not in said
+    status, said = finished.run("--on-change", "remake")
+    assert status == 0, said
+    assert "aframe-infer infer" in said
+    assert "aframe-train fit" not in said
+    (finished.directory / "sandbox.cfg").write_text(original)
+    status, said = finished.run("--on-change", "remake")
+    assert status == 0, said
+
+
+def test_killed_anywhere_it_ends_with_the_same_files(finished):
+    """`kill -9` once within each step; the same command then finishes, bit for bit the same."""
+    expected = results(finished.directory)
+    lengths = {name: _seconds(record) for name, record in records(finished.directory).items()}
+    for folder in ("data", "training", "results"):
+        shutil.rmtree(finished.directory / folder)
+    rng = random.Random(150914)  # noqa: S311 (moments to kill at)
+
+    for length in lengths.values():
+        _kill_within(finished, after=rng.uniform(0.2, 1.0) * (length + 3))
+    status, said = finished.run()
+
+    assert status == 0, said
+    assert results(finished.directory) == expected
+
+
+def _seconds(record: Record) -> float:
+    begin, end = (datetime.fromisoformat(time) for time in (record.started, record.finished))
+    return (end - begin).total_seconds()
+
+
+def _kill_within(run, *, after: float) -> None:
+    """Run until *after* seconds into the work, then kill every process of the run."""
+    process = run.start(start_new_session=True)
+    reader = threading.Thread(target=process.stdout.read, daemon=True)
+    reader.start()
+    try:
+        process.wait(timeout=after)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def test_a_truncated_strain_file_is_refused(finished, tmp_path):
+    """A file cut short is named, with what to do, before any work on it."""
+    strain = tmp_path / "H-H1_cut-1126259446-32.hdf5"
+    whole = finished.directory / "sandbox.cfg"
+    source = json.loads(
+        next(
+            line.partition("=")[2]
+            for line in whole.read_text().splitlines()
+            if line.startswith("zero_lag_source")
+        )
+    )
+    strain.write_bytes(Path(source["paths"][0]).read_bytes()[:5000])
+    original = whole.read_text()
+    finished.set("zero_lag_source", json.dumps({**source, "paths": [str(strain)]}))
+
+    status, said = finished.run("--on-change", "remake")
+
+    whole.write_text(original)
+    assert status == 1
+    assert str(strain) in said
+    assert "Traceback" not in said
