@@ -4,12 +4,14 @@ import json
 import math
 from pathlib import Path
 
+import luigi
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from aframe.errors import AframeError
 from aframe.parameters import (
+    BASE_SECTION,
     Choice,
     Count,
     Detectors,
@@ -138,6 +140,31 @@ def test_sources_are_written_as_they_were_read():
     for parameter in (Source(), OptionalSource()):
         assert json.loads(parameter.serialize(parameter.parse(FILES))) == json.loads(FILES)
     assert OptionalSource().serialize(None) == ""
+
+
+def test_an_error_names_where_the_value_may_have_come_from(monkeypatch):
+    """The option, the task's section and the shared one."""
+    shared = luigi.configuration.get_config()._sections
+    monkeypatch.setitem(shared, BASE_SECTION, {"sample_rate": "fast"})
+    with pytest.raises(AframeError, match="a parameter cannot be used") as caught:
+        Positive(default=1.0).task_value("Train", "sample_rate")
+
+    assert caught.value.found == "sample_rate = 'fast'"
+    assert caught.value.wanted_by == (
+        "--Train-sample-rate, [luigi_Train] or [luigi_base] of the .cfg"
+    )
+
+
+def test_the_shared_section_comes_before_the_default(monkeypatch):
+    """A task's own section comes before both."""
+    sections = luigi.configuration.get_config()._sections
+    monkeypatch.setitem(sections, BASE_SECTION, {"sample_rate": "1024"})
+    parameter = Positive(default=2048.0)
+
+    assert parameter.task_value("Train", "sample_rate") == 1024.0
+    assert parameter.task_value("Train", "kernel_length") == 2048.0
+    monkeypatch.setitem(sections, "Train", {"sample_rate": "4096"})
+    assert parameter.task_value("Train", "sample_rate") == 4096.0
 
 
 def test_pairs_are_pairs():

@@ -8,7 +8,7 @@ from pathlib import Path
 import luigi
 import pytest
 
-import aframe.pipelines.sandbox  # noqa: F401 (registers its tasks)
+import aframe.pipelines.sandbox
 from aframe.cli import PRESETS, write_run_directory
 from aframe.paths import RUN_VARIABLES
 
@@ -130,3 +130,16 @@ def test_what_only_others_build_on_is_no_task_to_run():
 
     assert families.isdisjoint({"StageTask", "Pipeline", "FetchTask", "WaveformTask"})
     assert {"SandboxInfer", "SandboxSV", "SandboxReport", "Sandbox"} <= families
+
+
+def test_the_pipeline_is_what_its_last_step_rests_on(monkeypatch, tmp_path):
+    """From the report down, each of its own steps where it has one."""
+    source = '{"kind": "simulated", "psds": {"H1": "a", "L1": "b"}}'
+    monkeypatch.setitem(luigi.configuration.get_config()._sections, "base", {"source": source})
+    monkeypatch.chdir(tmp_path)
+    report = aframe.pipelines.sandbox.Sandbox().requires()
+    volume = report.requires()
+
+    assert [type(task).__name__ for task in (report, volume, volume.requires()["events"])] == [
+        "SandboxReport", "SandboxSV", "SandboxInfer",
+    ]  # fmt: skip

@@ -18,9 +18,9 @@ if __name__ == "__main__":
     # Only the command line of the real programs needs it, and it takes half of our time.
     sys.modules["jsonargparse"] = types.ModuleType("jsonargparse")
 
-from aframe import program  # noqa: E402
-from aframe.artifacts.record import RESERVED, canonical, settings_digest  # noqa: E402
-from aframe.errors import AframeError  # noqa: E402
+from aframe import program
+from aframe.artifacts.record import RESERVED, canonical, settings_digest
+from aframe.errors import AframeError
 
 #: What each verb publishes; a name without a suffix is a folder.
 PUBLISHES = {

@@ -71,6 +71,25 @@ def test_a_step_is_complete_with_all_it_rests_on(shared, tmp_path):
     assert not (tmp_path / "data").exists()
 
 
+def test_a_step_runs_its_stage_and_refuses_a_change(shared, stubs, tmp_path, monkeypatch):
+    """Made once; made with other settings only where that is asked for."""
+    monkeypatch.setenv("PATH", str(stubs), prepend=":")
+    monkeypatch.setenv("STUB_CALLS", str(tmp_path / "calls"))
+    spans = {"start": 0.0, "stop": 5000.0}
+    query = tasks.Query(**spans)
+    query.run()
+    assert query.complete()
+
+    longer = {**spans, "stop": 6000.0}
+    assert not tasks.Query(**longer).complete()
+    with pytest.raises(AframeError, match="the output of Query was made with other") as caught:
+        tasks.Query(**longer).run()
+    assert caught.value.found == "stop: 5000.0 -> 6000.0"
+    tasks.Query(**longer, on_change="remake").run()
+    assert tasks.Query(**longer).complete()
+    assert len((tmp_path / "calls").read_text().splitlines()) == 2
+
+
 def test_a_pipeline_is_checked_as_a_whole(shared, monkeypatch):
     """Building it builds every step, and looks for sections that none of them reads."""
     seen = []

@@ -2,8 +2,11 @@
 
 import re
 
+import law
+import luigi
 import pytest
 
+from aframe import tasks
 from aframe.errors import AframeError
 from aframe.tasks import configuration
 
@@ -279,6 +282,73 @@ def test_a_section_of_luigis_own_is_no_unknown_one(finished):
     finished.set("luigi_worker", "wait_interval", "0.1")
 
     assert finished.law().returncode == 0
+
+
+@pytest.fixture
+def configured(tmp_path, monkeypatch):
+    """Give law the configuration of a text."""
+
+    def use(text):
+        path = tmp_path / "some.cfg"
+        path.write_text(text)
+        read = law.config.Config(str(path), skip_env_sync=True, skip_luigi_sync=True)
+        monkeypatch.setattr(law.config.Config, "_instance", read)
+
+    return use
+
+
+def test_keys_of_a_section(configured):
+    """Each is a parameter of its task, whatever other sections say."""
+    configured("[luigi_FetchTest]\nstart = 1\n[luigi_Train]\nstart = 1\n")
+
+    configuration.refuse_unknown_keys(tasks.FetchTest)
+    configuration.refuse_unknown_keys(tasks.Query)
+    with pytest.raises(AframeError, match="the configuration holds an unknown parameter"):
+        configuration.refuse_unknown_keys(tasks.Train)
+
+
+def test_sections_and_shared_keys(configured):
+    """What law, luigi and others read is not ours to refuse."""
+    configured(
+        "[luigi_base]\nifos = H1\nmine = 3\n[luigi_worker]\nkeep_alive = True\n"
+        "[luigi_FetchTest]\nstart = &::luigi_base::mine\n[else]\nanything = 1\n"
+    )
+    configuration.refuse_unknown_sections([tasks.FetchTest])
+
+    configured("[luigi_FetchTets]\nstart = 1\n")
+    with pytest.raises(AframeError, match="the configuration holds an unknown section") as caught:
+        configuration.refuse_unknown_sections([tasks.FetchTest, tasks.Train])
+    assert caught.value.fix == (
+        "did you mean [luigi_FetchTest]? known are: [luigi_FetchTest], [luigi_Train], [luigi_base]"
+    )
+
+    configured("[luigi_base]\nmine = 3\n")
+    with pytest.raises(AframeError, match="the configuration holds an unknown shared parameter"):
+        configuration.refuse_unknown_sections([tasks.FetchTest])
+
+
+def test_the_file_that_is_named_must_be_there(monkeypatch, tmp_path):
+    """None need be named, and a name may hold variables."""
+    monkeypatch.delenv("LAW_CONFIG_FILE", raising=False)
+    configuration.refuse_missing_file()
+    (tmp_path / "sandbox.cfg").touch()
+    monkeypatch.setenv("HERE", str(tmp_path))
+    monkeypatch.setenv("LAW_CONFIG_FILE", "$HERE/sandbox.cfg")
+    configuration.refuse_missing_file()
+    monkeypatch.setenv("LAW_CONFIG_FILE", "$HERE/other.cfg")
+    with pytest.raises(AframeError, match="the configuration file is missing"):
+        configuration.refuse_missing_file()
+
+
+def test_what_the_user_sets_of_luigi_stays(monkeypatch):
+    """Only what nobody set is set for a run on one machine."""
+    sections = {"core": {"log_level": "DEBUG"}}
+    monkeypatch.setattr(luigi.configuration.get_config(), "_sections", sections)
+    configuration.set_defaults()
+
+    assert sections["core"]["log_level"] == "DEBUG"
+    assert sections["core"]["local_scheduler"] == "true"
+    assert sections["retcode"]["task_failed"] == "1"
 
 
 def test_no_name_is_near():

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -193,4 +194,18 @@ def test_the_data_that_it_needs(shared, tmp_path):
 def test_a_band_beyond_nyquist_is_refused():
     """Training by itself checks its own band."""
     with pytest.raises(AframeError, match="lowpass is not below the Nyquist frequency"):
-        Train(lowpass=2000.0, data_dir="/data")
+        Train(lowpass=2000.0, data_dir=Path("/data"))
+
+
+def test_a_remote_training_is_refused_in_python_too():
+    """The option is not ignored."""
+    with pytest.raises(AframeError, match="no remote site is set up for training"):
+        Train(train_remote=True, data_dir=Path("/data"))
+
+
+def test_data_of_ones_own_in_python(tmp_path):
+    """`data_dir` stands for what the data tasks would make."""
+    task = Train(data_dir=tmp_path)
+
+    assert task.requires() == {}
+    assert task.inputs()["validation_waveforms"] == tmp_path / "val_waveforms.hdf5"
