@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -116,6 +116,8 @@ def infer(settings: InferSettings, draft: Draft) -> None:
         AframeError: If settings, strain, injections and network do not fit together, or
             there is too little strain for the livetime asked for.
     """
+    # Sums differ by the number of threads, and several processes would compete for the cores.
+    torch.set_num_threads(1)
     repository = read_repository(settings.inputs.model_repository, settings.model_version)
     names = ("ifos", "sample_rate", "inference_sampling_rate", "batch_size", "psd_length")
     refuse_other(repository, {name: getattr(settings, name) for name in names})
@@ -158,17 +160,41 @@ def _plan(
         psd_length=settings.psd_length,
         livetime=settings.Tb,
     )
-    asked = np.outer(np.arange(1, slides + 1), settings.shifts)
-    # In whole kernels, since a ledger holds its shifts in single precision.
-    moved = np.concatenate([asked, injections.shift]) * stream.inference_sampling_rate
     planned = [
-        Branch(file, shifts, injections.rows(*file.segment, shifts), "background")
-        for shifts in map(tuple, np.unique(moved.round(), axis=0) / stream.inference_sampling_rate)
+        Branch(file, shifts, _inside(file, rows, injections), "background")
+        for shifts, rows in _slides(settings, slides, injections)
         for file in background
         if len(outputs(stream, file.duration, shifts))
     ]
     _refuse_stray(injections, sum(len(branch.rows) for branch in planned))
     return planned, _zero_lag(settings, stream, background)
+
+
+def _slides(
+    settings: InferSettings, count: int, injections: Injections
+) -> Iterator[tuple[tuple[float, ...], np.ndarray]]:
+    """Give the shifts (s) of each slide, asked for or injected into, and its injections' rows."""
+    rate = settings.inference_sampling_rate
+    asked = np.outer(np.arange(1, count + 1), settings.shifts)
+    moved = np.concatenate([asked, injections.shift]) * rate
+    # A ledger holds its shifts in single precision.
+    strides = moved.round()
+    if not np.allclose(moved, strides, rtol=0, atol=1e-3):
+        raise _contradiction(
+            f"shifts of injections that are no multiples of {1 / rate:g} s",
+            "run `aframe-data testing_waveforms` with the shifts of this search",
+        )
+    slides, owners = np.unique(strides, axis=0, return_inverse=True)
+    owners = owners.ravel()[len(asked) :]
+    ends = np.bincount(owners, minlength=len(slides)).cumsum()
+    rows = np.split(np.argsort(owners, kind="stable"), ends[:-1])
+    for slide, mine in zip(slides / rate, rows, strict=True):
+        yield tuple(slide.tolist()), mine
+
+
+def _inside(file: StrainFile, rows: np.ndarray, injections: Injections) -> np.ndarray:
+    time, (start, stop) = injections.time[rows], file.segment
+    return rows[(time >= start) & (time < stop)]
 
 
 def _zero_lag(

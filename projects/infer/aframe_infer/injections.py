@@ -31,14 +31,6 @@ class Injections:
     duration: float
     right_pad: float
 
-    def rows(
-        self, start: float, stop: float, shifts: Sequence[float]
-    ) -> Int[np.ndarray, " injection"]:
-        """Rows whose coalescence lies in ``[start, stop)`` of the slide with these *shifts*."""
-        inside = (self.time >= start) & (self.time < stop)
-        (rows,) = np.nonzero(inside & np.isclose(self.shift, shifts).all(axis=1))
-        return rows
-
 
 def read_injections(path: Path, ifos: Sequence[str], sample_rate: float) -> Injections:
     """Read times and shifts; the waveforms stay on disk.

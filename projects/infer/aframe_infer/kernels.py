@@ -89,7 +89,7 @@ def whiten_signal(
     blocks = range(background.first, background.first + len(background.psd))
     windows = _windows(signal, stream, blocks)
     whitened = torch.zeros_like(background.whitened)
-    (loud,) = torch.nonzero(windows.abs().amax(-1) > 0, as_tuple=True)
+    (loud,) = torch.nonzero((windows != 0).any(-1), as_tuple=True)
     for begin in range(0, len(loud), _BLOCKS):
         part = loud[begin : begin + _BLOCKS]
         psd = background.psd[part].to(signal.device)
@@ -139,9 +139,12 @@ class Kernels:
 
 def kernel_energy(blocks: Blocks, stream: Stream) -> Float[Tensor, "block kernel"]:
     """Sum of squares of each kernel of a whitened signal: its squared SNR there."""
-    power = torch.nn.functional.pad(blocks.whitened.double() ** 2, (1, 0)).cumsum(-1)
-    start = torch.arange(stream.batch_size, device=power.device) * stream.stride_size
-    return power[:, start + stream.kernel_size] - power[:, start]
+    start = torch.arange(stream.batch_size, device=blocks.whitened.device) * stream.stride_size
+    energy = []
+    for part in torch.split(blocks.whitened, _BLOCKS):
+        power = torch.nn.functional.pad(part.double() ** 2, (1, 0)).cumsum(-1)
+        energy.append(power[:, start + stream.kernel_size] - power[:, start])
+    return torch.cat(energy)
 
 
 def paths(work: Path, file: StrainFile, ifo: str) -> tuple[Path, Path]:

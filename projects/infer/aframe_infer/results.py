@@ -169,7 +169,12 @@ def _write_timeseries(branches: Sequence[Branch], work: Path, path: Path) -> Non
                 for kind in found:
                     file[f"{name}/{kind}"] = found[kind]["scores"][:]
             index.append((branch.file.start, branch.shifts, name))
+        whole = all(float(shift).is_integer() for _, shifts, _ in index for shift in shifts)
         kind = np.dtype(
-            [("t0", "f8"), ("shifts", "f8", len(index[0][1])), ("path", h5py.string_dtype())]
+            [
+                ("t0", "f8"),
+                ("shifts", "i4" if whole else "f8", len(branches[0].shifts)),
+                ("path", h5py.string_dtype()),
+            ]
         )
         file["index"] = np.array(index, dtype=kind)

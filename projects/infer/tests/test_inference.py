@@ -174,6 +174,46 @@ def test_refuses_injections_where_no_strain_is(changed, draft, toy, tmp_path):
         infer(changed(inputs={"injections": path}), draft)
 
 
+def test_refuses_injections_between_the_strides(changed, draft, toy, tmp_path):
+    """Their detectors' kernels could not be paired."""
+    path = toy.injections(tmp_path / "w.hdf5", [toy.START + 100], [[0, 1.1]], [9])
+
+    with pytest.raises(AframeError, match=r"no multiples of 0.25 s"):
+        infer(changed(inputs={"injections": path}), draft)
+
+
+def test_injections_go_to_their_slide_and_segment(changed, toy, repository, tmp_path):
+    """Half open in time; every row once."""
+    for start in (0, 100):
+        write_strain(
+            tmp_path / "strain",
+            toy.noise(100, start),
+            ifos=("H1", "L1"),
+            start=toy.START + start,
+            sample_rate=256.0,
+        )
+    path = toy.injections(
+        tmp_path / "w.hdf5",
+        toy.START + np.array([150, 100, 50, 99.9, 120]),
+        [[0, 2], [0, 1], [0, 1], [0, 1], [0, 1.25]],
+        [9] * 5,
+    )
+    settings = changed(inputs={"background": tmp_path / "strain", "injections": path}, Tb=100)
+    known = inference.read_injections(path, ("H1", "L1"), 256.0)
+
+    branches, _ = inference._plan(settings, repository.stream, known)
+
+    found = {(each.file.start - toy.START, each.shifts): each.rows.tolist() for each in branches}
+    assert found == {
+        (0, (0, 1)): [2, 3],
+        (100, (0, 1)): [1],
+        (0, (0, 1.25)): [],
+        (100, (0, 1.25)): [4],
+        (0, (0, 2)): [],
+        (100, (0, 2)): [0],
+    }
+
+
 def test_a_search_without_injections_has_a_background(changed, draft, toy, tmp_path):
     """Then nothing calibrates, and nothing is added to the times."""
     path = toy.injections(tmp_path / "w.hdf5", [], np.empty((0, 2)), np.empty(0))

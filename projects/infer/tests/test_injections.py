@@ -32,15 +32,6 @@ def _signal(found, rows, ifo="H1", shift=0.0, seconds=20):
     )
 
 
-def test_rows_are_those_of_a_slide_and_segment(read):
-    """Half open in time, and of exactly these shifts."""
-    found = read([1000, 1010, 1020, 1010], [[0, 1], [0, 1], [0, 1], [0, 2]], [9, 9, 9, 9])
-
-    assert found.rows(1000, 1020, (0.0, 1.0)).tolist() == [0, 1]
-    assert found.rows(1000, 1020, (0.0, 2.0)).tolist() == [3]
-    assert found.rows(1000, 1020, (0.0, 3.0)).tolist() == []
-
-
 @pytest.mark.parametrize("shift", [0.0, 1.0, 2.5])
 def test_the_coalescence_lies_at_its_time(read, toy, shift):
     """In the sample that holds it, later by the shift in a shifted detector."""

@@ -115,6 +115,7 @@ def test_the_time_series_lead_to_the_events(run):
     with h5py.File(run.path / "timeseries.hdf5") as file:
         index = file["index"][:]
         assert index.dtype.names == ("t0", "shifts", "path")
+        assert index["shifts"].dtype == np.int32
         assert index["shifts"].tolist() == [[0, 1], [0, 2], [0, 3], [0, 0]]
         for row in index[:3]:
             group = file[row["path"].decode()]
