@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
+import sys
 
 import numpy as np
 import pytest
-from aframe import priors
-from aframe.errors import AframeError
 from astropy.cosmology import Planck15
 from bilby.core.prior import PriorDict, Uniform
 from bilby.core.utils import random as bilby_random
@@ -15,6 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad, trapezoid
 from scipy.stats import kstest
+
+from aframe import priors
+from aframe.errors import AframeError
 
 NAMES = sorted(priors.FACTORIES)
 #: Chance below which a Kolmogorov-Smirnov test is taken to fail; seeds are fixed.
@@ -60,7 +62,7 @@ class TestSample:
         assert bilby_random.rng.bit_generator.state == state
 
 
-def test_puts_the_chance_of_bilby_back_after_an_error(monkeypatch):
+def test_puts_the_chance_of_bilby_back_after_an_error():
     """Also when drawing fails."""
     prior, frame = priors.load_prior("log_uniform_bbh")
     before = bilby_random.rng
@@ -258,6 +260,7 @@ class TestLoadPrior:
             "from bilby.core.prior import PriorDict\ndef mine():\n    return PriorDict({}), True\n"
         )
         monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.delitem(sys.modules, "elsewhere", raising=False)
 
         assert priors.load_prior("elsewhere.mine") == (PriorDict({}), True)
 
@@ -267,14 +270,20 @@ class TestLoadPrior:
         with pytest.raises(AframeError, match=r"no such prior[\s\S]*end_o3_ratesandpops"):
             priors.load_prior(name)
 
-    @pytest.mark.parametrize("name", ["builtins.list", "aframe.priors.sample", "math.pi"])
-    def test_refuses_what_is_no_factory(self, name):
+    @pytest.mark.parametrize(
+        "name", ["builtins.list", "aframe.priors.sample", "math.pi", "elsewhere.pair"]
+    )
+    def test_refuses_what_is_no_factory(self, name, tmp_path, monkeypatch):
         """A thing that gives no population is told apart from one that is not there."""
+        (tmp_path / "elsewhere.py").write_text("def pair():\n    return {}, True\n")
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.delitem(sys.modules, "elsewhere", raising=False)
+
         with pytest.raises(AframeError, match="a prior cannot be made"):
             priors.load_prior(name)
 
 
-def test_refuses_a_prior_without_a_sky(tmp_path):
+def test_refuses_a_prior_without_a_sky():
     """A parameter that cannot be filled in is named."""
     prior = PriorDict({name: Uniform(10, 90, name=name) for name in ("mass_1", "mass_2")})
 

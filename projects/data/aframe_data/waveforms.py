@@ -27,6 +27,8 @@ FREQUENCY_LIMIT = 1899.0
 _EXTRA_TIME, _EXTRA_CYCLES = 0.1, 3.0
 #: Cycles of the lowest frequency over which a waveform that is longer than its window starts.
 _CUT_CYCLES = 2.0
+#: Time before coalescence that is generated however little of it is kept (s).
+_SHORTEST = 0.25
 #: Signals whose spectra are held at a time; few, so that they stay in the processor's cache.
 _BATCH = 16
 
@@ -195,10 +197,12 @@ def _prepared(one: Mapping[str, Any], approximant: Approximant, window: Window) 
     aligned = spins[2], spins[5]
     whole = lowest
     if approximant.in_frequency:
-        # What would lie left of the window need not be made; models in the time domain must
-        # pass through the reference frequency, though.
-        reached = lalsimulation.SimInspiralChirpStartFrequencyBound(_left(window), mass_1, mass_2)
-        whole = max(lowest, reached)
+        # What would lie left of the window need not be made, down to the modes that turn
+        # half as fast as the leading one. Models in the time domain must pass through the
+        # reference frequency, though.
+        reach = max(_left(window), _SHORTEST)
+        reached = lalsimulation.SimInspiralChirpStartFrequencyBound(reach, mass_1, mass_2)
+        whole = max(lowest, reached / 2)
     chirp = lalsimulation.SimInspiralChirpTimeBound(whole, mass_1, mass_2, *aligned)
     start = lalsimulation.SimInspiralChirpStartFrequencyBound(
         (1 + _EXTRA_TIME) * chirp + _EXTRA_CYCLES / whole, mass_1, mass_2

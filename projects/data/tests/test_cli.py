@@ -11,6 +11,7 @@ from aframe.artifacts.record import read_record
 from aframe.artifacts.segments import read_segments
 from aframe.artifacts.strain import list_strain
 from aframe.program import main
+from aframe_data import cli
 from aframe_data.cli import VERBS
 
 SOURCE = {"kind": "simulated", "psds": dict.fromkeys(("H1", "L1"), "aLIGOO3LowT1800545")}
@@ -97,3 +98,14 @@ def test_help_tells_every_setting(verb, capsys):
     said = capsys.readouterr().out
     assert "--output" in said
     assert "(type: " in said
+
+
+def test_the_command_knows_its_verbs(monkeypatch, capsys):
+    """As installed."""
+    monkeypatch.setattr("sys.argv", ["aframe-data", "--help"])
+
+    with pytest.raises(SystemExit):
+        cli.main()
+
+    said = capsys.readouterr().out
+    assert all(verb.name in said for verb in VERBS)

@@ -118,12 +118,19 @@ def test_good_time_is_of_whole_seconds(tmp_path):
     assert good_segments(recording) == [Segment(START + 1.0, START + 5.0)]
 
 
+def test_good_time_of_a_frame(tmp_path):
+    """All of it: where there are no data, frames hold not-a-number."""
+    (recording,) = find(write_frame(tmp_path, ["H1:STRAIN"]))
+
+    assert good_segments(recording) == [Segment(START, START + 8)]
+
+
 def test_assembles_strain_over_files(write_gwosc):
     """As if it were one."""
     first, second = noise(4), noise(4, 1)
     paths = [
         write_gwosc(strain, start=start, rate=RATE)
-        for strain, start in ((first, START), (second, START + 4))
+        for strain, start in ((first, START), (second, START + 4), (noise(2), START + 8))
     ]
 
     found = assemble(find(*paths), Segment(START + 3.0, START + 6.0))

@@ -143,6 +143,16 @@ def test_is_that_of_lalsimulation_in_the_time_domain(model, curve):
     assert min(best) < 1e-3
 
 
+def test_coalescence_may_be_next_to_the_left_edge():
+    """Though next to nothing of the signal is left."""
+    window = Window(RATE, 4.0, 3.99, 20.0, 20.0)
+
+    found = polarizations(parameters(ALIGNED["equal"]), load_approximant("IMRPhenomD"), window)
+
+    assert 0 < abs(found[:, :, :200]).max() < 1e-20
+    assert abs(found[:, :, RATE:]).max() < 1e-2 * abs(found).max()
+
+
 @pytest.mark.parametrize("model", ["IMRPhenomD", "IMRPhenomXPHM", "IMRPhenomTPHM"])
 @pytest.mark.parametrize(("duration", "right_pad"), [(8.0, 2.0), (4.0, 0.5), (2.5, 1.2)])
 def test_coalescence_is_where_it_belongs(model, duration, right_pad):
@@ -159,10 +169,13 @@ def test_coalescence_is_where_it_belongs(model, duration, right_pad):
     assert abs(found[:, ringdown:]).max() < 1e-2 * abs(found).max()
 
 
-@pytest.mark.parametrize("model", ["IMRPhenomD", "IMRPhenomTPHM"])
-def test_a_signal_longer_than_its_window_is_only_cut(model, curve):
-    """It starts with a taper and then is what a longer window shows; its past is not wrapped."""
-    binary, short = (8.0, 6.0, 0.3, 0.1, 0.0, 0.0), Window(RATE, 4.0, 1.0, 20.0, 20.0)
+@pytest.mark.parametrize("model", ["IMRPhenomD", "IMRPhenomXPHM", "IMRPhenomTPHM"])
+def test_a_signal_longer_than_its_window_is_only_cut(model):
+    """It starts with a taper and then is what a longer window shows; its past is not wrapped.
+
+    This one would begin half a minute before the window.
+    """
+    binary, short = (4.0, 3.0, 0.3, 0.1, 0.0, 0.0), Window(RATE, 4.0, 1.0, 20.0, 20.0)
     approximant = load_approximant(model)
 
     found = polarizations(parameters(binary), approximant, short)[0]
@@ -171,8 +184,8 @@ def test_a_signal_longer_than_its_window_is_only_cut(model, curve):
     wanted = longer[:, -short.size :]
     taper = round(0.15 * RATE)
     scale = abs(wanted).max()
-    # Where it is turned on earlier, the early phase differs by what the turn-on leaks.
-    assert abs(found - wanted)[:, taper:].max() < 5e-3 * scale
+    # IMRPhenomXPHM interpolates its phase between frequencies that depend on the step.
+    assert abs(found - wanted)[:, taper:].max() < 1e-2 * scale
     assert (found[:, 0] == 0).all()
     assert abs(found[:, -RATE // 2 :]).max() < 1e-3 * scale
     assert abs(found[:, taper : 2 * taper]).max() > 0.05 * scale
