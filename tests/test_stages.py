@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from aframe import stages
 from aframe.errors import AframeError
 from aframe.stages import Stage
 
+CHECKOUT = Path(__file__).parents[1]
 #: Shows its words and the environment that it was given.
 SHOW = '#!/bin/sh\necho "$0 $@"\nenv | grep -E "AFRAME|CUDA" | sort\n'
 #: Stands for `apptainer run [options] image command …`: tells its words, then runs the command.
@@ -173,9 +175,8 @@ def test_dev_binds_the_checkout_over_the_images_code(commands, apptainer, image,
     _program(commands, "aframe-train", SHOW)
     _run(Stage("train", image, dev=True), settings)
     words = apptainer()
-    checkout = Path(__file__).parents[1]
 
-    assert words[words.index(str(image)) - 1] == f"{checkout}:/opt/aframe"
+    assert words[words.index(str(image)) - 1] == f"{CHECKOUT}:/opt/aframe"
 
 
 def test_the_environment_reaches_the_image(
@@ -277,3 +278,17 @@ def test_what_a_stage_prints_may_be_no_text(commands, settings, capfd):
     _run(Stage("train"), settings)
 
     assert "Train | a\ufffdb\n" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "definition",
+    sorted(CHECKOUT.glob("projects/*/apptainer.def")),
+    ids=lambda path: path.parent.name,
+)
+def test_an_image_has_its_code_where_dev_binds_it(definition):
+    """The code is installed from where it lies, which a copy in site-packages would hide."""
+    text = definition.read_text()
+
+    assert f"aframe {stages.CODE_IN_IMAGE}/aframe\n" in text
+    assert re.search(r"pip install[^\n]*(\\\n[^\n]*)* (-e|--editable) \. ", text)
+    assert re.search(rf"(-e|--editable) \./projects/{definition.parent.name}\n", text)
