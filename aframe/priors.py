@@ -74,10 +74,6 @@ def _with_mass_ratio(sample: Mapping[str, Any]) -> dict[str, Any]:
     return {**sample, "mass_ratio": sample["mass_2"] / sample["mass_1"]}
 
 
-def _below_primary(reference: Mapping[str, Any], mass_1: Values) -> dict[str, Any]:
-    return {"minimum": reference["minimum"], "maximum": mass_1}
-
-
 def end_o3_ratesandpops() -> Population:
     """Binary black holes as the LVK drew them for the rates and populations of O3.
 
@@ -92,7 +88,12 @@ def end_o3_ratesandpops() -> Population:
         {
             "mass_1": PowerLaw(alpha=-2.35, minimum=5, maximum=100, name="mass_1"),
             "mass_2": ConditionalPowerLaw(
-                condition_func=_below_primary, alpha=1, minimum=5, maximum=100, name="mass_2"
+                # bilby reads the names of the arguments, so nothing may wrap this.
+                condition_func=lambda reference, mass_1: {**reference, "maximum": mass_1},
+                alpha=1,
+                minimum=5,
+                maximum=100,
+                name="mass_2",
             ),
             "redshift": UniformComovingVolume(0, 2, cosmology="Planck15", name="redshift"),
             **_precessing_spins(),
@@ -208,7 +209,7 @@ def load_prior(name: str) -> Population:
     return prior, detector_frame
 
 
-def _imported(name: str) -> Callable[..., Population]:
+def _imported(name: str) -> Any:
     module, _, attribute = name.rpartition(".")
     try:
         return getattr(importlib.import_module(module), attribute)
@@ -358,11 +359,10 @@ def volume_element(redshift: Values) -> Values:
     Returns:
         Gpc^3, Planck 2015.
     """
-    redshift = np.asarray(redshift, float)
     a_steradian = Planck15.differential_comoving_volume(redshift).value
-    return 4 * math.pi * a_steradian / (1 + redshift) / MPC3_IN_GPC3
+    return np.asarray(4 * math.pi * a_steradian / (1 + redshift) / MPC3_IN_GPC3)
 
 
 def luminosity_distance(redshift: Values) -> Values:
     """Luminosity distance (Mpc), Planck 2015."""
-    return Planck15.luminosity_distance(np.asarray(redshift, float)).value
+    return np.asarray(Planck15.luminosity_distance(redshift).value)

@@ -223,7 +223,7 @@ def test_log_prob_outside_a_constraint_is_minus_infinity():
 
 def test_volume_element_integrates_to_the_comoving_volume():
     """Without its dilation, the element of the whole sky is astropy's, in Gpc^3."""
-    found = quad(lambda z: priors.volume_element(z) * (1 + z), 0, 1.2)[0]
+    found = quad(lambda z: priors.volume_element(np.array(z)) * (1 + z), 0, 1.2)[0]
 
     assert found == pytest.approx(Planck15.comoving_volume(1.2).value / 1e9, rel=1e-6)
 

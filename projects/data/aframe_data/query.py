@@ -22,6 +22,7 @@ from aframe.program import Draft, Resources, run_branches
 from aframe_data.checks import refuse_not_positive, refuse_unnamed, refuse_wrong_workers
 from aframe_data.recordings import Recording, find_recordings, good_segments
 from aframe_data.sources import Files, Simulated, Source, refuse_missing_psds
+from aframe_data.spectra import LOWEST, load_asd
 
 OUTPUT = "segments.txt"
 Found = Mapping[str, Sequence[Segment]]
@@ -88,9 +89,13 @@ def query(settings: QuerySettings, draft: Draft) -> None:
     Segments begin and end on whole seconds. Of files, the seconds count in which all samples
     are finite and, where GWOSC's data quality mask is in the file, its DATA bit is set.
     """
-    found = {ifo: [settings.span] for ifo in settings.ifos}
     if isinstance(settings.source, Files):
         found = _in_files(settings, settings.source, draft)
+    else:
+        found = {ifo: [settings.span] for ifo in settings.ifos}
+        for ifo in settings.ifos:
+            # Only to refuse an unknown name now, not when the strain is wanted.
+            load_asd(settings.source.psds[ifo], nyquist=2 * LOWEST, wanted_by=f"strain of {ifo}")
     together = whole_seconds(functools.reduce(intersect, found.values()))
     segments = longer_than(together, settings.min_duration)
     if not segments:

@@ -133,3 +133,11 @@ def test_refuses_what_cannot_be_meant(tmp_path, changes, message):
     """When the settings are made."""
     with pytest.raises(AframeError, match=message):
         asked(tmp_path, **changes)
+
+
+def test_refuses_an_unknown_noise_curve(tmp_path):
+    """Though only `fetch` will use it."""
+    source = Simulated("simulated", dict.fromkeys(("H1", "L1"), "nope"))
+
+    with pytest.raises(AframeError, match="there is no such noise curve"):
+        found(tmp_path, source, start=1.2e9, stop=1.3e9)

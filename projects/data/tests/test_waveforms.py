@@ -74,7 +74,7 @@ def conditioned(binary, approximant, window, f_min):
         # The transformation leaves 1e-17 across the orbit, which aligned models refuse and
         # precessing ones take for a direction.
         spins = [0, 0, spins[2], 0, 0, spins[5]]
-    distance = priors.luminosity_distance(columns["redshift"]) * 1e6 * lal.PC_SI
+    distance = priors.luminosity_distance(np.array(columns["redshift"])) * 1e6 * lal.PC_SI
     reference = min(window.reference_frequency, f_min)
     everything = (*masses, *spins, float(distance), inclination, columns["phase"], 0, 0, 0)
     if approximant.in_frequency:
@@ -169,8 +169,12 @@ def test_coalescence_is_where_it_belongs(model, duration, right_pad):
     assert abs(found[:, ringdown:]).max() < 1e-2 * abs(found).max()
 
 
-@pytest.mark.parametrize("model", ["IMRPhenomD", "IMRPhenomXPHM", "IMRPhenomTPHM"])
-def test_a_signal_longer_than_its_window_is_only_cut(model):
+@pytest.mark.parametrize(
+    ("model", "tolerance"),
+    # IMRPhenomXPHM interpolates its phase between frequencies that depend on the step.
+    [("IMRPhenomD", 1e-3), ("IMRPhenomXPHM", 1e-2), ("IMRPhenomTPHM", 1e-3)],
+)
+def test_a_signal_longer_than_its_window_is_only_cut(model, tolerance):
     """It starts with a taper and then is what a longer window shows; its past is not wrapped.
 
     This one would begin half a minute before the window.
@@ -184,10 +188,9 @@ def test_a_signal_longer_than_its_window_is_only_cut(model):
     wanted = longer[:, -short.size :]
     taper = round(0.15 * RATE)
     scale = abs(wanted).max()
-    # IMRPhenomXPHM interpolates its phase between frequencies that depend on the step.
-    assert abs(found - wanted)[:, taper:].max() < 1e-2 * scale
+    assert abs(found - wanted)[:, taper:].max() < tolerance * scale
     assert (found[:, 0] == 0).all()
-    assert abs(found[:, -RATE // 2 :]).max() < 1e-3 * scale
+    assert abs(found[:, -RATE // 2 :]).max() < tolerance * scale
     assert abs(found[:, taper : 2 * taper]).max() > 0.05 * scale
 
 
@@ -230,7 +233,7 @@ def test_amplitude_goes_as_the_inverse_distance():
         for z in (0.1, 0.3)
     )
 
-    ratio = priors.luminosity_distance(0.1) / priors.luminosity_distance(0.3)
+    ratio = np.divide(*priors.luminosity_distance(np.array([0.1, 0.3])))
     np.testing.assert_allclose(far, near * np.float32(ratio), atol=1e-5 * abs(near).max())
 
 
