@@ -112,8 +112,9 @@ class Evidence:
 
     @cached_property
     def background(self) -> Events | None:
-        """Events of the time slides."""
-        return None if self.inputs.background is None else Events.read(self.inputs.background)
+        """Events of the time slides; a background without time is none."""
+        events = None if self.inputs.background is None else Events.read(self.inputs.background)
+        return events if events is not None and events.Tb > 0 else None
 
     @cached_property
     def zero_lag(self) -> Events | None:

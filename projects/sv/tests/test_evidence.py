@@ -84,6 +84,14 @@ def test_events_of_zero_lag_are_sorted(tmp_path):
     assert Evidence(Inputs(zero_lag=path)).zero_lag.detection_statistic.tolist() == [1.0, 3.0]
 
 
+def test_a_background_without_time_is_none(tmp_path):
+    """No rate follows from it."""
+    path = tmp_path / "background.hdf5"
+    Events(np.array([3.0]), np.array([1.0]), np.zeros((1, 2)), 0.0).write(path)
+
+    assert Evidence(Inputs(background=path)).background is None
+
+
 def test_a_file_that_is_no_volume_is_refused(inputs):
     """A ledger in its place is named."""
     with pytest.raises(AframeError, match="a sensitive volume cannot be read"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 from scipy.stats import beta
@@ -144,18 +144,13 @@ def histogram(background: Events, recovered: Recovered, zero_lag: Events | None)
 
 def efficiency(background: Events, recovered: Recovered) -> Picture:
     """Plot the share of injections that is found against their SNR."""
-    snr = recovered.columns["snr"]
-    bins = np.digitize(snr, _SNR_EDGES) - 1
-    inside = (bins >= 0) & (bins < len(_SNR_EDGES) - 1)
-    total = np.bincount(bins[inside], minlength=len(_SNR_EDGES) - 1)
     centers = np.sqrt(_SNR_EDGES[1:] * _SNR_EDGES[:-1])
     said = []
     with axes() as ax:
         for index, count in enumerate(count for count in _COUNTS if count <= len(background)):
             far = count * JULIAN_YEAR / background.Tb
             threshold = background.threshold_at_far(far)
-            hit = inside & (recovered.statistic >= threshold)
-            found = np.bincount(bins[hit], minlength=len(total))
+            found, total = found_by_snr(recovered, threshold)
             there = total > 0
             share = found[there] / total[there]
             low, high = binomial_interval(found[there], total[there])
@@ -178,12 +173,21 @@ def efficiency(background: Events, recovered: Recovered) -> Picture:
             caption="How loud a signal must be to be found: the share of injections recovered "
             f"within {recovered.dt:g} s at a false alarm rate or less, against their optimal "
             "SNR.",
-            alt=f"Efficiency against SNR; of all {len(snr):,} injections found: {', '.join(said)}.",
+            alt=f"Efficiency against SNR; of all {len(recovered.offset):,} injections found: "
+            f"{', '.join(said)}.",
         )
 
 
+def found_by_snr(
+    recovered: Recovered, threshold: float
+) -> tuple[Int[np.ndarray, " bin"], Int[np.ndarray, " bin"]]:
+    """Count the injections in bins of SNR: those found, and all."""
+    snr, found = recovered.columns["snr"], recovered.statistic >= threshold
+    return np.histogram(snr[found], _SNR_EDGES)[0], np.histogram(snr, _SNR_EDGES)[0]
+
+
 def binomial_interval(
-    found: Float[np.ndarray, " bin"], total: Float[np.ndarray, " bin"]
+    found: Int[np.ndarray, " bin"], total: Int[np.ndarray, " bin"]
 ) -> tuple[Float[np.ndarray, " bin"], Float[np.ndarray, " bin"]]:
     """Bound a probability from *found* of *total*, one standard deviation.
 

@@ -11,6 +11,7 @@ from aframe_sv.sections.ranking import (
     binomial_interval,
     efficiency,
     false_alarm_rate,
+    found_by_snr,
     histogram,
     section,
     timing,
@@ -110,6 +111,17 @@ def test_efficiency_counts_what_is_found_at_each_rate():
 
     assert "25% at 1 per 1.0 year, 75% at 1 per 36.5 days" in drawn.alt
     assert "days, " not in drawn.alt, "a rate of 100 counts needs 100 events"
+
+
+def test_found_injections_are_counted_by_their_snr():
+    """Bins begin at 4, 5, 6 …; an event beyond the window is not found."""
+    injections = recovered([4.5, 4.6, 5.5, 5.6, 6.5], [9.0, 1.0, 9.0, 9.0, 2.0])
+    injections.columns["detection_time"][3] += 5.0
+
+    found, total = found_by_snr(injections, threshold=2.0)
+
+    assert total[:4].tolist() == [2, 2, 1, 0]
+    assert found[:4].tolist() == [1, 1, 1, 0]
 
 
 def test_binomial_intervals_cover_the_truth():
