@@ -14,6 +14,7 @@ from aframe.artifacts.preprocessing import Preprocessing
 from aframe.errors import AframeError
 from aframe.transforms.streaming import Stream
 from aframe.transforms.whitening import Whitener
+from aframe_infer.settings import COMMAND
 
 LATEST = -1
 _STREAMING = ("inference_sampling_rate", "batch_size", "psd_length")
@@ -105,7 +106,7 @@ def _unreadable(path: Path, error: Exception) -> AframeError:
     return AframeError(
         "the model repository cannot be read",
         found=f"{path}: {str(error).strip().splitlines()[-1]}",
-        wanted_by="aframe-infer infer",
+        wanted_by=COMMAND,
         fix="run `aframe-export export` again, or give the folder model_repo that it made",
     )
 
@@ -121,7 +122,7 @@ def refuse_other(repository: Repository, asked: Mapping[str, Any]) -> None:
         AframeError: If a value differs; it names each.
     """
     trained = {name: value for name, value in asked.items() if name not in _STREAMING}
-    repository.preprocessing.refuse_other(trained, wanted_by="aframe-infer infer")
+    repository.preprocessing.refuse_other(trained, wanted_by=COMMAND)
     wrong = [
         f"{name} {asked[name]:g} (exported with {getattr(repository.stream, name):g})"
         for name in _STREAMING
@@ -131,6 +132,6 @@ def refuse_other(repository: Repository, asked: Mapping[str, Any]) -> None:
         raise AframeError(
             "the settings differ from those the model was exported with",
             found=", ".join(wrong),
-            wanted_by="aframe-infer infer",
+            wanted_by=COMMAND,
             fix="use the export's values, or export again with these",
         )

@@ -145,7 +145,9 @@ def _write_zero_lag(
 def _write_candidate(
     group: h5py.Group, event: Event, time: float, view: View, calibration: Calibration
 ) -> None:
-    group.attrs["detection_time"], group.attrs["detection_statistic"] = time, event.statistic
+    # As in the file of events, so that one finds the other.
+    statistic = np.float32(event.statistic)
+    group.attrs["detection_time"], group.attrs["detection_statistic"] = time, statistic
     group.attrs["gps_start"] = view.whitened_start
     group["whitened"] = view.whitened
     group["whitened"].attrs["sample_rate"] = view.sample_rate

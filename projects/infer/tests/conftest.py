@@ -11,8 +11,8 @@ import torch
 from aframe.artifacts.ledger import Ledger, write_ledger
 from aframe.artifacts.preprocessing import Preprocessing
 from aframe.artifacts.strain import write_strain
-from aframe_infer.inference import InferInputs, InferSettings
 from aframe_infer.repository import read_repository
+from aframe_infer.settings import InferInputs, InferSettings
 
 RATE = 256
 IFOS = ("H1", "L1")

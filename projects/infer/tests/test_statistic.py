@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -13,6 +13,8 @@ STREAM = Stream(2048, 1.5, 1.0, 64.0, 4, 128)
 # Coarse steps make plateaus, on which rules about ties show.
 SCORES = hnp.arrays(np.float32, st.integers(1, 200), elements=st.integers(-6, 6).map(float))
 HALVES = st.integers(1, 20)
+# How fast the machine is today is not what these tests are about.
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=60)
 
 
 def _by_the_rules(statistic, half):
@@ -48,12 +50,14 @@ def test_the_known_example():
     assert times[loud].tolist() == [99.25]
 
 
+@UNHURRIED
 @given(SCORES, HALVES)
 def test_clustering_walks_by_its_rules(statistic, half):
     """As the plain walk does, ties and ends included."""
     assert cluster(statistic, half).tolist() == _by_the_rules(statistic, half)
 
 
+@UNHURRIED
 @given(SCORES, HALVES)
 def test_events_are_apart_and_none_is_exceeded_soon_after(statistic, half):
     """No two lie within half a window, and nothing louder follows within it."""
@@ -64,6 +68,7 @@ def test_events_are_apart_and_none_is_exceeded_soon_after(statistic, half):
         assert (statistic[event + 1 : event + half + 1] <= statistic[event]).all()
 
 
+@UNHURRIED
 @given(SCORES, HALVES)
 def test_a_peak_is_always_found(statistic, half):
     """What is louder than all within half a window of it is an event, whatever came before."""
@@ -80,6 +85,7 @@ def test_a_peak_is_always_found(statistic, half):
     assert set(peaks) <= set(cluster(statistic, half).tolist())
 
 
+@UNHURRIED
 @given(SCORES, HALVES)
 def test_the_loudest_output_is_kept(statistic, half):
     """No event is lost by clustering that is louder than every one kept."""
@@ -91,6 +97,7 @@ def test_nothing_gives_no_event():
     assert cluster(np.empty(0), 4).tolist() == []
 
 
+@UNHURRIED
 @given(SCORES, st.integers(1, 30))
 def test_integration_is_a_causal_mean(scores, window):
     """Over the outputs up to and with each, and zeros before the first."""
@@ -100,6 +107,7 @@ def test_integration_is_a_causal_mean(scores, window):
     np.testing.assert_allclose(integrate(scores, window), by_hand, atol=1e-12)
 
 
+@UNHURRIED
 @given(st.integers(0, 10_000), st.sampled_from([1.0, 1.5, 2.25]))
 def test_a_raw_time_tells_its_kernel(position, integration):
     """The number of an event's last kernel comes back from its time."""

@@ -1,0 +1,125 @@
+"""Which slides of which segments are searched, and where each injection goes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from aframe.artifacts.segments import slides_for_livetime
+from aframe.artifacts.strain import StrainFile, list_strain
+from aframe.errors import AframeError
+from aframe.transforms.streaming import Stream
+from aframe_infer.injections import Injections
+from aframe_infer.settings import InferSettings, contradiction
+from aframe_infer.slides import Branch, outputs
+
+
+def plan(
+    settings: InferSettings, stream: Stream, injections: Injections
+) -> tuple[list[Branch], list[Branch]]:
+    """Lay out slides and zero lag.
+
+    Args:
+        settings: What is asked for.
+        stream: Lengths of the exported stream.
+        injections: All injections.
+
+    Returns:
+        Slides of the background's segments, and unshifted segments (none if zero lag is
+        not searched).
+
+    Raises:
+        AframeError: If strain does not fit the settings or is too little, or an injection
+            lies in none.
+    """
+    background = _strain(settings.inputs.background, settings)
+    slides = slides_for_livetime(
+        [file.segment for file in background],
+        settings.shifts,
+        psd_length=settings.psd_length,
+        livetime=settings.Tb,
+    )
+    planned = [
+        Branch(file, shifts, _inside(file, rows, injections), "background")
+        for shifts, rows in _slides(settings, slides, injections)
+        for file in background
+        if len(outputs(stream, file.duration, shifts))
+    ]
+    _refuse_stray(injections, sum(len(branch.rows) for branch in planned))
+    return planned, _zero_lag(settings, stream, background)
+
+
+def _slides(
+    settings: InferSettings, count: int, injections: Injections
+) -> Iterator[tuple[tuple[float, ...], np.ndarray]]:
+    """Give the shifts (s) of each slide, asked for or injected into, and its injections' rows."""
+    rate = settings.inference_sampling_rate
+    asked = np.outer(np.arange(1, count + 1), settings.shifts)
+    moved = np.concatenate([asked, injections.shift]) * rate
+    # A ledger holds its shifts in single precision.
+    strides = moved.round()
+    if not np.allclose(moved, strides, rtol=0, atol=1e-3):
+        raise contradiction(
+            f"shifts of injections that are no multiples of {1 / rate:g} s",
+            "run `aframe-data testing_waveforms` with the shifts of this search",
+        )
+    slides, owners = np.unique(strides, axis=0, return_inverse=True)
+    owners = owners.ravel()[len(asked) :]
+    ends = np.bincount(owners, minlength=len(slides)).cumsum()
+    rows = np.split(np.argsort(owners, kind="stable"), ends[:-1])
+    for slide, mine in zip(slides / rate, rows, strict=True):
+        yield tuple(slide.tolist()), mine
+
+
+def _inside(file: StrainFile, rows: np.ndarray, injections: Injections) -> np.ndarray:
+    time, (start, stop) = injections.time[rows], file.segment
+    return rows[(time >= start) & (time < stop)]
+
+
+def _zero_lag(
+    settings: InferSettings, stream: Stream, background: Sequence[StrainFile]
+) -> list[Branch]:
+    if not settings.zero_lag:
+        return []
+    directory = settings.inputs.zero_lag_background
+    files = _strain(directory, settings) if directory else background
+    still = (0.0,) * len(settings.ifos)
+    folder = "zero_lag" if directory else "background"
+    none = np.empty(0, np.int64)
+    planned = [
+        Branch(file, still, none, folder)
+        for file in files
+        if len(outputs(stream, file.duration, still))
+    ]
+    if not planned:
+        raise AframeError(
+            "no strain is long enough to search at zero lag",
+            found=f"segments of {', '.join(f'{file.duration:g} s' for file in files)}",
+            wanted_by=f"psd_length {settings.psd_length:g} s",
+            fix="give longer segments, a shorter psd_length, or zero_lag false",
+        )
+    return planned
+
+
+def _strain(directory: Path, settings: InferSettings) -> list[StrainFile]:
+    files = list_strain(directory, settings.ifos)
+    if files[0].sample_rate != settings.sample_rate:
+        raise AframeError(
+            "the strain has another sample rate",
+            found=f"{files[0].path} at {files[0].sample_rate:g} Hz",
+            wanted_by=f"sample_rate {settings.sample_rate:g} Hz",
+            fix="fetch the strain at this sample rate, or train with the strain's",
+        )
+    return files
+
+
+def _refuse_stray(injections: Injections, placed: int) -> None:
+    if placed != len(injections.time):
+        raise AframeError(
+            "injections lie outside the strain that is analyzed",
+            found=f"{len(injections.time) - placed} of {len(injections.time)} in {injections.path}",
+            wanted_by="one background segment around each injection, long enough for its slide",
+            fix="run `aframe-data testing_waveforms` again with this background",
+        )

@@ -1,0 +1,98 @@
+"""Settings of the verb `infer`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from aframe.errors import AframeError
+from aframe.program import Resources
+
+COMMAND = "aframe-infer infer"
+
+
+@dataclass(frozen=True)
+class InferInputs:
+    """What is searched, and with what.
+
+    Args:
+        model_repository: The folder ``model_repo`` that export wrote.
+        background: Directory of the strain to slide and inject into.
+        injections: Ledger of the injections (``waveforms.hdf5``).
+        zero_lag_background: Directory of the strain to search unshifted; null for
+            that of *background*.
+    """
+
+    model_repository: Path
+    background: Path
+    injections: Path
+    zero_lag_background: Path | None = None
+
+
+@dataclass(frozen=True)
+class InferSettings:
+    """Settings of ``aframe-infer infer``.
+
+    Args:
+        inputs: What is searched, and with what.
+        output: Directory where the events appear.
+        ifos: Detectors in channel order.
+        sample_rate: Samples a second of strain (Hz).
+        inference_sampling_rate: Kernels a second (Hz).
+        batch_size: Kernels that share a PSD, as export was told.
+        psd_length: Length of the data before a block that give its PSD (s).
+        integration_window_length: Length of the average over scores (s).
+        cluster_window_length: Time in which one event is kept (s).
+        Tb: Background livetime to analyze (s).
+        shifts: Shift of each detector in the first time slide (s).
+        zero_lag: Whether to search unshifted strain too.
+        model_version: Version of the exported network; -1 for the latest.
+        return_timeseries: Whether to keep all scores in ``timeseries.hdf5``.
+        resources: How to use the machine.
+    """
+
+    inputs: InferInputs
+    output: Path
+    ifos: tuple[str, ...]
+    sample_rate: float
+    Tb: float
+    inference_sampling_rate: float = 4.0
+    batch_size: int = 128
+    psd_length: float = 64.0
+    integration_window_length: float = 1.5
+    cluster_window_length: float = 8.0
+    shifts: tuple[float, ...] = (0.0, 1.0)
+    zero_lag: bool = True
+    model_version: int = -1
+    return_timeseries: bool = False
+    resources: Resources = field(default_factory=Resources)
+
+    def __post_init__(self) -> None:
+        rate = self.inference_sampling_rate
+        if len(self.shifts) != len(self.ifos):
+            raise contradiction(
+                f"{len(self.shifts)} shifts for {len(self.ifos)} detectors",
+                "give one shift (s) for each detector",
+            )
+        moved = [shift * rate for shift in self.shifts]
+        if any(shift < 0 or not float(shift).is_integer() for shift in moved):
+            raise contradiction(
+                f"shifts {list(self.shifts)} s at {rate:g} kernels a second",
+                "give shifts that are not negative and whole multiples of "
+                f"1 / inference_sampling_rate ({1 / rate:g} s)",
+            )
+        if self.integration_window_length <= 0 or int(rate * self.cluster_window_length) < 2:  # noqa: PLR2004
+            raise contradiction(
+                f"integration_window_length {self.integration_window_length:g} s, "
+                f"cluster_window_length {self.cluster_window_length:g} s",
+                "integrate over more than nothing and cluster over two outputs at least",
+            )
+        if self.Tb <= 0:
+            raise contradiction(f"Tb {self.Tb:g} s", "ask for some background livetime")
+
+
+def contradiction(found: str, fix: str) -> AframeError:
+    """Make the error of settings that cannot all be meant."""
+    return AframeError(
+        "the settings of the search contradict themselves", found=found, wanted_by=COMMAND, fix=fix
+    )

@@ -1,0 +1,22 @@
+"""Settings that cannot be meant are refused as soon as they are read."""
+
+import pytest
+
+from aframe.errors import AframeError
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"shifts": (0, 0.3)}, r"shifts \[0, 0.3\] s at 4 kernels(.|\n)*0.25 s"),
+        ({"shifts": (0, -1)}, "not negative"),
+        ({"shifts": (0, 1, 2)}, "3 shifts for 2 detectors"),
+        ({"integration_window_length": 0}, "integration_window_length 0 s"),
+        ({"cluster_window_length": 0.25}, "cluster_window_length 0.25 s"),
+        ({"Tb": 0}, "Tb 0 s"),
+    ],
+)
+def test_refuses_settings_that_contradict_themselves(changed, change, message):
+    """As soon as they are read."""
+    with pytest.raises(AframeError, match=message):
+        changed(**change)
