@@ -66,10 +66,12 @@ def false_alarm_rate(background: Events, zero_lag: Events | None) -> Picture:
     statistic, year = loudest_first[counts - 1], JULIAN_YEAR / background.Tb
     lower, upper = poisson_interval(counts)
     with axes() as ax:
+        # The rate of a statistic between two events is that of the louder one: a step.
+        x, low, middle, high = (values[::-1] for values in (statistic, lower, counts, upper))
         ax.fill_between(
-            statistic, lower * year, upper * year, color=COLORS[0], alpha=0.2, linewidth=0
+            x, low * year, high * year, step="pre", color=COLORS[0], alpha=0.2, linewidth=0
         )
-        ax.plot(statistic, counts * year, color=COLORS[0], label="background")
+        ax.plot(x, middle * year, drawstyle="steps-pre", color=COLORS[0], label="background")
         louder = 0
         if zero_lag is not None and len(zero_lag):
             louder = _mark(ax, background, zero_lag)
