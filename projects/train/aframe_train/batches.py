@@ -130,7 +130,9 @@ class TrainingBatches(torch.nn.Module):
         """Whitened background and the PSD that whitened it."""
         many = self.mixture.kernels_per_stretch
         stretches = self.background.at(index).draw(self.mixture.batch_size // many, generator)
-        psd = self.whitener.psd(stretches[..., : self.psd_size])
+        # In parts, as torch's quantile takes no more than 16 million numbers.
+        reference = torch.split(stretches[..., : self.psd_size], 256)
+        psd = torch.cat([self.whitener.psd(part) for part in reference])
         whitened = self.whitener(stretches[..., self.psd_size :], psd)
         # Kernels in the same place of all stretches first: those with a signal, which
         # lead the batch, then come from as many stretches as can be.

@@ -185,7 +185,7 @@ class AframeData(LightningDataModule):
         self, training: Sequence[Stretch], waveforms: WaveformFile, device: torch.device
     ) -> TrainingBatches:
         whitener = self._whitener()
-        psd_size = int(self.preprocessing.psd_length * self.preprocessing.sample_rate)
+        psd_size = round(self.preprocessing.psd_length * self.preprocessing.sample_rate)
         kernels = self.mixture.kernels_per_stretch * self.placement.size
         size = psd_size + 2 * whitener.edge + kernels
         return TrainingBatches(
@@ -233,16 +233,16 @@ class AframeData(LightningDataModule):
         background = whiten_segments(
             [torch.from_numpy(each) for each in read_segments(validation, self.ifos)],
             whitener,
-            psd_size=int(self.preprocessing.psd_length * rate),
-            block=int(VALID_BLOCK * rate),
+            psd_size=round(self.preprocessing.psd_length * rate),
+            block=round(VALID_BLOCK * rate),
             device=device,
         )
         windows = slide_windows(
             background.lengths,
             len(self.ifos),
             size=self.placement.size,
-            stride=int(amounts.valid_stride * rate),
-            shift=int(VALID_SHIFT * rate),
+            stride=round(amounts.valid_stride * rate),
+            shift=round(VALID_SHIFT * rate),
             windows=amounts.windows,
         )
         injector = self._injector(signals, whitener)
@@ -256,10 +256,15 @@ class AframeData(LightningDataModule):
             batch_size=self.mixture.batch_size,
         )
 
+    @property
+    def _place(self) -> tuple[int, int]:
+        """Number of this process, and how many there are."""
+        trainer = self.trainer
+        return (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
+
     def train_dataloader(self) -> BatchNumbers:
         """Numbers of the batches, which are made on the device when their turn comes."""
-        trainer = self.trainer
-        rank, processes = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
+        rank, processes = self._place
         self._numbers = BatchNumbers(
             self.batches_per_epoch, first=self._first, rank=rank, processes=processes
         )
@@ -279,8 +284,7 @@ class AframeData(LightningDataModule):
 
     def val_dataloader(self) -> list[int]:
         """Numbers of this process's validation batches."""
-        trainer = self.trainer
-        rank, processes = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
+        rank, processes = self._place
         return list(range(len(self.validation_batches)))[rank::processes]
 
     def on_after_batch_transfer(self, batch: int, dataloader_idx: int) -> Any:  # noqa: ARG002

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import logging
 import shlex
 import shutil
@@ -105,16 +106,25 @@ def fit(settings: FitSettings, draft: Draft) -> None:
 
     words = arguments(settings, draft.work)
     log.info("python -m train %s", shlex.join(words))
-    cli = train(words)
+    try:
+        cli = train(words)
+    except SystemExit as ended:
+        # Lightning ends the process where it is interrupted; the command says what resumes.
+        raise KeyboardInterrupt from ended
     for name in PUBLISHES:
         shutil.copyfile(draft.work / name, draft.path / name)
     draft.notes.update(
         parameters=sum(each.numel() for each in cli.model.parameters()),
         steps=cli.trainer.global_step,
-        best_valid_auroc=max(row["valid_auroc"] for row in cli.progress.rows),
+        best_valid_auroc=_best(draft.path / "metrics.csv"),
         samples_per_second=round(cli.progress.samples_per_second, 1),
         device=str(cli.model.device),
     )
+
+
+def _best(metrics: Path) -> float:
+    with metrics.open() as file:
+        return max(float(row["valid_auroc"]) for row in csv.DictReader(file))
 
 
 def arguments(settings: FitSettings, directory: Path) -> list[str]:

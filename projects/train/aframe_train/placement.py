@@ -41,9 +41,9 @@ class Placement:
                 wanted_by=f"a kernel of {kernel_length:g} s",
                 fix="give pads that are not negative and shorter than the kernel together",
             )
-        size = int(kernel_length * sample_rate)
-        first = int(left_pad * sample_rate)
-        return cls(size, first, max(first, size - int(right_pad * sample_rate)))
+        size = round(kernel_length * sample_rate)
+        first = round(left_pad * sample_rate)
+        return cls(size, first, max(first, size - round(right_pad * sample_rate)))
 
     def padding(self, samples: int, coalescence: int) -> tuple[int, int]:
         """Zeros to add at either end of a waveform so that each kernel lies within it."""

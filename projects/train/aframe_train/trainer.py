@@ -12,6 +12,7 @@ from typing import Any
 import jsonargparse
 from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from aframe.errors import AframeError
 from aframe_train.callbacks import Progress, SaveConfig
@@ -92,7 +93,7 @@ def _explained(words: Sequence[str]) -> Iterator[None]:
     """Turn what the parser says of a configuration into an error that names its file."""
     try:
         yield
-    except (jsonargparse.ArgumentError, ValueError, TypeError) as error:
+    except (jsonargparse.ArgumentError, MisconfigurationException, ValueError, TypeError) as error:
         causes = list(_causes(error))
         ours = [cause for cause in causes if isinstance(cause, AframeError)]
         if ours:

@@ -1,13 +1,13 @@
 """The verb `fit`: settings in, files out, whatever kills it on the way."""
 
 import json
-import random
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -73,17 +73,14 @@ def test_killed_trainings_resume_bit_for_bit(settings_file, tmp_path, monkeypatc
     """Killed at a random moment and run again: the files of an uninterrupted training."""
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert run(monkeypatch, "fit", "--config", settings_file(whole)) == 0
-    command = [
-        sys.executable,
-        "-c",
-        "import sys; from aframe_train.cli import main; sys.exit(main())",
-    ]
-    process = subprocess.Popen([*command, "fit", "--config", settings_file(killed)])
+    program = "import sys; from aframe_train.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", program, "fit", "--config", settings_file(killed)]
+    process = subprocess.Popen(command)
     draft = killed / ".draft-fit" / ".work" / "last.ckpt"
     end = time.monotonic() + 120
     while not draft.exists() and process.poll() is None and time.monotonic() < end:
         time.sleep(0.005)
-    time.sleep(random.uniform(0, 0.5))
+    time.sleep(np.random.default_rng().uniform(0, 0.5))
     process.send_signal(signal.SIGKILL)
     assert process.wait() in (-signal.SIGKILL, 0)
 
@@ -142,7 +139,7 @@ def test_a_checkpoint_is_resumed(tmp_path):
 
 def test_weights_and_biases_is_a_second_logger(tmp_path, monkeypatch):
     """It is added, with its name, where the package is there."""
-    monkeypatch.setattr(module, "find_spec", lambda name: object())
+    monkeypatch.setattr(module, "find_spec", lambda _: object())
     resources = FitResources(device="cpu", use_wandb=True, wandb_name="first")
     words = arguments(settings(resources=resources), tmp_path)
 
@@ -155,7 +152,7 @@ def test_weights_and_biases_is_a_second_logger(tmp_path, monkeypatch):
 
 def test_refuses_a_logger_that_is_not_installed(tmp_path, monkeypatch):
     """The message says what to install."""
-    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    monkeypatch.setattr(module, "find_spec", lambda _: None)
 
     with pytest.raises(AframeError, match="Weights & Biases is not installed") as error:
         arguments(settings(resources=FitResources(use_wandb=True)), tmp_path)

@@ -1,5 +1,7 @@
 """The validation score against a slow, exact one."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -26,16 +28,15 @@ def slow_loudest(scores, slides, width):
 
 def slow_auroc(background, foreground, max_fpr):
     """Count at every threshold, integrate trapezoids up to the edge, standardize (McClish)."""
-    points = [(0.0, 0.0)]
-    for threshold in sorted({*background, *foreground}, reverse=True):
-        points.append(
-            (
-                sum(score >= threshold for score in background) / len(background),
-                sum(score >= threshold for score in foreground) / len(foreground),
-            )
+    points = [(0.0, 0.0)] + [
+        (
+            sum(score >= threshold for score in background) / len(background),
+            sum(score >= threshold for score in foreground) / len(foreground),
         )
+        for threshold in sorted({*background, *foreground}, reverse=True)
+    ]
     area = 0.0
-    for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
+    for (x0, y0), (x1, y1) in pairwise(points):
         if x0 >= max_fpr:
             break
         stop = min(x1, max_fpr)

@@ -20,6 +20,7 @@ class Sum(torch.nn.Module):
         self.weight = torch.nn.Parameter(torch.ones(()))
 
     def forward(self, kernels):
+        """Score."""
         return self.weight * kernels.sum((1, 2))[:, None]
 
 

@@ -11,7 +11,7 @@ from aframe_train.trainer import train
 
 PRESETS = sorted((Path(aframe.pipelines.__file__).parent / "configs").glob("*.yaml"))
 #: Parameters of each network, and of the whole search what the .cfg hands over.
-SIZES = {"demo": 80_961, "bbh": 7_213_569}
+SIZES = {"demo": 80_961, "bbh": 7_219_201}
 HANDED_OVER = {
     "ifos", "sample_rate", "kernel_length", "fduration", "fftlength", "highpass", "lowpass", "seed",
     "data_dir", "background_dir", "training_waveforms", "validation_waveforms",

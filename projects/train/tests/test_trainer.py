@@ -116,6 +116,7 @@ def edited(config, old, new):
         ("learning_rate: 3.0e-3", "learning_rate: fast", "fast"),
         ("networks.ResNet", "networks.Resnet", "no attribute 'Resnet'"),
         ("model:", "model: [", "Problems parsing config"),
+        ("accelerator: cpu", "accelerator: gpu", "gpu"),
     ],
 )
 def test_a_wrong_configuration_is_named(words, config, old, new, found):
