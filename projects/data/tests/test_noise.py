@@ -33,7 +33,7 @@ def long(noise):
 
 
 @given(st.integers(0, 99), st.integers(1, 60))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_any_chunk_has_the_same_samples(noise, long, start, duration):
     """Bit for bit, wherever it begins and ends."""
     stop = min(start + duration, 100)

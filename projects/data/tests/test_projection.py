@@ -65,7 +65,7 @@ def test_projects_as_lalsimulation_does():
 
 
 @given(st.integers(0, 2**20))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_a_delay_does_not_change_the_power(seed):
     """Response power is that of the pattern applied to the waves."""
     waves, (angles, times) = bursts(1, seed), skies(1, seed)

@@ -84,9 +84,7 @@ def test_reads_any_part_of_a_recording(tmp_path, write_gwosc, layout):
 @given(
     bad=st.lists(st.integers(0, 19), max_size=6), masked=st.lists(st.integers(0, 19), max_size=6)
 )
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_good_time_leaves_out_each_bad_second(write_gwosc, bad, masked):
     """Whole seconds with a sample that is not finite, or without the DATA bit."""
     strain = noise(20)

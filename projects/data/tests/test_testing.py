@@ -98,7 +98,7 @@ def test_each_injection_has_the_psd_of_its_own_strain(ledgers, background):
     step=st.floats(0.5, 5),
     share=st.floats(0.05, 1),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_slots_keep_their_distances(lengths, spacing, buffer, psd_length, step, share):
     """In each slide of each segment: apart, after the PSD, off the edges; slides in order."""
     starts = np.cumsum([START, *(length + 50 for length in lengths[:-1])])
