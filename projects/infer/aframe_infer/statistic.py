@@ -57,7 +57,7 @@ def _next_louder(statistic: Float[np.ndarray, " output"], half: int) -> Int[np.n
 
 
 def raw_times(
-    stream: Stream, start: float, integration: float, positions: Float[np.ndarray, " event"]
+    stream: Stream, start: float, integration: float, positions: Int[np.ndarray, " event"]
 ) -> Float[np.ndarray, " event"]:
     """GPS times (s) of outputs, before any calibration.
 
