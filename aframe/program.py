@@ -44,6 +44,7 @@ from aframe.artifacts.record import (
     read_record,
     record_path,
     settings_digest,
+    source_input,
     write_record,
     write_text,
 )
@@ -250,10 +251,10 @@ def _now() -> str:
 
 def _input_digests(settings: Any) -> dict[str, str]:
     inputs = getattr(settings, "inputs", None)
-    if inputs is None:
-        return {}
-    paths = {each.name: getattr(inputs, each.name) for each in dataclasses.fields(inputs)}
-    return {name: input_digest(Path(path)) for name, path in paths.items() if path is not None}
+    fields = dataclasses.fields(inputs) if inputs is not None else ()
+    paths = {each.name: getattr(inputs, each.name) for each in fields}
+    found = {name: input_digest(Path(path)) for name, path in paths.items() if path is not None}
+    return found | source_input(dataclasses.asdict(settings).get("source"))
 
 
 def _is_current(

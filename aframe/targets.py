@@ -15,6 +15,7 @@ from aframe.artifacts.record import (
     input_digest,
     is_whole,
     read_record,
+    source_input,
 )
 
 #: Settings, and the paths of inputs by name.
@@ -47,7 +48,8 @@ class RecordedTarget(law.LocalFileTarget):
             return []
         settings, inputs = self.asked()
         same = dataclasses.replace(record, settings=_asked_of(record.settings, settings))
-        return differences(same, settings, _digests(record, inputs))
+        found = _digests(record, inputs) | source_input(settings.get("source"))
+        return differences(same, settings, found)
 
     def status_text(self, max_depth: int = 0, flags: Any = None, **options: Any) -> str:
         """What ``--print-status`` shows: absent, existent, cut short, or which settings differ."""

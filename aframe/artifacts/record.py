@@ -6,6 +6,7 @@ Standard library only, so that building a task can read records on any machine.
 from __future__ import annotations
 
 import functools
+import glob
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
@@ -17,6 +18,8 @@ from aframe.errors import AframeError
 
 SCHEMA_VERSION = 1
 #: Keys of a settings file that say where and how, never what.
+#: Files from this size on (bytes) are told apart by size and time of change.
+_LARGE = 1 << 26
 RESERVED = ("inputs", "output", "resources")
 
 
@@ -246,6 +249,31 @@ def file_digest(path: Path) -> str:
 def _file_digest(path: str, _size: int, _mtime_ns: int) -> str:
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def source_input(source: Mapping[str, Any] | None) -> dict[str, str]:
+    """Digest of the files that a source of strain names, as the input ``source``.
+
+    Empty where there is no source, or none that names files. A file of 64 MiB or more
+    counts by size and time of change: an archive is not read to plan a run.
+
+    Args:
+        source: Its ``paths`` may be patterns; its ``psds`` may be files or names.
+    """
+    source, matched = source or {}, set()
+    for pattern in source.get("paths") or ():
+        matched.update(glob.glob(str(Path(pattern).expanduser()), recursive=True))  # noqa: PTH207
+    curves = [Path(curve).expanduser() for curve in (source.get("psds") or {}).values()]
+    files = [path for path in (*map(Path, matched), *curves) if path.is_file()]
+    digests = {str(path): _light_digest(path) for path in files}
+    return {"source": _combined(digests)} if digests else {}
+
+
+def _light_digest(path: Path) -> str:
+    status = path.stat()
+    return (
+        file_digest(path) if status.st_size < _LARGE else f"{status.st_size} {status.st_mtime_ns}"
+    )
 
 
 def output_digests(directory: Path) -> tuple[dict[str, str], dict[str, int]]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from aframe.artifacts.record import (
     read_record,
     record_path,
     settings_digest,
+    source_input,
     write_record,
     write_text,
 )
@@ -245,3 +247,47 @@ def test_text_appears_whole(tmp_path, monkeypatch):
         write_text(path, "new")
 
     assert path.read_text() == "old"
+
+
+class TestSourceInput:
+    """What a source of strain names counts as an input."""
+
+    def test_a_rewritten_or_added_file_changes_it(self, tmp_path):
+        """A file under the same name, or one more that the pattern matches, is another source."""
+        (tmp_path / "a.gwf").write_text("quiet")
+        source = {"kind": "files", "paths": [str(tmp_path / "*.gwf")]}
+        found = [source_input(source)]
+        (tmp_path / "a.gwf").write_text("loud!")
+        found.append(source_input(source))
+        (tmp_path / "b.gwf").write_text("more")
+        found.append(source_input(source))
+
+        assert len({each["source"] for each in found}) == 3
+
+    def test_a_rewritten_noise_curve_changes_it(self, tmp_path):
+        """A curve that is a file counts by its content, one by name does not count."""
+        curve = tmp_path / "asd.txt"
+        curve.write_text("10 1e-23")
+        source = {"kind": "simulated", "psds": {"H1": str(curve), "L1": "aLIGOO3LowT1800545"}}
+        before = source_input(source)
+        curve.write_text("10 2e-23")
+
+        assert source_input(source) != before
+
+    @pytest.mark.parametrize(
+        "source", [None, {}, {"kind": "simulated", "psds": {"H1": "aLIGOO3LowT1800545"}}]
+    )
+    def test_a_source_without_files_is_no_input(self, source):
+        """Nothing is added to the record."""
+        assert source_input(source) == {}
+
+    def test_a_large_file_counts_by_size_and_time(self, tmp_path, monkeypatch):
+        """An archive is not read to plan a run."""
+        monkeypatch.setattr("aframe.artifacts.record._LARGE", 4)
+        path = tmp_path / "a.gwf"
+        path.write_text("large")
+        os.utime(path, ns=(1, 1))
+        before = source_input({"paths": [str(path)]})
+        os.utime(path, ns=(2, 2))
+
+        assert source_input({"paths": [str(path)]}) != before
