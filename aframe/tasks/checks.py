@@ -31,6 +31,35 @@ def refuse_band(task: Any) -> None:
         )
 
 
+def refuse_stream(task: Any) -> None:
+    """Refuse kernels of *task* that do not fall on samples, and a PSD shorter than its segments.
+
+    The stages refuse the same, but only once the network is trained.
+    """
+    counts = {
+        "sample_rate / inference_sampling_rate": task.sample_rate / task.inference_sampling_rate,
+        "kernel_length * sample_rate": task.kernel_length * task.sample_rate,
+        "fduration / 2 * sample_rate": task.fduration / 2 * task.sample_rate,
+        "psd_length * sample_rate": task.psd_length * task.sample_rate,
+    }
+    wrong = [f"{name} is {count:g}" for name, count in counts.items() if not count.is_integer()]
+    if wrong:
+        raise _wrong(
+            task,
+            "a length is no whole number of samples",
+            ", ".join(wrong),
+            "choose lengths (s) and rates (Hz) whose product is whole",
+        )
+    fftlength = task.fftlength or task.kernel_length + task.fduration
+    if task.psd_length < fftlength:
+        raise _wrong(
+            task,
+            "the PSD's data are shorter than one of its segments",
+            f"psd_length {task.psd_length:g} s with fftlength {fftlength:g} s",
+            "choose a longer psd_length, or a shorter fftlength",
+        )
+
+
 def refuse_window(task: Any) -> None:
     """Refuse a coalescence that lies before the waveform's start."""
     if task.right_pad >= task.waveform_duration:

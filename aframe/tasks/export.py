@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from aframe.parameters import Choice, Count, Positive
 from aframe.tasks.base import StageTask
-from aframe.tasks.checks import refuse_band
+from aframe.tasks.checks import refuse_band, refuse_stream
 from aframe.tasks.train import PreprocessingParameters, Train, TrainLocal
 
 
@@ -28,7 +28,7 @@ class ExportLocal(StageTask, PreprocessingParameters):
     )
     streams_per_gpu = Count(default=6, description="streams a GPU serves; default: 6")
     platform = Choice(
-        choices=("TORCHSCRIPT", "ONNX", "TENSORRT"),
+        choices=("TORCHSCRIPT", "ONNX"),
         default="TORCHSCRIPT",
         description="form in which a server runs the network; default: TORCHSCRIPT",
     )
@@ -39,8 +39,9 @@ class ExportLocal(StageTask, PreprocessingParameters):
         return self.paths.results
 
     def check(self) -> None:
-        """Refuse a band beyond Nyquist."""
+        """Refuse a band beyond Nyquist, and kernels that do not fit their samples."""
         refuse_band(self)
+        refuse_stream(self)
 
     def requires(self) -> TrainLocal:
         """The trained network."""

@@ -121,3 +121,32 @@ def test_what_files_hold_is_not_known_before():
     unknown = SimpleNamespace(start=None, stop=None)
 
     checks.refuse_livetime(_task(shifts=(0.0, 1.0), psd_length=64.0, Tb=1e12), unknown)
+
+
+_STREAM = {
+    "sample_rate": 2048.0,
+    "inference_sampling_rate": 4.0,
+    "kernel_length": 1.5,
+    "fduration": 1.0,
+    "fftlength": None,
+    "psd_length": 64.0,
+}
+
+
+def test_a_stream_of_whole_samples():
+    """The published search's, and a PSD of exactly one segment."""
+    checks.refuse_stream(_task(**_STREAM))
+    checks.refuse_stream(_task(**{**_STREAM, "psd_length": 2.5}))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "problem"),
+    [
+        ("inference_sampling_rate", 3.0, r"sample_rate / inference_sampling_rate is 682\.667"),
+        ("kernel_length", 1.3333, r"kernel_length \* sample_rate is 2730\.6"),
+        ("psd_length", 2.0, r"psd_length 2 s with fftlength 2\.5 s"),
+    ],
+)
+def test_no_stream(name, value, problem):
+    """What export and inference would refuse after the training is refused before it."""
+    _refused(checks.refuse_stream, _task(**{**_STREAM, name: value}), match=problem)

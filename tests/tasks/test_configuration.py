@@ -123,7 +123,7 @@ REFUSED = {
         ("luigi_ExportLocal", "platform", "TRITON"),
         "a parameter cannot be used",
         "platform = 'TRITON'",
-        "give one of TORCHSCRIPT, ONNX, TENSORRT",
+        "give one of TORCHSCRIPT, ONNX",
     ),
     "repeated detectors": (
         ("luigi_base", "ifos", "H1,H1"),

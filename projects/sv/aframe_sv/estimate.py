@@ -222,7 +222,7 @@ def _refuse_strangers(settings: EstimateSettings) -> None:
             raise _stranger(name, f"ifos {ifos}", f"ifos {settings.ifos}")
     rows = sum(metadata["length"] for metadata in found.values())
     drawn = found["foreground"]["num_injections"]
-    if drawn is not None and drawn < rows:
+    if drawn is not None and drawn != rows:
         raise _stranger(
             "rejected_parameters",
             f"{rows} draws injected and rejected",

@@ -195,6 +195,8 @@ def test_no_rejected_draw_is_no_obstacle(search):
     """A prior so near that all is injected leaves an empty table."""
     ledger = read_ledger(search.rejected_parameters)
     write_ledger(search.rejected_parameters, ledger[:0])
+    injected = len(read_ledger(search.foreground, waveforms=()))
+    edit(search.foreground, metadata={"num_injections": injected})
 
     assert np.all(run(search).curves["35-35"]["sv"] > 0)
 
@@ -232,6 +234,12 @@ def test_settings_that_cannot_be_meant_are_refused(tmp_path, changes, message):
             {"num_injections": 11_999},
             "12000 draws injected and rejected",
             "11999 draws",
+        ),
+        (
+            "foreground",
+            {"num_injections": 12_001},
+            "12000 draws injected and rejected",
+            "12001 draws",
         ),
     ],
 )
