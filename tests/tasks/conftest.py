@@ -19,6 +19,8 @@ from aframe.paths import RUN_VARIABLES
 
 STAND_IN = Path(__file__).with_name("stub_stage.py")
 ENVIRONMENT = Path(sys.executable).parent
+#: What takes longer than this on a busy machine does not end at all (s).
+LONGEST = 600
 PIPELINE = "aframe.pipelines.sandbox.Sandbox"
 
 
@@ -64,7 +66,7 @@ class Run:
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=LONGEST,
         )
 
     def start(self, screen, *options, **steering):
