@@ -69,7 +69,8 @@ class Progress(Callback):
         self._began = self._said = self._lap = time.monotonic()
         self._first = trainer.global_step
         parameters = sum(each.numel() for each in pl_module.parameters())
-        log.info(
+        log.log(
+            logging.INFO if trainer.is_global_zero else logging.DEBUG,
             "%d steps from step %d of a network of %d parameters on %s",
             trainer.estimated_stepping_batches,
             trainer.global_step,
@@ -97,7 +98,7 @@ class Progress(Callback):
         now = time.monotonic()
         self._seconds += now - self._lap
         self._lap = now
-        if now - self._said > _SECONDS_BETWEEN_LINES:
+        if trainer.is_global_zero and now - self._said > _SECONDS_BETWEEN_LINES:
             self._say(trainer, float(self._loss) / self._batches)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002

@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import jsonargparse
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from aframe.errors import AframeError
 from aframe_train.callbacks import Progress, SaveConfig
@@ -20,7 +22,6 @@ from aframe_train.callbacks import Progress, SaveConfig
 SEED = 101588
 #: Lightning's remarks on what is meant to be so.
 _EXPECTED = (
-    ".*args parameter is intended to run from within Python.*",
     ".*does not have many workers.*",
     ".*Checkpoint directory .* exists and is not empty.*",
     ".*is smaller than the logging interval.*",
@@ -58,7 +59,6 @@ class AframeCLI(LightningCLI):
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
             parser_kwargs={**options, **{name: dict(options) for name in self.subcommands()}},
-            args=self.words,
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -126,8 +126,21 @@ def train(words: Sequence[str]) -> AframeCLI:
     """
     known = {*AframeCLI.subcommands(), "-h", "--help"}
     command = [] if words and words[0] in known else ["fit"]
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for name in ("lightning.fabric", "lightning.pytorch"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     with warnings.catch_warnings():
         for message in _EXPECTED:
             warnings.filterwarnings("ignore", message)
-        return AframeCLI([*command, *words])
+        with _as_program([*command, *words]):
+            return AframeCLI([*command, *words])
+
+
+@contextlib.contextmanager
+def _as_program(words: Sequence[str]) -> Iterator[None]:
+    """Look like ``python -m train``, which Lightning starts again for each further GPU."""
+    mine = sys.argv
+    sys.argv = [str(Path(__file__).parents[1] / "train" / "__main__.py"), *words]
+    try:
+        yield
+    finally:
+        sys.argv = mine

@@ -181,7 +181,7 @@ def test_the_score_is_that_of_loops_over_raw_strain(data, small):
         _, starts = places[number * 240 // 12]
         quiet = torch.stack([kernel(ifo, start) for ifo, start in enumerate(starts)])
         scores = []
-        for position in (244, 154, 64):
+        for position in (243, 154, 64):
             loud = [signal(number, ifo, start, position) for ifo, start in enumerate(starts)]
             scores.append(statistic((quiet + torch.stack(loud))[None]))
         foreground.append(torch.cat(scores).mean())
