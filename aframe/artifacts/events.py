@@ -16,6 +16,8 @@ from aframe.errors import AframeError
 JULIAN_YEAR = 31_557_600.0
 _FIELDS = ("detection_statistic", "detection_time", "shift")
 
+Statistics = float | np.floating | Float[np.ndarray, "..."]
+
 
 @dataclass(frozen=True)
 class Events:
@@ -84,13 +86,12 @@ class Events:
     def _ascending(self) -> Float[np.ndarray, " event"]:
         return np.sort(self.detection_statistic)
 
-    def counts_above(self, statistic: Float[np.ndarray, "*shape"]) -> Int[np.ndarray, "*shape"]:
+    def counts_above(self, statistic: Statistics) -> Int[np.ndarray, "..."]:
         """Count the events at least as loud as each *statistic*."""
-        return len(self) - np.searchsorted(self._ascending, statistic, side="left")
+        quieter = np.searchsorted(self._ascending, statistic, side="left")
+        return np.asarray(len(self) - quieter)
 
-    def false_alarm_rate(
-        self, statistic: Float[np.ndarray, "*shape"]
-    ) -> Float[np.ndarray, "*shape"]:
+    def false_alarm_rate(self, statistic: Statistics) -> Float[np.ndarray, "..."]:
         """Rate of events at least as loud as each *statistic* (1/yr).
 
         At least one event is counted: no rate below one in the analyzed time is known.
@@ -98,7 +99,7 @@ class Events:
         Raises:
             AframeError: If no time was analyzed.
         """
-        return np.maximum(self.counts_above(statistic), 1) * self._rate_of_one()
+        return np.asarray(np.maximum(self.counts_above(statistic), 1) * self._rate_of_one())
 
     def threshold_at_far(self, far: float) -> float:
         """Find the statistic of the quietest event whose false alarm rate is at most *far*.

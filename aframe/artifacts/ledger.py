@@ -33,7 +33,7 @@ METADATA = (
 _GROUPS = ("parameters", "waveforms")
 _BLOCK_BYTES = 2**25
 
-Table = Shaped[np.ndarray, "row *shape"]
+Table = Shaped[np.ndarray, "row ..."]
 Rows = slice | np.ndarray
 
 

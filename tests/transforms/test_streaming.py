@@ -17,11 +17,11 @@ from aframe.transforms.streaming import (
 from aframe.transforms.whitening import Whitener
 
 STREAM = Stream(
-    sample_rate=256,
+    sample_rate=256.0,
     kernel_length=1.5,
     fduration=1.0,
     psd_length=8.0,
-    inference_sampling_rate=4,
+    inference_sampling_rate=4.0,
     batch_size=16,
 )
 
