@@ -7,16 +7,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, settings
 
 from aframe.artifacts.segments import Segment
 from aframe.artifacts.strain import write_strain
 from aframe_data.noise import ColoredNoise
 from aframe_data.spectra import load_asd
-
-# No test measures time: others may be using the machine.
-settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("unhurried")
 
 CURVE = "aLIGOO3LowT1800545"
 START, RATE = 1_240_000_000.0, 1024

@@ -1,0 +1,15 @@
+"""What all tests share: hypothesis in no hurry, and the same examples each time."""
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+# Tests measure no time, since others may use the machine; and a change that breaks nothing must
+# not fail on an example that nobody had tried: search for those with HYPOTHESIS_PROFILE=search.
+settings.register_profile(
+    "search", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=1000
+)
+settings.register_profile(
+    "steady", settings.get_profile("search"), max_examples=100, derandomize=True
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
