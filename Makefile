@@ -59,9 +59,12 @@ $(READY): constraints.txt pyproject.toml $(PROJECTS:%=%/pyproject.toml)
 	@echo "Installing into $(VENV): 7 GB and some minutes, once"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "make: error: aframe needs Python 3.11 or newer; name one with PYTHON=" >&2; exit 2; }
-	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV) || \
-	  { echo "make: error: this Python has no venv; on Debian: apt install python3-venv" >&2; exit 2; }
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
+	@# A Debian without python3-venv makes an environment without pip, which its own pip can fill.
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || $(PYTHON) -m venv --without-pip --clear $(VENV)
+	@pip="$(BIN)/python -m pip"; $$pip --version >/dev/null 2>&1 || pip="$(PYTHON) -m pip --python $(BIN)/python"; \
+	  $$pip --version >/dev/null 2>&1 || \
+	  { echo "make: error: this Python has neither venv nor pip; on Debian: apt install python3-venv" >&2; exit 2; }; \
+	  $$pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
 	@$(BIN)/uv pip install --python $(BIN)/python --compile-bytecode --constraint constraints.txt \
 	  --build-constraint constraints.txt --group pyproject.toml:dev \
 	  --editable . $(PROJECTS:%=--editable %)
