@@ -6,6 +6,8 @@ import copy
 import csv
 import io
 import logging
+import math
+import sys
 import time
 import warnings
 from pathlib import Path
@@ -144,11 +146,13 @@ def table(rows: list[dict[str, float]]) -> str:
     return text.getvalue()
 
 
-class LastCheckpoint(Checkpoint):
-    """Keep ``last.ckpt`` up to date: at the end of each epoch, and in between.
+class Checkpoints(Checkpoint):
+    """Keep ``best.ckpt`` and ``last.ckpt`` up to date.
 
-    Lightning's own checkpoint would skip the end of an epoch whose last batch it saved
-    at, and a training resumed from there would miss that epoch's validation.
+    The last is written at the end of each epoch and in between, the best where an
+    epoch's score is above all before. Lightning's own class would not do: it skips the
+    end of an epoch whose last batch it saved at, so that a training resumed from there
+    misses a validation, and it forgets the best score in a directory that was moved.
 
     Args:
         every_n_steps: Steps between two checkpoints within an epoch.
@@ -156,19 +160,33 @@ class LastCheckpoint(Checkpoint):
 
     def __init__(self, every_n_steps: int) -> None:
         self.every_n_steps = every_n_steps
+        self.best_score = -math.inf
+
+    def state_dict(self) -> dict[str, float]:
+        """Score of ``best.ckpt``."""
+        return {"best_score": self.best_score}
+
+    def load_state_dict(self, state_dict: dict[str, float]) -> None:
+        """Go on where the checkpoint was."""
+        self.best_score = state_dict["best_score"]
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         """Save, unless the epoch's end comes next and saves as well."""
         ended = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
         if trainer.global_step % self.every_n_steps == 0 and not ended:
-            self._save(trainer)
+            _save(trainer, LAST)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
         """Save after all else that happens at the end of an epoch."""
-        self._save(trainer)
+        score = float(trainer.callback_metrics.get(SCORE, -math.inf))
+        if score > self.best_score:
+            self.best_score = score
+            _save(trainer, BEST)
+        _save(trainer, LAST)
 
-    def _save(self, trainer: Trainer) -> None:
-        trainer.save_checkpoint(run_directory(trainer) / f"{LAST}.ckpt")
+
+def _save(trainer: Trainer, name: str) -> None:
+    trainer.save_checkpoint(run_directory(trainer) / f"{name}.ckpt")
 
 
 class SaveConfig(SaveConfigCallback):
@@ -250,6 +268,29 @@ def write_model(
         warnings.simplefilter("ignore")
         torch.jit.save(torch.jit.trace(arch, example), draft)  # type: ignore[no-untyped-call]
     draft.replace(path)
+
+
+def copy_checkpoint(source: Path, target: Path) -> None:
+    """Copy a checkpoint so that equal contents are equal files.
+
+    Which of a checkpoint's equal texts are one object, and so stand once in the file,
+    depends on whether the training was resumed.
+    """
+    torch.save(_distinct(torch.load(source, map_location="cpu", weights_only=True)), target)
+
+
+def _distinct(value: Any) -> Any:
+    """Rebuild *value* with one object for each text, and one for each container's place."""
+    if isinstance(value, dict):
+        rebuilt = copy.copy(value)
+        rebuilt.clear()
+        rebuilt.update((_distinct(key), _distinct(each)) for key, each in value.items())
+        if hasattr(value, "__dict__"):  # a module's state has the version of each part there
+            vars(rebuilt).update(_distinct(vars(value)))
+        return rebuilt
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(_distinct, value))
+    return sys.intern(value) if isinstance(value, str) else value
 
 
 def _write_tensors(path: Path, **tensors: Tensor) -> None:

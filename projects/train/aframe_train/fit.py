@@ -102,7 +102,9 @@ class FitSettings:
 
 def fit(settings: FitSettings, draft: Draft) -> None:
     """Train the network that tells signals from noise."""
-    from aframe_train.trainer import train  # noqa: PLC0415 (torch: seconds)
+    # torch takes seconds to load, so it is not loaded before the settings are known to be good.
+    from aframe_train.callbacks import copy_checkpoint  # noqa: PLC0415
+    from aframe_train.trainer import train  # noqa: PLC0415
 
     words = arguments(settings, draft.work)
     log.info("python -m train %s", shlex.join(words))
@@ -112,7 +114,8 @@ def fit(settings: FitSettings, draft: Draft) -> None:
         # Lightning ends the process where it is interrupted; the command says what resumes.
         raise KeyboardInterrupt from ended
     for name in PUBLISHES:
-        shutil.copyfile(draft.work / name, draft.path / name)
+        copy = copy_checkpoint if name.endswith(".ckpt") else shutil.copyfile
+        copy(draft.work / name, draft.path / name)
     draft.notes.update(
         parameters=sum(each.numel() for each in cli.model.parameters()),
         steps=cli.trainer.global_step,

@@ -5,21 +5,13 @@ from __future__ import annotations
 import torch
 from jaxtyping import Float
 from lightning.pytorch import Callback, LightningModule
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities.types import LRSchedulerConfigType, OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import OneCycleLR
 
-from aframe_train.callbacks import (
-    BEST,
-    SCORE,
-    Artifacts,
-    LastCheckpoint,
-    Progress,
-    run_directory,
-)
+from aframe_train.callbacks import SCORE, Artifacts, Checkpoints, Progress
 from aframe_train.metric import TimeSlideAUROC
 from aframe_train.validation import ValidationBatch
 
@@ -80,14 +72,7 @@ class SupervisedAframe(LightningModule):
 
     def configure_callbacks(self) -> list[Callback]:
         """What every training says and leaves on disk."""
-        best = ModelCheckpoint(
-            run_directory(self.trainer),
-            BEST,
-            monitor=SCORE,
-            mode="max",
-            enable_version_counter=False,
-        )
-        return [Progress(), Artifacts(), best, LastCheckpoint(self.checkpoint_steps)]
+        return [Progress(), Artifacts(), Checkpoints(self.checkpoint_steps)]
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW, with a learning rate that rises and falls once over all steps."""

@@ -9,7 +9,14 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import CSVLogger
 
 from aframe_train import callbacks
-from aframe_train.callbacks import LastCheckpoint, Progress, run_directory, table, write_model
+from aframe_train.callbacks import (
+    Checkpoints,
+    Progress,
+    copy_checkpoint,
+    run_directory,
+    table,
+    write_model,
+)
 
 
 def trainer(tmp_path, **changes):
@@ -92,11 +99,66 @@ def test_checkpoints_come_between_epochs_ends(tmp_path, step, ended, saves):
     saved = []
     progress = SimpleNamespace(is_last_batch=ended)
     loop = SimpleNamespace(epoch_loop=SimpleNamespace(batch_progress=progress))
-    LastCheckpoint(2).on_train_batch_end(
+    Checkpoints(2).on_train_batch_end(
         trainer(tmp_path, global_step=step, fit_loop=loop, save_checkpoint=saved.append)
     )
 
     assert saved == [tmp_path / "last.ckpt"] * saves
+
+
+def test_the_best_epoch_is_kept(tmp_path):
+    """A score must be above all before, also those before a resumption."""
+    saved = []
+    before, after = Checkpoints(2), Checkpoints(2)
+    for score, callback in ((0.6, before), (0.5, before), (0.6, after), (0.7, after)):
+        if callback is after:
+            after.load_state_dict(before.state_dict())
+        metrics = {"valid_auroc": torch.tensor(score)}
+        callback.on_train_epoch_end(
+            trainer(tmp_path, callback_metrics=metrics, save_checkpoint=saved.append), None
+        )
+
+    names = [path.name.removesuffix(".ckpt") for path in saved]
+    assert names == ["best", "last", "last", "last", "best", "last"]
+
+
+def test_without_a_score_none_is_the_best(tmp_path):
+    """An epoch that was not validated leaves the last checkpoint alone."""
+    saved = []
+    at = trainer(tmp_path, callback_metrics={}, save_checkpoint=saved.append)
+    Checkpoints(2).on_train_epoch_end(at, None)
+
+    assert saved == [tmp_path / "last.ckpt"]
+
+
+def test_copies_of_equal_checkpoints_are_equal_files(tmp_path):
+    """Whether a text is one object or two, the copy is the same, and nothing is lost."""
+    network = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2))
+    optimizer = torch.optim.AdamW(network.parameters())
+    network(torch.ones(3, 2)).sum().backward()
+    optimizer.step()
+    shared, other = (str(10**9) for _ in range(2))
+    content = {
+        "state_dict": network.state_dict(),
+        "optimizer_states": [optimizer.state_dict()],
+        "hyper_parameters": {"widths": [4, 8], "pair": (1, None), "name": shared},
+    }
+    for number, text in enumerate((shared, other)):
+        (tmp_path / f"{number}").mkdir()
+        torch.save({**content, "key": text}, tmp_path / f"{number}" / "source.ckpt")
+        copy_checkpoint(tmp_path / f"{number}" / "source.ckpt", tmp_path / f"{number}" / "a.ckpt")
+
+    sources = [(tmp_path / each / "source.ckpt").read_bytes() for each in "01"]
+    copies = [(tmp_path / each / "a.ckpt").read_bytes() for each in "01"]
+    assert sources[0] != sources[1]
+    assert copies[0] == copies[1]
+    found = torch.load(tmp_path / "0" / "a.ckpt", weights_only=True)
+    assert found["hyper_parameters"] == content["hyper_parameters"]
+    assert found["state_dict"]._metadata == content["state_dict"]._metadata
+    torch.testing.assert_close(found["state_dict"], content["state_dict"], rtol=0, atol=0)
+    torch.testing.assert_close(
+        found["optimizer_states"][0]["state"], optimizer.state_dict()["state"], rtol=0, atol=0
+    )
 
 
 def test_a_table_without_rows_has_its_header():

@@ -6,7 +6,7 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 
-from aframe_train.callbacks import Artifacts, LastCheckpoint, Progress
+from aframe_train.callbacks import Artifacts, Checkpoints, Progress
 from aframe_train.metric import TimeSlideAUROC
 from aframe_train.model import SupervisedAframe
 from aframe_train.validation import ValidationBatch
@@ -72,5 +72,4 @@ def test_every_training_keeps_its_files(model, tmp_path):
     model._trainer = Trainer(default_root_dir=tmp_path, logger=False)
     kinds = [type(each) for each in model.configure_callbacks()]
 
-    assert kinds[:2] == [Progress, Artifacts]
-    assert kinds[-1] is LastCheckpoint
+    assert kinds == [Progress, Artifacts, Checkpoints]
