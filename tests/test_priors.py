@@ -13,7 +13,7 @@ from bilby.core.utils import random as bilby_random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad, trapezoid
-from scipy.stats import kstest
+from scipy.stats import kstest, lognorm, norm
 
 from aframe import priors
 from aframe.errors import AframeError
@@ -114,7 +114,7 @@ def test_log_uniform_masses_and_aligned_spins():
 
 @pytest.mark.parametrize(
     ("name", "power"),
-    [("end_o3_ratesandpops", 0), ("log_uniform_bbh", -1), ("log_normal_masses", -1)],
+    [("end_o3_ratesandpops", 0), ("log_uniform_bbh", -5), ("log_normal_masses", -1)],
 )
 def test_redshifts_follow_the_comoving_volume(name, power):
     """Redshifts go as dVc/dz (1+z)^power, by astropy."""
@@ -234,6 +234,25 @@ def test_luminosity_distance_is_that_of_planck_2015():
 
     comoving = Planck15.comoving_distance(redshift).value
     np.testing.assert_allclose(priors.luminosity_distance(redshift), comoving * (1 + redshift))
+
+
+@pytest.mark.parametrize(
+    ("pair", "sigma"), [((35.0, 35.0), 0.1), ((20.0, 16.0), 0.1), ((20.0, 16.0), 0.4)]
+)
+def test_constraints_leave_what_the_closed_form_says(pair, sigma):
+    """The ratio of two log-normal masses is log-normal: what lies below one is known."""
+    prior, frame = priors.log_normal_masses(*pair, sigma)
+    ratio = norm(math.log(pair[1] / pair[0]), sigma * math.sqrt(2))
+    allowed = ratio.cdf(0) - ratio.cdf(math.log(0.02))
+    mass_1, mass_2 = np.array([22.0]), np.array([17.0])
+
+    found = priors.source_mass_density(prior, frame, mass_1, mass_2, np.zeros(1))
+
+    free = [
+        lognorm.pdf(m, sigma, scale=median)
+        for m, median in zip((mass_1, mass_2), pair, strict=True)
+    ]
+    np.testing.assert_allclose(found, free[0] * free[1] / allowed, rtol=1e-4)
 
 
 def test_declinations_cover_the_sky():

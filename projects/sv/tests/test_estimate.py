@@ -104,8 +104,8 @@ def test_volumes_are_those_of_the_direct_formula(search):
     normal = [
         np.exp(-(np.log(m / at) ** 2) / 0.02) / m for m, at in zip((m1, m2), pair, strict=True)
     ]
-    # The prior is flat in the logarithms, and its redshifts are those of the target.
-    weights = normal[0] * normal[1] * m1 * m2 * (m2 <= m1)
+    # The prior is flat in the logarithms, and its redshifts go with (1 + z)^-4 of the target's.
+    weights = normal[0] * normal[1] * m1 * m2 * (m2 <= m1) * (1 + z) ** 4
     weights /= weights.sum()
     loud = found["detection_statistic"] >= threshold
     near = np.abs(found["detection_time"] - found["injection_time"]) <= 1.0

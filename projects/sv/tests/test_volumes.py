@@ -58,6 +58,7 @@ def uniform_in_comoving_volume():
 
 SOURCES = {
     "end_o3_ratesandpops": (load_prior("end_o3_ratesandpops")[0], False),
+    "log_uniform_bbh": (load_prior("log_uniform_bbh")[0], False),
     "detector frame": (detector_frame_prior(), True),
     "part of the sky": (part_of_the_sky(), True),
     "uniform in comoving volume": (uniform_in_comoving_volume(), False),
