@@ -4,31 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from aframe import checks
 from aframe.artifacts.segments import Segment, slides_for_injections, slides_for_livetime
 from aframe.errors import AframeError
-
-_ROUNDING = 1e-9
 
 
 def refuse_band(task: Any) -> None:
     """Refuse a *highpass* or *lowpass* of *task* that its *sample_rate* cannot hold."""
-    nyquist = task.sample_rate / 2
-    for name in ("highpass", "lowpass"):
-        value = getattr(task, name)
-        if value is not None and value >= nyquist:
-            raise _wrong(
-                task,
-                f"{name} is not below the Nyquist frequency",
-                f"{name} {value:g} Hz with sample_rate {task.sample_rate:g} Hz",
-                f"choose a {name} below {nyquist:g} Hz, or a higher sample_rate",
-            )
-    if task.highpass is not None and task.lowpass is not None and task.highpass >= task.lowpass:
-        raise _wrong(
-            task,
-            "the band is empty",
-            f"highpass {task.highpass:g} Hz, lowpass {task.lowpass:g} Hz",
-            "choose a highpass below the lowpass",
-        )
+    checks.refuse_band(
+        task.sample_rate, highpass=task.highpass, lowpass=task.lowpass, wanted_by=_asker(task)
+    )
 
 
 def refuse_stream(task: Any) -> None:
@@ -36,28 +21,11 @@ def refuse_stream(task: Any) -> None:
 
     The stages refuse the same, but only once the network is trained.
     """
-    counts = {
-        "sample_rate / inference_sampling_rate": task.sample_rate / task.inference_sampling_rate,
-        "kernel_length * sample_rate": task.kernel_length * task.sample_rate,
-        "fduration / 2 * sample_rate": task.fduration / 2 * task.sample_rate,
-        "psd_length * sample_rate": task.psd_length * task.sample_rate,
-    }
-    wrong = [f"{name} is {count:g}" for name, count in counts.items() if not count.is_integer()]
-    if wrong:
-        raise _wrong(
-            task,
-            "a length is no whole number of samples",
-            ", ".join(wrong),
-            "choose lengths (s) and rates (Hz) whose product is whole",
-        )
+    names = ("sample_rate", "kernel_length", "fduration", "psd_length", "batch_size")
+    lengths = {name: getattr(task, name) for name in (*names, "inference_sampling_rate")}
+    checks.refuse_fractions(**lengths, wanted_by=_asker(task))
     fftlength = task.fftlength or task.kernel_length + task.fduration
-    if task.psd_length < fftlength:
-        raise _wrong(
-            task,
-            "the PSD's data are shorter than one of its segments",
-            f"psd_length {task.psd_length:g} s with fftlength {fftlength:g} s",
-            "choose a longer psd_length, or a shorter fftlength",
-        )
+    checks.refuse_short_psd(task.psd_length, fftlength, wanted_by=_asker(task))
 
 
 def refuse_window(task: Any) -> None:
@@ -139,24 +107,21 @@ def _span(strain: Any) -> list[Segment]:
 
 def refuse_shifts(task: Any) -> None:
     """Refuse shifts that do not fit the detectors or the kernels' stride."""
-    if len(task.shifts) != len(task.ifos):
-        raise _wrong(
-            task,
-            "the shifts do not fit the detectors",
-            f"shifts {list(task.shifts)} for {','.join(task.ifos)}",
-            "give one shift for each detector",
-        )
-    strides = [shift * task.inference_sampling_rate for shift in task.shifts]
-    # 0.7 s at 10 Hz is 7.000000000000001 strides.
-    if any(abs(stride - round(stride)) > _ROUNDING or stride < 0 for stride in strides):
-        raise _wrong(
-            task,
-            "a shift is no whole number of strides",
-            f"shifts {list(task.shifts)} s at {task.inference_sampling_rate:g} kernels a second",
-            "choose shifts that are multiples of 1 / inference_sampling_rate, none negative",
-        )
+    checks.refuse_shifts(
+        task.shifts, task.ifos, task.inference_sampling_rate, wanted_by=_asker(task)
+    )
+
+
+def refuse_windows(task: Any) -> None:
+    """Refuse windows over scores that hold too few of them."""
+    names = ("inference_sampling_rate", "integration_window_length", "cluster_window_length")
+    lengths = {name: getattr(task, name) for name in names}
+    checks.refuse_windows(**lengths, wanted_by=_asker(task))
 
 
 def _wrong(task: Any, problem: str, found: str, fix: str) -> AframeError:
-    wanted_by = f"{task.task_family} ([luigi_{task.task_family}] or [luigi_base] of the .cfg)"
-    return AframeError(problem, found=found, wanted_by=wanted_by, fix=fix)
+    return AframeError(problem, found=found, wanted_by=_asker(task), fix=fix)
+
+
+def _asker(task: Any) -> str:
+    return f"{task.task_family} ([luigi_{task.task_family}] or [luigi_base] of the .cfg)"

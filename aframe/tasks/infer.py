@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from aframe.parameters import Count, Flag, Integer, Numbers, OptionalSource, Positive
 from aframe.tasks.base import StageTask
-from aframe.tasks.checks import refuse_livetime, refuse_shifts
+from aframe.tasks.checks import refuse_livetime, refuse_shifts, refuse_windows
 from aframe.tasks.data import FetchTask, FetchTest, FetchZeroLag, TestingWaveforms
 from aframe.tasks.export import ExportLocal
 from aframe.tasks.train import PreprocessingParameters
@@ -62,8 +62,9 @@ class Infer(StageTask, PreprocessingParameters):
         return self.paths.results
 
     def check(self) -> None:
-        """Refuse what cannot be slid, before anything runs."""
+        """Refuse what cannot be slid, averaged or clustered, before anything runs."""
         refuse_shifts(self)
+        refuse_windows(self)
         refuse_livetime(self, FetchTest.req(self))
 
     def requires(self) -> dict[str, StageTask]:

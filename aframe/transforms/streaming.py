@@ -7,13 +7,13 @@ them: both count samples by one :class:`Stream`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from aframe.errors import AframeError
+from aframe.checks import refuse_fractions
 from aframe.transforms.whitening import Whitener
 
 #: The leading pair of a stream: strain that gives the PSD, and strain to whiten.
@@ -47,22 +47,7 @@ class Stream:
     batch_size: int
 
     def __post_init__(self) -> None:
-        counts = {
-            "sample_rate / inference_sampling_rate": self.sample_rate
-            / self.inference_sampling_rate,
-            "kernel_length * sample_rate": self.kernel_length * self.sample_rate,
-            "fduration / 2 * sample_rate": self.fduration / 2 * self.sample_rate,
-            "psd_length * sample_rate": self.psd_length * self.sample_rate,
-            "batch_size": self.batch_size,
-        }
-        wrong = [f"{name} is {count:g}" for name, count in counts.items() if not _is_count(count)]
-        if wrong:
-            raise AframeError(
-                "a length is no whole number of samples",
-                found=", ".join(wrong),
-                wanted_by="the stream of kernels",
-                fix="choose lengths (s) and rates (Hz) whose product is whole and above zero",
-            )
+        refuse_fractions(**asdict(self), wanted_by="the stream of kernels")
 
     @property
     def stride_size(self) -> int:
@@ -110,10 +95,6 @@ class Stream:
         """View a whitened block as its overlapping kernels."""
         # A positive axis: the exporter of ONNX misplaces a negative one.
         return whitened.unfold(whitened.ndim - 1, self.kernel_size, self.stride_size)
-
-
-def _is_count(value: float) -> bool:
-    return value >= 1 and abs(value - round(value)) < 1e-9  # noqa: PLR2004
 
 
 class Snapshotter(torch.nn.Module):

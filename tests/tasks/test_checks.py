@@ -8,6 +8,21 @@ from aframe.errors import AframeError
 from aframe.tasks import checks
 
 DAY = SimpleNamespace(start=0.0, stop=86400.0)
+SEARCH = {
+    "ifos": ("H1", "L1"),
+    "sample_rate": 2048.0,
+    "kernel_length": 1.5,
+    "fduration": 1.0,
+    "fftlength": None,
+    "highpass": 32.0,
+    "lowpass": None,
+    "inference_sampling_rate": 4.0,
+    "batch_size": 128,
+    "psd_length": 64.0,
+    "shifts": (0.0, 1.0),
+    "integration_window_length": 1.5,
+    "cluster_window_length": 8.0,
+}
 SIMULATED = {"kind": "simulated", "psds": {"H1": "a", "L1": "b"}}
 
 
@@ -21,26 +36,29 @@ def _refused(check, *given, match):
     return caught.value
 
 
-@pytest.mark.parametrize(("highpass", "lowpass"), [(None, None), (1023.9, None), (32.0, 1023.9)])
-def test_a_band_below_nyquist(highpass, lowpass):
-    """Either edge may be open."""
-    checks.refuse_band(_task(sample_rate=2048.0, highpass=highpass, lowpass=lowpass))
-
-
 @pytest.mark.parametrize(
-    ("highpass", "lowpass", "problem"),
+    ("check", "change", "problem"),
     [
-        (1024.0, None, "highpass is not below the Nyquist frequency"),
-        (None, 1024.0, "lowpass is not below the Nyquist frequency"),
-        (100.0, 100.0, "the band is empty"),
+        (checks.refuse_band, {"lowpass": 1024.0}, "lowpass is not between zero and the Nyquist"),
+        (checks.refuse_stream, {"batch_size": 0}, "no whole number of samples"),
+        (checks.refuse_stream, {"psd_length": 2.0}, "shorter than one Welch segment"),
+        (checks.refuse_stream, {"fftlength": 65.0}, "shorter than one Welch segment"),
+        (checks.refuse_shifts, {"shifts": (0.0,)}, "the shifts do not fit the detectors"),
+        (checks.refuse_windows, {"cluster_window_length": 0.25}, "windows over scores"),
     ],
 )
-def test_no_band(highpass, lowpass, problem):
-    """The Nyquist frequency itself is out of the band."""
-    task = _task(sample_rate=2048.0, highpass=highpass, lowpass=lowpass)
-    error = _refused(checks.refuse_band, task, match=problem)
+def test_what_the_stages_refuse_too(check, change, problem):
+    """The parameters reach the check, and the error says where the task has them from."""
+    check(_task(**SEARCH))
+    error = _refused(check, _task(**{**SEARCH, **change}), match=problem)
 
     assert error.wanted_by == "Infer ([luigi_Infer] or [luigi_base] of the .cfg)"
+
+
+def test_a_psd_of_one_segment():
+    """A segment is as long as a kernel and its filter, unless another length is given."""
+    checks.refuse_stream(_task(**{**SEARCH, "psd_length": 2.5}))
+    checks.refuse_stream(_task(**{**SEARCH, "psd_length": 2.0, "fftlength": 2.0}))
 
 
 def test_a_coalescence_at_the_edge():
@@ -77,27 +95,6 @@ def test_spans():
     _refused(checks.refuse_span, empty, match="the span of strain is empty")
 
 
-@pytest.mark.parametrize(
-    ("shifts", "rate"), [((0.0, 1.0), 4.0), ((0.25, 0.0), 4.0), ((0.0, 0.7), 10.0)]
-)
-def test_shifts_of_whole_strides(shifts, rate):
-    """Rounding in the product is no fraction of a stride."""
-    checks.refuse_shifts(_task(shifts=shifts, ifos=("H1", "L1"), inference_sampling_rate=rate))
-
-
-@pytest.mark.parametrize("shifts", [(0.0, 0.3), (0.0, -1.0)])
-def test_shifts_between_strides(shifts):
-    """A slide pairs kernels by their index."""
-    task = _task(shifts=shifts, ifos=("H1", "L1"), inference_sampling_rate=4.0)
-    _refused(checks.refuse_shifts, task, match="a shift is no whole number of strides")
-
-
-def test_a_shift_for_each_detector():
-    """Three detectors need three shifts."""
-    task = _task(shifts=(0.0, 1.0), ifos=("H1", "L1", "V1"), inference_sampling_rate=4.0)
-    _refused(checks.refuse_shifts, task, match="the shifts do not fit the detectors")
-
-
 def test_livetime_of_a_span():
     """A day slides to 86336 * 86335 / 2 s with steps of a second and 64 s for the PSD."""
     most = 86336 * 86335 / 2
@@ -121,32 +118,3 @@ def test_what_files_hold_is_not_known_before():
     unknown = SimpleNamespace(start=None, stop=None)
 
     checks.refuse_livetime(_task(shifts=(0.0, 1.0), psd_length=64.0, Tb=1e12), unknown)
-
-
-_STREAM = {
-    "sample_rate": 2048.0,
-    "inference_sampling_rate": 4.0,
-    "kernel_length": 1.5,
-    "fduration": 1.0,
-    "fftlength": None,
-    "psd_length": 64.0,
-}
-
-
-def test_a_stream_of_whole_samples():
-    """The published search's, and a PSD of exactly one segment."""
-    checks.refuse_stream(_task(**_STREAM))
-    checks.refuse_stream(_task(**{**_STREAM, "psd_length": 2.5}))
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "problem"),
-    [
-        ("inference_sampling_rate", 3.0, r"sample_rate / inference_sampling_rate is 682\.667"),
-        ("kernel_length", 1.3333, r"kernel_length \* sample_rate is 2730\.6"),
-        ("psd_length", 2.0, r"psd_length 2 s with fftlength 2\.5 s"),
-    ],
-)
-def test_no_stream(name, value, problem):
-    """What export and inference would refuse after the training is refused before it."""
-    _refused(checks.refuse_stream, _task(**{**_STREAM, name: value}), match=problem)

@@ -30,5 +30,5 @@ def test_the_preprocessing_is_held_against_the_trainings(shared):
 
 def test_a_band_beyond_nyquist_is_refused():
     """A band is checked wherever it is set."""
-    with pytest.raises(AframeError, match="highpass is not below the Nyquist frequency"):
+    with pytest.raises(AframeError, match="highpass is not between zero and the Nyquist frequency"):
         ExportLocal(sample_rate=64.0)

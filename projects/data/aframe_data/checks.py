@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
+from aframe import checks
 from aframe.errors import AframeError
 from aframe.program import Resources
 
@@ -35,25 +35,9 @@ def refuse_band(settings: Any, *names: str) -> None:
         AframeError: If an edge is not between zero and Nyquist, or the edges in *names*
             are not in ascending order.
     """
-    nyquist = settings.sample_rate / 2
-    given = {name: getattr(settings, name) for name in names}
-    edges = {name: value for name, value in given.items() if value is not None}
-    for name, value in edges.items():
-        if not 0 < value < nyquist:
-            raise AframeError(
-                f"{name} is not between zero and the Nyquist frequency",
-                found=f"{name} {value:g} Hz with sample_rate {settings.sample_rate:g} Hz",
-                wanted_by=f"the setting `{name}`",
-                fix=f"choose a {name} below {nyquist:g} Hz, or a higher sample_rate",
-            )
-    values = list(edges.values())
-    if any(low >= high for low, high in pairwise(values)):
-        raise AframeError(
-            "the band is empty",
-            found=", ".join(f"{name} {value:g} Hz" for name, value in edges.items()),
-            wanted_by=f"the settings {' and '.join(names)}",
-            fix="choose them in ascending order",
-        )
+    edges = {name: getattr(settings, name) for name in names}
+    wanted_by = f"the setting{'s' * (len(names) > 1)} {' and '.join(f'`{name}`' for name in names)}"
+    checks.refuse_band(settings.sample_rate, **edges, wanted_by=wanted_by)
 
 
 def refuse_wrong_workers(resources: Resources) -> None:

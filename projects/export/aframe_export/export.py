@@ -14,12 +14,14 @@ from torch import Tensor
 from aframe.artifacts.hdf5 import reading
 from aframe.artifacts.preprocessing import Preprocessing
 from aframe.artifacts.record import write_text
+from aframe.checks import refuse_short_psd
 from aframe.errors import AframeError
 from aframe.program import Draft, Resources
 from aframe.transforms.streaming import Stream
 from aframe.transforms.whitening import Whitener
 from aframe_export import config, models, parity
 
+COMMAND = "aframe-export export"
 #: Every export is a repository of its own, so its models are the first version.
 VERSION = "1"
 PLATFORMS = {"TORCHSCRIPT": config.TORCHSCRIPT, "ONNX": config.ONNX}
@@ -85,14 +87,14 @@ class ExportSettings:
             raise AframeError(
                 "the network cannot be exported for this platform",
                 found=f"platform {self.platform}",
-                wanted_by="aframe-export export",
+                wanted_by=COMMAND,
                 fix=f"choose one of {', '.join(PLATFORMS)}",
             )
         if self.streams_per_gpu < 1:
             raise AframeError(
                 "a server needs a stream at least",
                 found=f"streams_per_gpu {self.streams_per_gpu}",
-                wanted_by="aframe-export export",
+                wanted_by=COMMAND,
                 fix="give 1 or more",
             )
         self.stream  # noqa: B018 (refuses lengths that are no whole number of samples)
@@ -120,8 +122,8 @@ def export(settings: ExportSettings, draft: Draft) -> None:
     trained = Preprocessing.read(settings.inputs.preprocessing)
     names = ("ifos", "sample_rate", "kernel_length", "fduration", "fftlength")
     asked = {name: getattr(settings, name) for name in (*names, "highpass", "lowpass")}
-    trained.refuse_other(asked, wanted_by="aframe-export export")
-    _refuse_short_psd(settings, trained)
+    trained.refuse_other(asked, wanted_by=COMMAND)
+    refuse_short_psd(settings.psd_length, trained.fftlength, wanted_by=COMMAND)
     batch = _read_batch(settings.inputs.batch, trained)
     network = _read_network(settings.inputs.weights, batch)
     repository = draft.path / "model_repo"
@@ -132,16 +134,6 @@ def export(settings: ExportSettings, draft: Draft) -> None:
     deviations = _write_models(repository, settings, trained, network, batch)
     parity.refuse_deviation(deviations)
     draft.notes["parity"] = {"tolerance": parity.TOLERANCE, "deviations": deviations}
-
-
-def _refuse_short_psd(settings: ExportSettings, trained: Preprocessing) -> None:
-    if trained.fftlength > settings.psd_length:
-        raise AframeError(
-            "a Welch segment is longer than the data of a PSD",
-            found=f"fftlength {trained.fftlength:g} s, psd_length {settings.psd_length:g} s",
-            wanted_by="aframe-export export",
-            fix="give a longer psd_length",
-        )
 
 
 def _read_batch(path: Path, trained: Preprocessing) -> Tensor:

@@ -150,7 +150,7 @@ class _Negative(torch.nn.Module):
         ({"ifos": ("L1", "H1")}, r"ifos \['L1', 'H1'\]"),
         ({"kernel_length": 2.0}, "kernel_length 2.0"),
         ({"fftlength": 1.0}, "fftlength 1.0"),
-        ({"psd_length": 0.25}, "Welch segment is longer than the data of a PSD"),
+        ({"psd_length": 0.25}, "shorter than one Welch segment"),
     ],
 )
 def test_refuses_settings_that_do_not_fit_the_training(settings, draft, change, message):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from aframe.checks import refuse_shifts, refuse_windows
 from aframe.errors import AframeError
 from aframe.program import Resources
 
@@ -69,24 +70,13 @@ class InferSettings:
 
     def __post_init__(self) -> None:
         rate = self.inference_sampling_rate
-        if len(self.shifts) != len(self.ifos):
-            raise contradiction(
-                f"{len(self.shifts)} shifts for {len(self.ifos)} detectors",
-                "give one shift (s) for each detector",
-            )
-        moved = [shift * rate for shift in self.shifts]
-        if any(shift < 0 or not float(shift).is_integer() for shift in moved):
-            raise contradiction(
-                f"shifts {list(self.shifts)} s at {rate:g} kernels a second",
-                "give shifts that are not negative and whole multiples of "
-                f"1 / inference_sampling_rate ({1 / rate:g} s)",
-            )
-        if self.integration_window_length <= 0 or int(rate * self.cluster_window_length) < 2:  # noqa: PLR2004
-            raise contradiction(
-                f"integration_window_length {self.integration_window_length:g} s, "
-                f"cluster_window_length {self.cluster_window_length:g} s",
-                "integrate over more than nothing and cluster over two outputs at least",
-            )
+        refuse_shifts(self.shifts, self.ifos, rate, wanted_by=COMMAND)
+        refuse_windows(
+            inference_sampling_rate=rate,
+            integration_window_length=self.integration_window_length,
+            cluster_window_length=self.cluster_window_length,
+            wanted_by=COMMAND,
+        )
         if self.Tb <= 0:
             raise contradiction(f"Tb {self.Tb:g} s", "ask for some background livetime")
 

@@ -8,7 +8,7 @@ from aframe.errors import AframeError
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"shifts": (0, 0.3)}, r"shifts \[0, 0.3\] s at 4 kernels(.|\n)*0.25 s"),
+        ({"shifts": (0, 0.3)}, r"shifts \[0, 0.3\] s at 4 kernels(.|\n)*whole multiples"),
         ({"shifts": (0, -1)}, "not negative"),
         ({"shifts": (0, 1, 2)}, "3 shifts for 2 detectors"),
         ({"integration_window_length": 0}, "integration_window_length 0 s"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from aframe.checks import refuse_band
 from aframe.errors import AframeError
 
 
@@ -41,15 +42,11 @@ def refuse_impossible(
     wrong = [f"{name} {value:g}" for name, value in lengths.items() if value <= 0]
     if len(set(ifos)) < max(1, len(ifos)):
         wrong.append(f"ifos {list(ifos)}")
-    nyquist = sample_rate / 2
-    low, high = highpass or 0.0, nyquist if lowpass is None else lowpass
-    if not 0 <= low < high <= nyquist:
-        wrong.append(f"highpass {highpass} Hz, lowpass {lowpass} Hz")
     if wrong:
         raise AframeError(
             "the preprocessing is impossible",
             found=", ".join(wrong),
-            wanted_by=f"whitening at {sample_rate:g} Hz, Nyquist {nyquist:g} Hz",
-            fix="name each detector once, give lengths above zero, and "
-            "highpass < lowpass <= Nyquist",
+            wanted_by="whitening",
+            fix="name each detector once, and give lengths above zero",
         )
+    refuse_band(sample_rate, highpass=highpass, lowpass=lowpass, wanted_by="whitening")

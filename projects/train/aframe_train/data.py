@@ -12,6 +12,7 @@ from lightning.pytorch import LightningDataModule
 
 from aframe.artifacts.preprocessing import Preprocessing
 from aframe.artifacts.strain import StrainFile, list_strain
+from aframe.checks import refuse_short_psd
 from aframe.errors import AframeError
 from aframe.transforms.whitening import Whitener
 from aframe_train.background import Background, Stretch, choose, pieces, read_segments, split
@@ -151,13 +152,7 @@ class AframeData(LightningDataModule):
         settings = asdict(self.preprocessing)
         psd_length = settings.pop("psd_length")
         refuse_impossible(**settings)
-        if psd_length < settings["fftlength"]:
-            raise AframeError(
-                "the data for the PSD are shorter than one Welch segment",
-                found=f"psd_length {psd_length:g} s, fftlength {settings['fftlength']:g} s",
-                wanted_by="the training data",
-                fix="raise psd_length in the training configuration, or lower fftlength",
-            )
+        refuse_short_psd(psd_length, settings["fftlength"], wanted_by="the training data")
 
     def setup(self, stage: str) -> None:
         """Open the files, check that they fit one another, and whiten the validation data."""

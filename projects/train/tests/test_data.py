@@ -114,7 +114,7 @@ def test_processes_share_the_batches():
     [
         ({"data_dir": None}, "not said where the data are", "neither data_dir nor background_dir"),
         ({"sample_rate": 512.0}, "strain has another sample rate", "256 Hz"),
-        ({"highpass": 200.0}, "preprocessing is impossible", "highpass 200.0 Hz"),
+        ({"highpass": 200.0}, "highpass is not between zero", "highpass 200 Hz"),
         ({"psd_length": 0.2}, "shorter than one Welch segment", "psd_length 0.2 s"),
         ({"left_pad": 2.0}, "no place in the kernel", "left_pad 2 s"),
         ({"data_dir": "/nowhere"}, "there is no strain", "/nowhere/background"),
