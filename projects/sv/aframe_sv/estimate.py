@@ -26,7 +26,7 @@ from aframe_sv.volumes import (
     effective_samples,
     found_fraction,
     importance_weights,
-    log_normal_masses,
+    target_density,
 )
 
 log = logging.getLogger(__name__)
@@ -283,7 +283,7 @@ def population_weights(
     density = source.density(draws.mass_1, draws.mass_2, draws.redshift)
     return {
         pair_name(pair): importance_weights(
-            log_normal_masses(draws.mass_1, draws.mass_2, pair=pair, sigma=settings.sigma), density
+            target_density(draws.mass_1, draws.mass_2, pair=pair, sigma=settings.sigma), density
         )
         for pair in settings.pairs
     }

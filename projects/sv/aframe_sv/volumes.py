@@ -9,19 +9,17 @@ import numpy as np
 from bilby.core.prior import PriorDict
 from jaxtyping import Float
 from scipy.interpolate import CubicSpline
-from scipy.stats import lognorm, norm
 
 from aframe.errors import AframeError
 from aframe.priors import (
     declination_range,
+    log_normal_masses,
     redshift_density,
     redshift_range,
     source_mass_density,
     volume_element,
 )
 
-#: Smallest ratio of the lighter to the heavier mass that the target populations hold.
-MIN_MASS_RATIO = 0.02
 _KNOTS = 1001
 _MOST_OVER_THE_EDGE = 1e-3
 Draws = Float[np.ndarray, " draw"]
@@ -80,10 +78,10 @@ class Source:
         return masses * redshift_density(self.prior, redshift) / target
 
 
-def log_normal_masses(
+def target_density(
     mass_1: Draws, mass_2: Draws, *, pair: tuple[float, float], sigma: float
 ) -> Draws:
-    """Density of two log-normal masses with ``0.02 <= mass_2 / mass_1 <= 1``.
+    """Density of the masses of a population whose volume is asked for.
 
     Args:
         mass_1: Heavier mass in the source's frame (Msun).
@@ -92,19 +90,15 @@ def log_normal_masses(
         sigma: Standard deviation of the logarithm of either.
 
     Returns:
-        Density (1/Msun^2), normalized.
+        Density (1/Msun^2) of :func:`aframe.priors.log_normal_masses`, normalized.
 
     Example:
         >>> heavier, lighter = np.array([35.0, 35.0]), np.array([30.0, 36.0])
-        >>> log_normal_masses(heavier, lighter, pair=(35, 35), sigma=0.1)
+        >>> target_density(heavier, lighter, pair=(35, 35), sigma=0.1)
         array([0.00923988, 0.        ])
     """
-    first, second = pair
-    density = lognorm.pdf(mass_1, sigma, scale=first) * lognorm.pdf(mass_2, sigma, scale=second)
-    ratio = norm(loc=math.log(second / first), scale=sigma * math.sqrt(2))
-    allowed = ratio.cdf(0.0) - ratio.cdf(math.log(MIN_MASS_RATIO))
-    inside = (mass_2 <= mass_1) & (mass_2 >= MIN_MASS_RATIO * mass_1)
-    return np.where(inside, density, 0.0) / allowed
+    prior, detector_frame = log_normal_masses(*pair, sigma)
+    return source_mass_density(prior, detector_frame, mass_1, mass_2, np.zeros_like(mass_1))
 
 
 def importance_weights(target: Draws, density: Draws) -> Draws:

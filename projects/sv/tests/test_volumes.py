@@ -22,7 +22,7 @@ from aframe_sv.volumes import (
     effective_samples,
     found_fraction,
     importance_weights,
-    log_normal_masses,
+    target_density,
 )
 
 SIGMA = 0.1
@@ -85,7 +85,7 @@ def weighed(case, *, legacy_redshift=False):
     prior, detector_frame = SOURCES[case]
     source = Source(prior, detector_frame=detector_frame, legacy_redshift=legacy_redshift)
     mass_1, mass_2, redshift = drawn(prior, detector_frame, np.random.default_rng(3))
-    target = log_normal_masses(mass_1, mass_2, pair=(20.0, 16.0), sigma=0.4)
+    target = target_density(mass_1, mass_2, pair=(20.0, 16.0), sigma=0.4)
     weights = importance_weights(target, source.density(mass_1, mass_2, redshift))
     return source.volume, weights, redshift
 
@@ -142,8 +142,8 @@ def test_target_masses_are_normalized(pair):
     step = SIGMA / 100
     heavier, lighter = (np.log(mass) + step * (np.arange(-700, 700) + 0.5) for mass in pair)
     lighter += round((heavier[0] - lighter[0]) / step) * step - (heavier[0] - lighter[0])
-    mass_1, mass_2 = np.exp(np.meshgrid(heavier, lighter))
-    density = log_normal_masses(mass_1, mass_2, pair=pair, sigma=SIGMA)
+    mass_1, mass_2 = (grid.ravel() for grid in np.exp(np.meshgrid(heavier, lighter)))
+    density = target_density(mass_1, mass_2, pair=pair, sigma=SIGMA)
     mass = np.sum(density * mass_1 * mass_2) * step**2
 
     # The edge runs through the cells of the diagonal, and takes each whole.
@@ -153,7 +153,7 @@ def test_target_masses_are_normalized(pair):
 def test_target_masses_keep_their_ratio():
     """There is nothing above the heavier mass nor below a fiftieth of it."""
     lighter = np.array([10.0, 36.0, 0.6])
-    density = log_normal_masses(np.full(3, 35.0), lighter, pair=(35, 1), sigma=1.0)
+    density = target_density(np.full(3, 35.0), lighter, pair=(35, 1), sigma=1.0)
 
     assert density[0] > 0
     assert density[1:].tolist() == [0, 0]
@@ -237,7 +237,7 @@ def test_error_is_the_scatter_of_repeated_searches(sigma):
     runs = []
     for _ in range(200):
         mass_1, mass_2, redshift = drawn(prior, False, rng, size=10_000)
-        target = log_normal_masses(mass_1, mass_2, pair=(30.0, 25.0), sigma=sigma)
+        target = target_density(mass_1, mass_2, pair=(30.0, 25.0), sigma=sigma)
         weights = importance_weights(target, source.density(mass_1, mass_2, redshift))
         statistic = mass_1 / 4 - 3 * redshift + rng.normal(size=len(redshift))
         runs.append(found_fraction(weights, statistic, thresholds, WeightSums.of(weights)))
@@ -256,7 +256,7 @@ def test_coverage_is_one_where_the_prior_draws_all_of_the_population():
     masses = drawn(prior, False, np.random.default_rng(5), 400_000)
 
     def coverage(pair):
-        target = log_normal_masses(masses[0], masses[1], pair=pair, sigma=0.1)
+        target = target_density(masses[0], masses[1], pair=pair, sigma=0.1)
         return WeightSums.of(importance_weights(target, source.density(*masses))).coverage
 
     whole, error = coverage((35.0, 20.0))
