@@ -203,6 +203,7 @@ def _run_script(directory: Path, mode: str) -> str:
             "# Modify the workers and gpus to suit your machine; with images, add --dev to run",
             "# the code of your checkout instead of theirs.",
             f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH",
+            f"python3 -P -m aframe.cfg {configuration}",
             f'LAW_CONFIG_FILE={configuration} law run {MODES[mode]} --workers 5 --gpus 0 "$@"',
             "",
         ]

@@ -113,6 +113,18 @@ def test_run_sh_says_that_it_was_moved(tmp_path):
     assert done.stdout == ""
 
 
+def test_run_sh_refuses_a_slip_in_its_configuration(tmp_path):
+    """What law would meet with a traceback is told in our words, before law is imported."""
+    write_run_directory(tmp_path, preset="demo")
+    with (tmp_path / "sandbox.cfg").open("a") as file:
+        file.write("[luigi_base]\nhighpass = 30\n")
+    done = _run(tmp_path / "run.sh")
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("ERROR: a section stands twice in a configuration file\n")
+    assert "Traceback" not in done.stderr
+
+
 def test_run_sh_works_through_a_link(tmp_path):
     """A link to the run directory is no move."""
     write_run_directory(tmp_path / "run", preset="demo")

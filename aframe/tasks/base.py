@@ -15,7 +15,7 @@ from aframe.paths import RunPaths, run_paths
 from aframe.stages import Stage
 from aframe.targets import RecordedTarget
 from aframe.tasks.configuration import (
-    refuse_missing_file,
+    refuse_broken_file,
     refuse_unknown_keys,
     refuse_unknown_sections,
     set_defaults,
@@ -83,7 +83,7 @@ class RunParameters(law.Task):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        refuse_missing_file()
+        refuse_broken_file()
         refuse_unknown_keys(type(self))
         self.check()
 

@@ -6,11 +6,11 @@ import difflib
 import os
 import warnings
 from collections.abc import Iterable
-from pathlib import Path
 
 import law
 import luigi
 
+from aframe.cfg import refuse_broken
 from aframe.errors import AframeError
 from aframe.parameters import BASE_SECTION
 
@@ -43,20 +43,15 @@ def set_defaults() -> None:
             parser.set(section, option, value)
 
 
-def refuse_missing_file() -> None:
-    """Refuse a ``LAW_CONFIG_FILE`` that is not there, for which law would take nothing.
+def refuse_broken_file() -> None:
+    """Refuse a ``LAW_CONFIG_FILE`` that law overlooks: one that is missing or inherits from none.
 
     Raises:
         AframeError: It names the file.
     """
     named = os.environ.get("LAW_CONFIG_FILE")
-    if named and not Path(os.path.expandvars(named)).expanduser().is_file():
-        raise AframeError(
-            "the configuration file is missing",
-            found=f"{named} is no file",
-            wanted_by="LAW_CONFIG_FILE",
-            fix="correct the path, or make a run directory with aframe-init",
-        )
+    if named:
+        refuse_broken(named)
 
 
 def refuse_unknown_keys(task: type[luigi.Task]) -> None:

@@ -277,6 +277,20 @@ def test_a_missing_configuration_file_is_refused(empty):
     ]
 
 
+def test_inheriting_from_nothing_is_refused(empty):
+    """Law would overlook it, and so run another search than was meant."""
+    empty.set("core", "inherit", "base.cfg")
+    done = empty.law()
+
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        "ERROR: a configuration cannot be taken from another file",
+        f"  found      {empty.directory}/base.cfg is no file",
+        f"  wanted by  inherit in [core] of {empty.configuration}",
+        "  fix        correct the path, which is relative to this file",
+    ]
+
+
 def test_a_section_of_luigis_own_is_no_unknown_one(finished):
     """A `.cfg` may set what luigi itself reads."""
     finished.set("luigi_worker", "wait_interval", "0.1")
@@ -327,17 +341,17 @@ def test_sections_and_shared_keys(configured):
         configuration.refuse_unknown_sections([tasks.FetchTest])
 
 
-def test_the_file_that_is_named_must_be_there(monkeypatch, tmp_path):
+def test_the_file_that_is_named_must_be_whole(monkeypatch, tmp_path):
     """None need be named, and a name may hold variables."""
     monkeypatch.delenv("LAW_CONFIG_FILE", raising=False)
-    configuration.refuse_missing_file()
+    configuration.refuse_broken_file()
     (tmp_path / "sandbox.cfg").touch()
     monkeypatch.setenv("HERE", str(tmp_path))
     monkeypatch.setenv("LAW_CONFIG_FILE", "$HERE/sandbox.cfg")
-    configuration.refuse_missing_file()
+    configuration.refuse_broken_file()
     monkeypatch.setenv("LAW_CONFIG_FILE", "$HERE/other.cfg")
     with pytest.raises(AframeError, match="the configuration file is missing"):
-        configuration.refuse_missing_file()
+        configuration.refuse_broken_file()
 
 
 def test_what_the_user_sets_of_luigi_stays(monkeypatch):
