@@ -26,8 +26,13 @@ _BLOCKS = 64
 
 
 def first_kernel(stream: Stream) -> int:
-    """Number of the first kernel that is scored: the time before gives its PSD."""
-    return int(stream.psd_length * stream.inference_sampling_rate)
+    """Number of the first kernel that is searched: the time before gives its PSD."""
+    return stream.psd_size // stream.stride_size
+
+
+def first_whole(stream: Stream) -> int:
+    """Number of the first kernel that lies, filter included, after the start of the strain."""
+    return -(-(stream.kernel_size + 2 * stream.edge_size) // stream.stride_size) - 1
 
 
 def num_kernels(stream: Stream, duration: float) -> int:
@@ -36,9 +41,9 @@ def num_kernels(stream: Stream, duration: float) -> int:
 
 
 def block_range(stream: Stream, duration: float) -> range:
-    """Blocks that hold the kernels to score; the last may reach beyond the end."""
+    """Blocks that hold all whole kernels; first and last may reach beyond the strain."""
     return range(
-        first_kernel(stream) // stream.batch_size,
+        first_whole(stream) // stream.batch_size,
         -(-num_kernels(stream, duration) // stream.batch_size),
     )
 
@@ -64,7 +69,7 @@ def whiten_blocks(
     """Whiten *blocks*, each with the PSD of the data before it.
 
     Where less than ``psd_length`` lies before a block, as for the first few, the PSD is
-    that of the segment's first ``psd_length``. Beyond the end strain counts as zero;
+    that of the segment's first ``psd_length``. Beyond either end strain counts as zero;
     no kernel that is scored reaches there.
     """
     psds = strain.unfold(0, stream.psd_size, 1)

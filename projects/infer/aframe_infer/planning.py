@@ -7,13 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
-from aframe.artifacts.segments import slides_for_livetime
+from aframe.artifacts.segments import Segment, slides_for_livetime
 from aframe.artifacts.strain import StrainFile, list_strain
 from aframe.errors import AframeError
 from aframe.transforms.streaming import Stream
 from aframe_infer.injections import Injections
+from aframe_infer.kernels import first_kernel, first_whole, num_kernels
 from aframe_infer.settings import InferSettings, contradiction
 from aframe_infer.slides import Branch, outputs
+from aframe_infer.statistic import integration_size
 
 
 def plan(
@@ -32,23 +34,48 @@ def plan(
 
     Raises:
         AframeError: If strain does not fit the settings or is too little, or an injection
-            lies in none.
+            lies where nothing is searched.
     """
+    _refuse_short_psd(settings, stream)
     background = _strain(settings.inputs.background, settings)
     slides = slides_for_livetime(
-        [file.segment for file in background],
+        [_whole_strides(file, stream) for file in background],
         settings.shifts,
-        psd_length=settings.psd_length,
+        psd_length=first_kernel(stream) / stream.inference_sampling_rate,
         livetime=settings.Tb,
     )
     planned = [
-        Branch(file, shifts, _inside(file, rows, injections), "background")
+        Branch(file, shifts, _inside(file, searched, rows, injections, stream), "background")
         for shifts, rows in _slides(settings, slides, injections)
         for file in background
-        if len(outputs(stream, file.duration, shifts))
+        if len(searched := outputs(stream, file.duration, shifts))
     ]
-    _refuse_stray(injections, sum(len(branch.rows) for branch in planned))
+    _refuse_stray(settings, injections, [row for branch in planned for row in branch.rows])
     return planned, _zero_lag(settings, stream, background)
+
+
+def _refuse_short_psd(settings: InferSettings, stream: Stream) -> None:
+    """Refuse averages that would begin before the strain does."""
+    rate = stream.inference_sampling_rate
+    window = integration_size(rate, settings.integration_window_length)
+    # One stride to spare, which the finer grid around an event takes.
+    missing = first_whole(stream) + window - first_kernel(stream)
+    if missing > 0:
+        raise AframeError(
+            "the first average would begin before the strain does",
+            found=f"psd_length {stream.psd_length:g} s with integration_window_length "
+            f"{settings.integration_window_length:g} s",
+            wanted_by=f"kernels of {stream.kernel_length:g} s, whitened with a filter of "
+            f"{stream.fduration:g} s",
+            fix="integrate over less, or export and search with a psd_length of "
+            f"{stream.psd_length + missing / rate:g} s or more",
+        )
+
+
+def _whole_strides(file: StrainFile, stream: Stream) -> Segment:
+    """Cut a segment to the strides that are searched, so that planned time is searched time."""
+    seconds = num_kernels(stream, file.duration) / stream.inference_sampling_rate
+    return Segment(file.start, file.start + seconds)
 
 
 def _slides(
@@ -60,9 +87,9 @@ def _slides(
     moved = np.concatenate([asked, injections.shift]) * rate
     # A ledger holds its shifts in single precision.
     strides = moved.round()
-    if not np.allclose(moved, strides, rtol=0, atol=1e-3):
+    if not np.allclose(moved, strides, rtol=0, atol=1e-3) or (strides < 0).any():
         raise contradiction(
-            f"shifts of injections that are no multiples of {1 / rate:g} s",
+            f"shifts of injections that are negative or no multiples of {1 / rate:g} s",
             "run `aframe-data testing_waveforms` with the shifts of this search",
         )
     slides, owners = np.unique(strides, axis=0, return_inverse=True)
@@ -73,9 +100,16 @@ def _slides(
         yield tuple(slide.tolist()), mine
 
 
-def _inside(file: StrainFile, rows: np.ndarray, injections: Injections) -> np.ndarray:
-    time, (start, stop) = injections.time[rows], file.segment
-    return rows[(time >= start) & (time < stop)]
+def _inside(
+    file: StrainFile,
+    searched: np.ndarray,
+    rows: np.ndarray,
+    injections: Injections,
+    stream: Stream,
+) -> np.ndarray:
+    """Select the *rows* that coalesce in the time that the *searched* kernels stand for."""
+    strides = (injections.time[rows] - file.start) * stream.inference_sampling_rate
+    return rows[(strides >= searched[0]) & (strides < searched[-1] + 1)]
 
 
 def _zero_lag(
@@ -115,11 +149,16 @@ def _strain(directory: Path, settings: InferSettings) -> list[StrainFile]:
     return files
 
 
-def _refuse_stray(injections: Injections, placed: int) -> None:
-    if placed != len(injections.time):
+def _refuse_stray(settings: InferSettings, injections: Injections, placed: Sequence[int]) -> None:
+    """Refuse injections that would count as missed though nobody looked."""
+    stray = np.setdiff1d(np.arange(len(injections.time)), placed)
+    if len(stray):
         raise AframeError(
             "injections lie outside the strain that is analyzed",
-            found=f"{len(injections.time) - placed} of {len(injections.time)} in {injections.path}",
-            wanted_by="one background segment around each injection, long enough for its slide",
-            fix="run `aframe-data testing_waveforms` again with this background",
+            found=f"{len(stray)} of {len(injections.time)} in {injections.path}, the first "
+            f"at {injections.time[stray[0]]:.2f} s with shifts {injections.shift[stray[0]]} s",
+            wanted_by=f"the search: from psd_length {settings.psd_length:g} s after the start of "
+            "a background segment until its end less the largest shift",
+            fix="run `aframe-data testing_waveforms` again with this background and "
+            f"psd_length {settings.psd_length:g}",
         )

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from aframe.artifacts.preprocessing import Preprocessing
+from aframe.artifacts.preprocessing import Preprocessing, Streaming
 from aframe.errors import AframeError
 from aframe.transforms.streaming import Stream
 from aframe.transforms.whitening import Whitener
 from aframe_infer.settings import COMMAND
 
 LATEST = -1
-_STREAMING = ("inference_sampling_rate", "batch_size", "psd_length")
-_SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -28,14 +25,27 @@ class Repository:
     Args:
         network: TorchScript that scores kernels.
         preprocessing: What the network saw in training.
-        stream: Lengths of the stream it was exported for.
+        streaming: How it takes strain in updates.
         version: Number of the version.
     """
 
     network: Path
     preprocessing: Preprocessing
-    stream: Stream
+    streaming: Streaming
     version: int
+
+    @property
+    def stream(self) -> Stream:
+        """Lengths of the stream it was exported for."""
+        trained, exported = self.preprocessing, self.streaming
+        return Stream(
+            trained.sample_rate,
+            trained.kernel_length,
+            trained.fduration,
+            exported.psd_length,
+            exported.inference_sampling_rate,
+            exported.batch_size,
+        )
 
     @property
     def whitener(self) -> Whitener:
@@ -80,26 +90,8 @@ def read_repository(path: Path, version: int) -> Repository:
         )
     folder = network / str(chosen)
     preprocessing = Preprocessing.read(folder / "preprocessing.json")
-    streaming = _read_streaming(Path(path, "aframe-stream", str(chosen), "streaming.json"))
-    stream = Stream(
-        preprocessing.sample_rate,
-        preprocessing.kernel_length,
-        preprocessing.fduration,
-        streaming["psd_length"],
-        streaming["inference_sampling_rate"],
-        streaming["batch_size"],
-    )
-    return Repository(folder / "model.pt", preprocessing, stream, chosen)
-
-
-def _read_streaming(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text())
-        if content.pop("schema_version") != _SCHEMA_VERSION:
-            raise ValueError("another schema version")
-        return {name: content[name] for name in _STREAMING}
-    except (OSError, ValueError, KeyError, AttributeError) as error:
-        raise _unreadable(path, error) from error
+    streaming = Streaming.read(Path(path, "aframe-stream", str(chosen), "streaming.json"))
+    return Repository(folder / "model.pt", preprocessing, streaming, chosen)
 
 
 def _unreadable(path: Path, error: Exception) -> AframeError:
@@ -121,17 +113,7 @@ def refuse_other(repository: Repository, asked: Mapping[str, Any]) -> None:
     Raises:
         AframeError: If a value differs; it names each.
     """
-    trained = {name: value for name, value in asked.items() if name not in _STREAMING}
+    exported = {field.name: asked[field.name] for field in fields(Streaming)}
+    trained = {name: value for name, value in asked.items() if name not in exported}
     repository.preprocessing.refuse_other(trained, wanted_by=COMMAND)
-    wrong = [
-        f"{name} {asked[name]:g} (exported with {getattr(repository.stream, name):g})"
-        for name in _STREAMING
-        if asked[name] != getattr(repository.stream, name)
-    ]
-    if wrong:
-        raise AframeError(
-            "the settings differ from those the model was exported with",
-            found=", ".join(wrong),
-            wanted_by=COMMAND,
-            fix="use the export's values, or export again with these",
-        )
+    repository.streaming.refuse_other(exported, wanted_by=COMMAND)

@@ -152,7 +152,7 @@ def _write_candidate(
     group["whitened"] = view.whitened
     group["whitened"].attrs["sample_rate"] = view.sample_rate
     # The average is dated so that it peaks at the event; a score by its kernel's end.
-    starts = {"scores": view.start, "integrated": view.start + calibration.fine_offset}
+    starts = {"scores": view.start, "integrated": view.integrated_start + calibration.fine_offset}
     for name, start in starts.items():
         group[name] = getattr(view, name).astype(np.float32)
         group[name].attrs["gps_start"], group[name].attrs["sample_rate"] = start, view.rate

@@ -63,19 +63,24 @@ class Search:
         """Detectors in channel order."""
         return self.repository.preprocessing.ifos
 
-    def statistic(self, scores: Float[np.ndarray, " output"]) -> Float[np.ndarray, " output"]:
-        """Average scores over the integration window."""
-        rate = self.stream.inference_sampling_rate
-        return integrate(scores, integration_size(rate, self.integration_window_length))
+    @property
+    def window(self) -> int:
+        """Scores in an average."""
+        return integration_size(self.stream.inference_sampling_rate, self.integration_window_length)
+
+    def scored(self, outputs: Numbers) -> Numbers:
+        """Numbers of the kernels to score, so that each of *outputs* has its whole average."""
+        return np.arange(outputs[0] - self.window + 1, outputs[-1] + 1)
 
     def events(
-        self, scores: Float[np.ndarray, " output"], start: float
+        self, scores: Float[np.ndarray, " kernel"], start: float
     ) -> tuple[Float[np.ndarray, " event"], Float[np.ndarray, " event"]]:
         """Statistic and GPS time (s, not calibrated) of the events in *scores*."""
-        statistic = self.statistic(scores)
+        statistic = integrate(scores, self.window)
         half = int(self.stream.inference_sampling_rate * self.cluster_window_length) // 2
         found = cluster(statistic, half)
-        times = raw_times(self.stream, start, self.integration_window_length, found)
+        numbers = first_kernel(self.stream) + found
+        times = raw_times(self.stream, start, self.integration_window_length, numbers)
         return statistic[found], times
 
 
@@ -103,7 +108,10 @@ class Branch:
 
 
 def outputs(stream: Stream, duration: float, shifts: Sequence[float]) -> Numbers:
-    """Numbers of the kernels to score in a slide of a segment of *duration* (s)."""
+    """Numbers of the kernels at which a slide of a segment of *duration* (s) is searched.
+
+    Each stands for a stride of livetime, from ``number / inference_sampling_rate`` on.
+    """
     return np.arange(first_kernel(stream), num_kernels(stream, duration - max(shifts)))
 
 
@@ -115,10 +123,8 @@ def analyze(search: Search, branch: Branch, injections: Injections, work: Path) 
     network = search.repository.load_network(device)
     blocks = read_blocks(search.repository, file, search.ifos, work / branch.folder, device)
     offsets = [round(shift * rate) for shift in branch.shifts]
-    kernels, numbers = (
-        Kernels(blocks, stream, offsets),
-        outputs(stream, file.duration, branch.shifts),
-    )
+    kernels = Kernels(blocks, stream, offsets)
+    numbers = search.scored(outputs(stream, file.duration, branch.shifts))
     series = {"background": score(network, kernels, numbers, device)}
     if len(branch.rows):
         added = _signals(search, branch, injections, blocks)
@@ -169,12 +175,13 @@ def _write(
     search: Search,
     branch: Branch,
     injections: Injections,
-    series: Mapping[str, Float32[np.ndarray, " output"]],
+    series: Mapping[str, Float32[np.ndarray, " kernel"]],
     path: Path,
 ) -> None:
     """Write the events of a branch, and the event nearest to each injection."""
     with writing(path) as out:
-        out.attrs["Tb"] = len(series["background"]) / search.stream.inference_sampling_rate
+        searched = outputs(search.stream, branch.file.duration, branch.shifts)
+        out.attrs["Tb"] = len(searched) / search.stream.inference_sampling_rate
         for name, scores in series.items():
             statistic, time = search.events(scores, branch.file.start)
             if name == "foreground":

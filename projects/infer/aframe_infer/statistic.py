@@ -8,14 +8,17 @@ from jaxtyping import Float, Int
 from aframe.transforms.streaming import Stream
 
 
-def integrate(scores: Float[np.ndarray, " output"], window: int) -> Float[np.ndarray, " output"]:
-    """Average each score with those before it, *window* in all; before the first are zeros.
+def integrate(scores: Float[np.ndarray, " kernel"], window: int) -> Float[np.ndarray, " output"]:
+    """Average each score with those before it, *window* in all.
+
+    The first ``window - 1`` scores have too few before them and get no average: nothing
+    is made up for what was not scored.
 
     Example:
         >>> integrate(np.array([3.0, 3.0, 0.0, 0.0]), 2)
-        array([1.5, 3. , 1.5, 0. ])
+        array([3. , 1.5, 0. ])
     """
-    return np.convolve(scores.astype(np.float64), np.full(window, 1 / window))[: len(scores)]
+    return np.convolve(scores.astype(np.float64), np.full(window, 1 / window), mode="valid")
 
 
 def integration_size(rate: float, integration_window_length: float) -> int:
@@ -57,7 +60,7 @@ def _next_louder(statistic: Float[np.ndarray, " output"], half: int) -> Int[np.n
 
 
 def raw_times(
-    stream: Stream, start: float, integration: float, positions: Int[np.ndarray, " event"]
+    stream: Stream, start: float, integration: float, numbers: Int[np.ndarray, " event"]
 ) -> Float[np.ndarray, " event"]:
     """GPS times (s) of outputs, before any calibration.
 
@@ -65,10 +68,10 @@ def raw_times(
         stream: The lengths.
         start: GPS time of the segment's first sample (s).
         integration: Length of the average over scores (s).
-        positions: Outputs, counted from the first that was scored.
+        numbers: Numbers of the last kernels of the events.
     """
-    before = stream.psd_length - stream.fduration / 2 - integration
-    return start + before + positions / stream.inference_sampling_rate
+    before = stream.fduration / 2 + integration
+    return start - before + numbers / stream.inference_sampling_rate
 
 
 def kernel_number(stream: Stream, start: float, integration: float, raw_time: float) -> int:

@@ -21,11 +21,11 @@ from aframe.transforms.streaming import Stream
 from aframe_infer.injections import Injections, signal
 from aframe_infer.scores import score
 from aframe_infer.slides import Branch, Search
-from aframe_infer.statistic import integrate, integration_size, kernel_number
+from aframe_infer.statistic import integrate, kernel_number
 
 #: Kernels a second around an event, where the sample rate allows so many.
 FINE_RATE = 32.0
-#: How far before and after the last kernel of an event others end that are scored (s).
+#: How far before and after the average of an event there are others on the finer grid (s).
 BEFORE, AFTER = 4.0, 2.0
 #: How far from its grid time an event's finer time may lie, but for the offset (s).
 REACH = 1.0
@@ -63,7 +63,8 @@ class View:
         whitened_start: GPS time of its first sample (s).
         sample_rate: Its samples a second (Hz).
         scores: Scores of kernels that end *rate* times a second.
-        integrated: Average of the scores over the integration window.
+        integrated: Average of the scores over the integration window, of as many kernels
+            at the end as have the whole window before them.
         start: GPS time of the end of the first kernel (s).
         rate: Kernels a second (Hz).
         last: Which kernel is the last one of the event.
@@ -79,16 +80,22 @@ class View:
     last: int
 
     @property
+    def integrated_start(self) -> float:
+        """GPS time of the end of the last kernel in the first average (s)."""
+        return self.start + (len(self.scores) - len(self.integrated)) / self.rate
+
+    @property
     def time(self) -> float:
         """GPS time of the event (s), up to an offset: the middle of its plateau."""
         reach = round(REACH * self.rate)
-        first = max(0, self.last - reach)
-        near = self.integrated[first : self.last + reach + 1]
+        last = self.last - (len(self.scores) - len(self.integrated))
+        first = max(0, last - reach)
+        near = self.integrated[first : last + reach + 1]
         height = near - np.median(self.integrated)
         weights = np.maximum(height - PLATEAU * height.max(), 0)
         # An integral that is nowhere above its median has no plateau.
-        place = np.average(np.arange(len(near)), weights=weights) if weights.any() else reach
-        return self.start + float(first + place) / self.rate
+        place = np.average(np.arange(len(near)), weights=weights) if weights.any() else last - first
+        return self.integrated_start + float(first + place) / self.rate
 
 
 class Viewer:
@@ -117,16 +124,13 @@ class Viewer:
             scores = score(self.network, lambda each: kernels[each], numbers, self.device)
         start = event.branch.file.start + (begin + stream.edge_size) / stream.sample_rate
         coarse = self.search.stream
-        window = integration_size(
-            coarse.inference_sampling_rate, self.search.integration_window_length
-        )
         refined = round(stream.inference_sampling_rate / coarse.inference_sampling_rate)
         return View(
             whitened=whitened.cpu().numpy(),
             whitened_start=start,
             sample_rate=stream.sample_rate,
             scores=scores,
-            integrated=integrate(scores, window * refined),
+            integrated=integrate(scores, self.search.window * refined),
             start=start + stream.kernel_length,
             rate=stream.inference_sampling_rate,
             last=last,
@@ -175,7 +179,9 @@ def _window(search: Search, event: Event) -> tuple[Stream, int, int]:
     step = stream.stride_size // refinement
     shortest = stream.kernel_size + 2 * stream.edge_size
     longest = round((file.duration - max(event.branch.shifts)) * stream.sample_rate)
-    before = min(round(BEFORE * stream.sample_rate), end - shortest) // step
+    # The first average has its scores before it.
+    lead = round(BEFORE * stream.sample_rate) + search.window * stream.stride_size
+    before = min(lead, end - shortest) // step
     after = min(round(AFTER * stream.sample_rate), longest - end) // step
     fine = replace(
         stream,

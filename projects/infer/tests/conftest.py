@@ -1,6 +1,5 @@
 """A small search: a network that hears power, noise, bursts injected into it."""
 
-import json
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -9,7 +8,7 @@ import pytest
 import torch
 
 from aframe.artifacts.ledger import Ledger, write_ledger
-from aframe.artifacts.preprocessing import Preprocessing
+from aframe.artifacts.preprocessing import Preprocessing, Streaming
 from aframe.artifacts.strain import write_strain
 from aframe_infer.repository import read_repository
 from aframe_infer.settings import InferInputs, InferSettings
@@ -28,7 +27,7 @@ TRAINED = Preprocessing(
     lowpass=None,
     psd_length=4.0,
 )
-STREAMING = {"inference_sampling_rate": 4.0, "batch_size": 4, "psd_length": 4.0}
+STREAMING = Streaming(inference_sampling_rate=4.0, batch_size=4, psd_length=4.0)
 
 
 class Power(torch.nn.Module):
@@ -95,7 +94,7 @@ def model_repository(tmp_path_factory):
     stream.mkdir(parents=True)
     torch.jit.save(torch.jit.script(Power()), network / "model.pt")
     TRAINED.write(network / "preprocessing.json")
-    (stream / "streaming.json").write_text(json.dumps({"schema_version": 1, **STREAMING}))
+    STREAMING.write(stream / "streaming.json")
     return root
 
 

@@ -185,4 +185,4 @@ def test_strain_of_any_rate_counts_its_kernels(tmp_path, repository, toy):
     (file,) = list_strain(path.parent, IFOS)
 
     assert num_kernels(repository.stream, file.duration) == 133
-    assert block_range(repository.stream, file.duration) == range(4, 34)
+    assert block_range(repository.stream, file.duration) == range(1, 34)

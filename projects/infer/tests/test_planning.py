@@ -1,5 +1,7 @@
 """Slides and injections are laid out once each, and what cannot be analyzed is refused."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -60,12 +62,58 @@ def test_refuses_injections_where_no_strain_is(changed, repository, toy, tmp_pat
         plan(changed(), repository.stream, stray)
 
 
+@pytest.mark.parametrize("time", [-0.01, 3.99, 198.0, 198.5, 199.99])
+def test_refuses_injections_where_nothing_is_searched(changed, repository, toy, tmp_path, time):
+    """Before the PSD is full, and in what the largest shift takes from the end."""
+    times = toy.START + np.array([4.0, time, 197.99])
+    path = toy.injections(tmp_path / "w.hdf5", times, [[0, 2]] * 3, [9] * 3)
+    stray = read_injections(path, IFOS, 256.0)
+
+    with pytest.raises(
+        AframeError,
+        match=rf"1 of 3(.|\n)* {times[1]:.2f} s(.|\n)*psd_length 4 s(.|\n)*psd_length 4$",
+    ):
+        plan(changed(), repository.stream, stray)
+
+
+def test_the_time_that_is_searched_is_half_open(changed, repository, toy, tmp_path):
+    """Injections at its very borders are in."""
+    times = toy.START + np.array([4.0, 197.99])
+    path = toy.injections(tmp_path / "w.hdf5", times, [[0, 2]] * 2, [9] * 2)
+
+    branches, _ = plan(changed(Tb=1), repository.stream, read_injections(path, IFOS, 256.0))
+
+    assert {branch.shifts: branch.rows.tolist() for branch in branches} == {
+        (0, 1): [],
+        (0, 2): [0, 1],
+    }
+
+
+def test_refuses_averages_that_begin_before_the_strain(changed, repository, known):
+    """3 s hold a kernel, its filter and what is averaged before; a stride less does not."""
+    enough = replace(repository.stream, psd_length=3.0)
+    short = replace(repository.stream, psd_length=2.75)
+
+    plan(changed(psd_length=3.0), enough, known)
+    with pytest.raises(AframeError, match=r"first average would begin(.|\n)*psd_length of 3 s"):
+        plan(changed(psd_length=2.75), short, known)
+
+
 def test_refuses_injections_between_the_strides(changed, repository, toy, tmp_path):
     """Their detectors' kernels could not be paired."""
     path = toy.injections(tmp_path / "w.hdf5", [toy.START + 100], [[0, 1.1]], [9])
     stray = read_injections(path, IFOS, 256.0)
 
     with pytest.raises(AframeError, match=r"no multiples of 0.25 s"):
+        plan(changed(), repository.stream, stray)
+
+
+def test_refuses_injections_shifted_backwards(changed, repository, toy, tmp_path):
+    """Kernels before the first would be taken from the end."""
+    path = toy.injections(tmp_path / "w.hdf5", [toy.START + 100], [[0, -1]], [9])
+    stray = read_injections(path, IFOS, 256.0)
+
+    with pytest.raises(AframeError, match="shifts of injections that are negative"):
         plan(changed(), repository.stream, stray)
 
 
@@ -81,7 +129,7 @@ def test_injections_go_to_their_slide_and_segment(changed, toy, repository, tmp_
         )
     path = toy.injections(
         tmp_path / "w.hdf5",
-        toy.START + np.array([150, 100, 50, 99.9, 120]),
+        toy.START + np.array([150, 104, 50, 98.9, 120]),
         [[0, 2], [0, 1], [0, 1], [0, 1], [0, 1.25]],
         [9] * 5,
     )

@@ -96,7 +96,8 @@ def test_candidates_are_the_loudest_zero_lag_events(run, data):
             assert group.attrs["detection_statistic"] == events.detection_statistic[-1 - place]
             assert group["whitened"].shape[0] == 2
             assert group["whitened"].attrs["sample_rate"] == 256
-            assert group["scores"].shape == group["integrated"].shape
+            # An average ends with each score that has nearly a window of others before it.
+            assert len(group["scores"]) - len(group["integrated"]) == 5 * 8 - 1
             assert all(each.dtype == np.float32 for each in group.values())
         first = file["0"]
         whitened, integrated = first["whitened"], first["integrated"]

@@ -64,12 +64,12 @@ def _long_way(repository, toy, branch, known):
         whitened = []
         for row, block in enumerate(spans):
             end = (block + 1) * stream.update_size
-            window = torch.nn.functional.pad(dirty, (0, stream.update_size))
-            window = window[end - stream.window_size : end]
+            window = torch.nn.functional.pad(dirty, (stream.window_size, stream.update_size))
+            window = window[end : end + stream.window_size]
             whitened.append(whitener(window[None, None], quiet.psd[row][None, None])[0, 0])
         blocks.append(replace(quiet, whitened=torch.stack(whitened)))
     offsets = [round(4 * shift) for shift in branch.shifts]
-    numbers = outputs(stream, branch.file.duration, branch.shifts)
+    numbers = np.arange(16 - 6, outputs(stream, branch.file.duration, branch.shifts)[-1] + 1)
     return score(toy.Power(), Kernels(blocks, stream, offsets), numbers, CPU)
 
 
@@ -102,7 +102,7 @@ def test_far_from_injections_scores_are_those_of_the_background(search, data, kn
 
     with h5py.File(work / branch.name) as file:
         both = [file[name]["scores"][:] for name in ("background", "foreground")]
-    numbers = outputs(search.stream, branch.file.duration, branch.shifts)
+    numbers = search.scored(outputs(search.stream, branch.file.duration, branch.shifts))
     ends = branch.file.start + (numbers + 1) / 4
     coalescence = known.time[branch.rows]
     near = (np.abs(ends[:, None] - coalescence - 0.5) < 3).any(axis=1)
@@ -118,8 +118,21 @@ def test_livetime_counts_the_outputs(search, data, known, work):
 
     with h5py.File(work / branch.name) as file:
         assert file.attrs["Tb"] == 200 - 4 - 7
-        assert len(file["background/scores"]) == 4 * (200 - 4 - 7)
+        # The first average is over six scores more, of kernels that end before it.
+        assert len(file["background/scores"]) == 4 * (200 - 4 - 7) + 6
         assert "foreground" not in file
+
+
+@pytest.mark.parametrize("level", [-1000.0, 1000.0])
+def test_events_are_the_same_at_any_level_of_the_scores(search, toy, level):
+    """No average is made with anything but scores, at the start of a slide neither."""
+    scores = np.random.default_rng(7).normal(size=900)
+
+    statistic, time = search.events(scores, toy.START)
+    moved, same = search.events(scores + level, toy.START)
+
+    np.testing.assert_array_equal(same, time)
+    np.testing.assert_allclose(moved, statistic + level)
 
 
 def test_scores_are_kept_only_if_asked(search, data, known, work):

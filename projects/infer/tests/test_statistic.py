@@ -32,21 +32,27 @@ def _by_the_rules(statistic, half):
     return events
 
 
-def test_the_known_example():
-    """Six loud outputs among 800: one event of 6.0 at 99.25 s, and 31 of nothing."""
-    scores = np.zeros(800, np.float32)
-    scores[400:406] = 7
-    kept = scores[256:]
+@pytest.mark.parametrize("quiet", [0.0, -20.0])
+def test_the_known_example(quiet):
+    """Six loud outputs among 800: one event of 6.0 at 99.25 s, and 31 of nothing.
 
-    statistic = integrate(kept, integration_size(4, 1.5))
+    Where nothing scores far below zero, there is still no other event at the start.
+    """
+    scores = np.full(800, quiet, np.float32)
+    scores[400:406] += 7
+    window = integration_size(4, 1.5)
+
+    statistic = integrate(scores[256 - window + 1 :], window)
     found = cluster(statistic, int(4 * 8.0) // 2)
-    times = raw_times(STREAM, 0.0, 1.5, found)
+    times = raw_times(STREAM, 0.0, 1.5, 256 + found)
 
-    assert integration_size(4, 1.5) == 7
+    assert window == 7
+    assert len(statistic) == 544
     assert len(found) == 32
     assert times[:3].tolist() == [62.0, 66.25, 70.5]
-    loud = statistic[found] > 0
-    assert statistic[found][loud] == pytest.approx([6.0])
+    loud = statistic[found] > quiet + 1
+    assert statistic[found][loud] == pytest.approx([quiet + 6.0])
+    assert statistic[found][~loud] == pytest.approx(quiet)
     assert times[loud].tolist() == [99.25]
 
 
@@ -98,19 +104,19 @@ def test_nothing_gives_no_event():
 
 
 @UNHURRIED
-@given(SCORES, st.integers(1, 30))
-def test_integration_is_a_causal_mean(scores, window):
-    """Over the outputs up to and with each, and zeros before the first."""
-    padded = np.concatenate([np.zeros(window - 1), scores])
-    by_hand = [padded[i : i + window].mean() for i in range(len(scores))]
+@given(SCORES, st.data())
+def test_integration_is_a_causal_mean(scores, data):
+    """Over the scores up to and with each, from the first that has a whole window."""
+    window = data.draw(st.integers(1, len(scores)))
+    by_hand = [scores[i - window + 1 : i + 1].mean() for i in range(window - 1, len(scores))]
 
     np.testing.assert_allclose(integrate(scores, window), by_hand, atol=1e-12)
 
 
 @UNHURRIED
 @given(st.integers(0, 10_000), st.sampled_from([1.0, 1.5, 2.25]))
-def test_a_raw_time_tells_its_kernel(position, integration):
+def test_a_raw_time_tells_its_kernel(number, integration):
     """The number of an event's last kernel comes back from its time."""
-    (time,) = raw_times(STREAM, 1_126_259_462.0, integration, np.array([position]))
+    (time,) = raw_times(STREAM, 1_126_259_462.0, integration, np.array([number]))
 
-    assert kernel_number(STREAM, 1_126_259_462.0, integration, time) == 256 + position
+    assert kernel_number(STREAM, 1_126_259_462.0, integration, time) == number

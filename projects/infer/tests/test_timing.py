@@ -95,10 +95,12 @@ def test_a_view_shows_whitened_strain_and_scores_on_one_clock(search, bursts):
 
     stream = search.stream
     count = len(view.scores)
-    seconds = (timing.BEFORE + timing.AFTER) + stream.kernel_length
+    # An average on the search's grid is over 5 strides.
+    seconds = timing.BEFORE + timing.AFTER + 5 / 4
     assert view.rate == 32
-    assert count == (timing.BEFORE + timing.AFTER) * 32 + 1
-    assert view.whitened.shape == (2, int(seconds * RATE))
+    assert count == seconds * 32 + 1
+    assert len(view.integrated) == count - 5 * 8 + 1
+    assert view.whitened.shape == (2, int((seconds + stream.kernel_length) * RATE))
     power = (view.whitened**2).mean(axis=0)
     assert view.whitened_start + power.argmax() / RATE == pytest.approx(known.time[40], abs=0.05)
     for place in (0, 77, count - 1):
@@ -138,6 +140,26 @@ def test_views_end_where_the_strain_does(search, bursts, place):
     assert np.isfinite(view.time)
 
 
+@pytest.mark.parametrize("number", [16, 17, 30, 4 * (500 - 2) - 1])
+def test_only_real_scores_are_averaged(search, bursts, number):
+    """Scores that all lie far below zero are no event where the strain begins."""
+    branch, known = bursts
+    event = Event(branch, branch.file.start + number / 4 - 0.25 - 1.0, 1.0)
+    viewer = Viewer(search, known)
+    view = viewer(event)
+    network = viewer.network
+    viewer.network = lambda kernels: network(kernels) - 1000
+
+    low = viewer(event)
+
+    np.testing.assert_allclose(low.integrated, view.integrated - 1000, atol=1e-3)
+    assert low.time == pytest.approx(view.time, abs=1e-4)
+    by_hand = [view.scores[i : i + 40].mean() for i in range(len(view.integrated))]
+    np.testing.assert_allclose(view.integrated, by_hand, atol=1e-4)
+    end = view.integrated_start + (len(by_hand) - 1) / view.rate
+    assert end == view.start + (len(view.scores) - 1) / view.rate
+
+
 def _view(integrated, last):
     zeros = np.zeros((2, 10))
     return View(zeros, 0.0, 256.0, integrated, integrated, 100.0, 32.0, last)
@@ -153,9 +175,10 @@ def test_the_time_is_the_middle_of_the_plateau():
     assert _view(integrated, 30).time == pytest.approx(100 + 20 / 32)
 
 
-def test_a_flat_view_keeps_the_grid_time():
-    """There is no plateau to take the middle of."""
-    assert _view(np.zeros(200), 100).time == pytest.approx(100 + 100 / 32)
+@pytest.mark.parametrize("last", [100, 3])
+def test_a_flat_view_keeps_the_grid_time(last):
+    """There is no plateau to take the middle of, nor at the start of the strain."""
+    assert _view(np.zeros(200), last).time == pytest.approx(100 + last / 32)
 
 
 @pytest.mark.parametrize(
