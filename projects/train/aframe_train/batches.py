@@ -105,8 +105,8 @@ class TrainingBatches(torch.nn.Module):
     ) -> tuple[Float[Tensor, "batch ifo kernel"], Float[Tensor, "batch 1"]]:
         """Make the batch *index*: kernels, and 1 where there is a signal.
 
-        Those with a signal come first; the order means nothing, as each kernel has
-        its own background.
+        Those with a signal come first; the order means nothing, as it is drawn at
+        random which kernels of which stretches these are.
         """
         generator = self._stream.at(index)
         kernels, psd = self._noise(index, generator)
@@ -127,17 +127,19 @@ class TrainingBatches(torch.nn.Module):
     def _noise(
         self, index: int, generator: torch.Generator
     ) -> tuple[Float[Tensor, "batch ifo kernel"], Float[Tensor, "batch ifo frequency"]]:
-        """Whitened background and the PSD that whitened it."""
-        many = self.mixture.kernels_per_stretch
-        stretches = self.background.at(index).draw(self.mixture.batch_size // many, generator)
+        """Whitened background, in random order, and the PSD that whitened each kernel."""
+        batch, many = self.mixture.batch_size, self.mixture.kernels_per_stretch
+        stretches = self.background.at(index).draw(batch // many, generator)
         # In parts, as torch's quantile takes no more than 16 million numbers.
         reference = torch.split(stretches[..., : self.psd_size], 256)
         psd = torch.cat([self.whitener.psd(part) for part in reference])
         whitened = self.whitener(stretches[..., self.psd_size :], psd)
-        # Kernels in the same place of all stretches first: those with a signal, which
-        # lead the batch, then come from as many stretches as can be.
-        kernels = whitened.unflatten(-1, (many, -1)).movedim(2, 0).flatten(0, 1).contiguous()
-        return augment(kernels, self.mixture, generator), psd.repeat(many, 1, 1)
+        # The further a kernel is from the data of its PSD, the worse real noise is whitened:
+        # without a random order, a kernel's place would tell the network its label.
+        order = torch.randperm(batch, generator=generator, device=whitened.device)
+        stretch, place = order // many, order % many
+        kernels = whitened.unflatten(-1, (many, -1))[stretch, :, place]
+        return augment(kernels, self.mixture, generator), psd[stretch]
 
 
 def augment(

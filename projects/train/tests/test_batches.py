@@ -105,18 +105,43 @@ def test_swapped_and_muted_signals_are_labeled_noise(make):
     assert labels.sum() == 8
 
 
-def test_whitening_is_that_of_the_search(make, small):
-    """Kernels of a stretch are what the shared whitener makes of it, with its first part's PSD."""
+@pytest.fixture
+def sources(make):
+    """Tell stretch and place of each kernel of a batch, of 8 stretches of 4 kernels."""
     batches = make(waveform_prob=0.0, kernels_per_stretch=4, inversion_prob=0.0, reversal_prob=0.0)
-    kernels, _ = batches(3)
-    stretches = batches.background.at(3).draw(8, batches._stream.at(3))
     whitener = Whitener(256.0, 0.5, 0.5, 20.0)
 
-    for number, stretch in enumerate(stretches):
-        psd = whitener.psd(stretch[None, :, :PSD])
-        whitened = whitener(stretch[None, :, PSD:], psd)[0]
-        mine = kernels[number::8].transpose(0, 1).flatten(1)
-        torch.testing.assert_close(mine, whitened)
+    def find(index):
+        stretches = batches.background.at(index).draw(8, batches._stream.at(index))
+        psd = whitener.psd(stretches[..., :PSD])
+        parts = whitener(stretches[..., PSD:], psd).unflatten(-1, (4, 256)).movedim(2, 1)
+        kernels, mine = batches._noise(index, batches._stream.at(index))
+        gaps = (kernels[:, None, None] - parts).abs().amax((-2, -1))
+        assert (gaps.flatten(1) < 1e-5).sum(1).tolist() == [1] * 32
+        number = gaps.flatten(1).argmin(1)
+        torch.testing.assert_close(mine, psd[number // 4], rtol=1e-5, atol=0)
+        return number
+
+    return find
+
+
+def test_whitening_is_that_of_the_search(sources):
+    """The shared whitener makes each kernel of its stretch, once, with its first part's PSD."""
+    assert sorted(sources(3).tolist()) == list(range(32))
+
+
+def test_the_place_in_a_stretch_tells_nothing_of_the_label(make, sources):
+    """Signals are as often near to the data of the PSD as far from them, and in each stretch."""
+    loud = make(waveform_prob=0.5, kernels_per_stretch=4, inversion_prob=0.0, reversal_prob=0.0)
+    counts = torch.zeros(32)
+    for index in range(100):
+        labels = loud(index)[1][:, 0]
+        assert labels.sum() == 16
+        counts[sources(index)] += labels
+
+    # 400 expected in each place of 8 stretches, with a scatter of at most 14; 50 of 5 in each.
+    np.testing.assert_allclose(counts.reshape(8, 4).sum(0), 400, atol=60)
+    np.testing.assert_allclose(counts, 50, atol=22)
 
 
 def test_background_is_turned_over_by_detector():
