@@ -4,7 +4,6 @@ An hour of two detectors at 1024 Hz and a network of the demo's size, on one thr
 network alone scores the engine's own batches, gathered beforehand; both take turns.
 """
 
-import json
 import os
 import platform
 import tempfile
@@ -15,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from aframe.artifacts.preprocessing import Preprocessing
+from aframe.artifacts.preprocessing import Preprocessing, Streaming
 from aframe.artifacts.strain import StrainFile, list_strain, write_strain
 from aframe_infer.kernels import Kernels, read_blocks, write_blocks
 from aframe_infer.repository import Repository, read_repository
@@ -60,8 +59,7 @@ def write_repository(root: Path) -> Repository:
     model = torch.nn.Sequential(*layers).eval()
     torch.jit.save(torch.jit.trace(model, torch.zeros(1, 2, 1536)), network / "model.pt")
     Preprocessing(IFOS, RATE, 1.5, 1.0, 1.0, 32.0, None, 8.0).write(network / "preprocessing.json")
-    lengths = {"inference_sampling_rate": 4.0, "batch_size": 4, "psd_length": 8.0}
-    (stream / "streaming.json").write_text(json.dumps({"schema_version": 1, **lengths}))
+    Streaming(4.0, 4, 8.0).write(stream / "streaming.json")
     return read_repository(root, -1)
 
 

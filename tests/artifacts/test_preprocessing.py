@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from aframe.artifacts.preprocessing import Preprocessing
+from aframe.artifacts.preprocessing import Preprocessing, Streaming
 from aframe.errors import AframeError
 
 PREPROCESSING = Preprocessing(
@@ -18,6 +18,7 @@ PREPROCESSING = Preprocessing(
     lowpass=None,
     psd_length=8.0,
 )
+STREAMING = Streaming(inference_sampling_rate=4.0, batch_size=128, psd_length=64.0)
 
 
 @pytest.fixture
@@ -27,10 +28,16 @@ def path(tmp_path):
     return tmp_path / "preprocessing.json"
 
 
-def test_reading_gives_what_was_written(path):
-    """Detectors as a tuple, none as none."""
-    assert Preprocessing.read(path) == PREPROCESSING
-    assert json.loads(path.read_text())["schema_version"] == 1
+@pytest.mark.parametrize("numbers", [PREPROCESSING, STREAMING])
+def test_reading_gives_what_was_written(tmp_path, numbers):
+    """Detectors as a tuple, none as none; each number stands under its own name."""
+    path = tmp_path / "numbers.json"
+    numbers.write(path)
+    content = json.loads(path.read_text())
+
+    assert type(numbers).read(path) == numbers
+    assert content.pop("schema_version") == 1
+    assert content.keys() == dataclasses.asdict(numbers).keys()
 
 
 def _change(**changes):
@@ -58,6 +65,15 @@ def test_refuses_to_read(path, spoil, message):
         Preprocessing.read(path)
 
     assert message in caught.value.found
+
+
+def test_refuses_the_streaming_of_something_else(path):
+    """And says who writes it."""
+    with pytest.raises(AframeError, match="the streaming of the model cannot be read") as caught:
+        Streaming.read(path)
+
+    assert caught.value.wanted_by == "schema version 1 of streaming.json"
+    assert "aframe-export export" in caught.value.fix
 
 
 def test_the_same_settings_pass():
@@ -89,3 +105,18 @@ def test_refuses_each_number_that_differs(name, value):
 
     assert caught.value.found.startswith(f"{name} {value} (trained with ")
     assert caught.value.wanted_by == "aframe-infer infer"
+
+
+def test_refuses_another_streaming():
+    """Each number that differs is named, with that of the export."""
+    same = dataclasses.asdict(STREAMING)
+    STREAMING.refuse_other(same, wanted_by="infer")
+
+    with pytest.raises(
+        AframeError, match="differ from those the model was exported with"
+    ) as caught:
+        STREAMING.refuse_other({**same, "batch_size": 4, "psd_length": 8}, wanted_by="infer")
+
+    assert caught.value.found == (
+        "batch_size 4 (exported with 128), psd_length 8 (exported with 64.0)"
+    )

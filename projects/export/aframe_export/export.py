@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from aframe.artifacts.hdf5 import reading
-from aframe.artifacts.preprocessing import Preprocessing
-from aframe.artifacts.record import write_text
+from aframe.artifacts.preprocessing import Preprocessing, Streaming
 from aframe.checks import refuse_short_psd
 from aframe.errors import AframeError
 from aframe.program import Draft, Resources
@@ -25,8 +22,6 @@ COMMAND = "aframe-export export"
 #: Every export is a repository of its own, so its models are the first version.
 VERSION = "1"
 PLATFORMS = {"TORCHSCRIPT": config.TORCHSCRIPT, "ONNX": config.ONNX}
-#: ``schema_version`` of ``streaming.json``.
-SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -184,10 +179,10 @@ def _write_configs(repository: Path, settings: ExportSettings) -> None:
 def _write_streaming(directory: Path, settings: ExportSettings) -> None:
     # The server wants a file in the version folder of an ensemble.
     (directory / "model.empty").touch()
-    names = ("inference_sampling_rate", "batch_size", "psd_length")
-    content: dict[str, Any] = {"schema_version": SCHEMA_VERSION}
-    content |= {name: asdict(settings)[name] for name in names}
-    write_text(directory / "streaming.json", json.dumps(content, indent=2) + "\n")
+    streaming = Streaming(
+        settings.inference_sampling_rate, settings.batch_size, settings.psd_length
+    )
+    streaming.write(directory / "streaming.json")
 
 
 def _write_models(
