@@ -28,7 +28,8 @@ class Events:
         detection_time: GPS time of each event (s), shape ``(event,)``.
         shift: Time by which each detector was shifted (s), shape ``(event, ifo)``.
         Tb: Analyzed time (s).
-        time_offset: What was added to the raw times to give *detection_time* (s).
+        time_offset: What was added to the raw times to give *detection_time* (s), where the
+            file has no field ``time_offset`` that says it of each event.
 
     Raises:
         AframeError: If the shapes do not fit or a statistic is not a number.
@@ -65,9 +66,9 @@ class Events:
         offset = ledger.metadata.get("time_offset") or 0.0
         return cls(**ledger.parameters, Tb=ledger.metadata["Tb"], time_offset=offset)
 
-    def write(self, path: Path) -> None:
-        """Write the events, whole or not at all."""
-        parameters = {name: getattr(self, name) for name in _FIELDS}
+    def write(self, path: Path, **fields: Float[np.ndarray, " event"]) -> None:
+        """Write the events and further *fields* of each, whole or not at all."""
+        parameters = {name: getattr(self, name) for name in _FIELDS} | fields
         metadata = {"Tb": float(self.Tb), "time_offset": float(self.time_offset)}
         write_ledger(path, Ledger(parameters, {}, metadata))
 

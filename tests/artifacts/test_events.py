@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from aframe.artifacts.events import JULIAN_YEAR, Events
-from aframe.artifacts.ledger import Ledger, write_ledger
+from aframe.artifacts.ledger import Ledger, read_ledger, write_ledger
 from aframe.errors import AframeError
 
 STATISTICS = hnp.arrays(
@@ -122,6 +122,17 @@ def test_reading_gives_what_was_written(tmp_path):
     for name in ("detection_statistic", "detection_time", "shift"):
         np.testing.assert_array_equal(getattr(found, name), getattr(events, name))
     assert (found.Tb, found.time_offset) == (3600.0, -1.35)
+
+
+def test_a_file_of_events_may_say_more_of_each(tmp_path):
+    """Such as what was added to its time."""
+    events = Events(np.ones(2), np.zeros(2), np.zeros((2, 2)), Tb=1.0)
+
+    events.write(tmp_path / "0lag.hdf5", time_offset=np.array([0.5, 0.25]))
+
+    found = read_ledger(tmp_path / "0lag.hdf5").parameters
+    assert found["time_offset"].tolist() == [0.5, 0.25]
+    assert len(Events.read(tmp_path / "0lag.hdf5")) == 2
 
 
 def test_reads_a_ledger_that_holds_more(tmp_path):

@@ -123,17 +123,19 @@ def _write_zero_lag(
 ) -> None:
     """Write the events of unshifted strain, and what is seen around the loudest."""
     found = sorted(_listed(branches, draft.work, "background"), key=lambda event: event.statistic)
-    times = np.array([event.raw_time for event in found]) + calibration.grid_offset
+    raw = np.array([event.raw_time for event in found])
+    offsets = np.full(len(found), calibration.grid_offset)
     views = [viewer(event) for event in found[: -NUM_CANDIDATES - 1 : -1]]
     for place, view in enumerate(views, 1):
-        times[-place] = view.time + calibration.fine_offset
+        raw[-place], offsets[-place] = view.time, calibration.fine_offset
+    times = raw + offsets
     Events(
         np.array([event.statistic for event in found]),
         times,
         np.array([event.branch.shifts for event in found]),
         _livetime(branches, draft.work),
         calibration.grid_offset,
-    ).write(draft.path / ZERO_LAG)
+    ).write(draft.path / ZERO_LAG, time_offset=offsets)
     with writing(draft.path / CANDIDATES) as file:
         for place, view in enumerate(views):
             group = file.create_group(str(place))
@@ -161,8 +163,10 @@ def _write_candidate(
 def _write_timeseries(branches: Sequence[Branch], work: Path, path: Path) -> None:
     """Write all scores, and an index of their start, shifts and place in the file."""
     index = []
+    # Injections at zero lag lie in the slide that is searched without them too.
+    named = {branch.name: branch for branch in branches}
     with writing(path) as file:
-        for branch in branches:
+        for branch in named.values():
             shifts = "_".join(gps(shift) for shift in branch.shifts)
             name = f"/timeseries/{gps(branch.file.start)}_{shifts}"
             if branch.folder != branches[0].folder:

@@ -34,6 +34,28 @@ def run(model_repository, data, tmp_path_factory, toy):
     return draft
 
 
+@pytest.fixture(scope="module")
+def many(model_repository, data, tmp_path_factory, toy):
+    """Files of a search of the background at zero lag, with injections there."""
+    folder = tmp_path_factory.mktemp("many")
+    times = toy.START + np.array([50.1, 100.3, 150.2])
+    path = toy.injections(folder / "w.hdf5", times, [[0, 0]] * 3, [30] * 3)
+    settings = InferSettings(
+        inputs=InferInputs(model_repository, data.background, path),
+        output=folder,
+        ifos=("H1", "L1"),
+        sample_rate=256,
+        Tb=100,
+        inference_sampling_rate=4,
+        batch_size=4,
+        psd_length=4,
+        return_timeseries=True,
+    )
+    draft = Draft(folder)
+    infer(settings, draft)
+    return draft
+
+
 def test_the_background_is_sorted_and_tells_its_livetime(run):
     """Of slides 1 to 3, which 500 s need; loudest last."""
     events = Events.read(run.path / "background.hdf5")
@@ -83,6 +105,32 @@ def test_the_event_at_zero_lag_is_found_at_its_time(run, data):
     assert events.detection_statistic[-1] > 20
     assert events.detection_time[-1] == pytest.approx(data.event, abs=0.05)
     assert (events.shift == 0).all()
+
+
+def test_each_event_at_zero_lag_tells_its_offset(many):
+    """The loudest ten are timed on the finer grid, whose offset is another."""
+    calibration = many.notes["calibration"]
+    found = read_ledger(many.path / "0lag.hdf5")
+    offset = found.parameters["time_offset"]
+
+    grid, fine = np.float32(calibration["grid_offset"]), np.float32(calibration["fine_offset"])
+    assert grid != fine
+    assert len(offset) > 20
+    assert (offset[:-10] == grid).all()
+    assert (offset[-10:] == fine).all()
+    assert found.metadata["time_offset"] == calibration["grid_offset"]
+    raw = found.parameters["detection_time"] - found.parameters["time_offset"]
+    strides = 4 * (raw[:-10] + 0.25 + 1.5)
+    np.testing.assert_allclose(strides, strides.round(), atol=1e-4)
+
+
+def test_injections_at_zero_lag_and_zero_lag_share_their_scores(many):
+    """One slide does for both, and is written once."""
+    with h5py.File(many.path / "timeseries.hdf5") as file:
+        shifts = file["index"]["shifts"].tolist()
+        assert shifts.count([0, 0]) == 1
+        path = file["index"]["path"][shifts.index([0, 0])].decode()
+        assert set(file[path]) == {"background", "foreground"}
 
 
 def test_candidates_are_the_loudest_zero_lag_events(run, data):
