@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 from typing import Any
 
 __version__ = "0.1.0"
@@ -16,6 +16,9 @@ _TASKS = (
 
 def __getattr__(name: str) -> Any:
     """Give the tasks by name (``law run aframe.Train``) without importing law before."""
-    if name in _TASKS:
-        return getattr(importlib.import_module("aframe.tasks"), name)
+    # Of a task's name that is mistyped, aframe.tasks tells the nearest.
+    if name[:1].isupper() and importlib.util.find_spec("law"):
+        tasks = importlib.import_module("aframe.tasks")
+        if name in _TASKS:
+            return getattr(tasks, name)
     raise AttributeError(f"module 'aframe' has no attribute {name!r}")

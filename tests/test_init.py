@@ -20,6 +20,7 @@ def test_another_name_is_none():
     """What is no task is no attribute."""
     with pytest.raises(AttributeError, match="module 'aframe' has no attribute 'Tune'"):
         _ = aframe.Tune
+    assert not hasattr(aframe, "tune")
 
 
 def test_importing_it_imports_nothing_else():

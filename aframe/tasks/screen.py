@@ -1,18 +1,35 @@
-"""What a user sees of a run: luigi's summary and warnings, errors without traceback."""
+"""What a user sees of a run: luigi's summary and warnings, errors without traceback or usage."""
 
 from __future__ import annotations
 
+import argparse
+import difflib
+import functools
+import importlib
 import logging
+import re
 import sys
+from collections.abc import Iterable
 from types import TracebackType
+from typing import Any, NoReturn
+
+from luigi.cmdline_parser import CmdlineParser
+from luigi.task_register import Register
 
 from aframe.errors import AframeError
 
+USER_ERROR = 2
+
 
 def prepare_screen() -> None:
-    """Have luigi's messages pass :class:`OnScreen`, and Ctrl-C end a run in one line."""
+    """Have luigi's messages pass :class:`OnScreen`; mistyped commands and Ctrl-C end shortly."""
     logging.getLogger("luigi-interface").addFilter(OnScreen())
     sys.excepthook = _last_words
+    CmdlineParser._build_parser = staticmethod(  # noqa: SLF001
+        functools.partial(_explained_parser, CmdlineParser._build_parser)  # noqa: SLF001
+    )
+    # The package law.cli names a function as it names this module.
+    importlib.import_module("law.cli.run").abort = _refuse_task  # type: ignore[attr-defined]
 
 
 class OnScreen(logging.Filter):
@@ -54,3 +71,39 @@ def _last_words(
         sys.stderr.write("interrupted; the same command resumes\n")
     else:
         sys.__excepthook__(kind, error, trace)
+
+
+def _explained_parser(build: Any, root_task: str | None = None, **options: Any) -> Any:
+    """Build luigi's parser, which then tells a mistake without its hundreds of lines of usage."""
+    if root_task and root_task not in Register.task_names():
+        _refuse_task(f"{root_task} is no task by itself")
+    parser = build(root_task=root_task, **options)
+    parser.error = functools.partial(_refuse_options, parser)
+    return parser
+
+
+def _refuse_options(parser: argparse.ArgumentParser, message: str) -> NoReturn:
+    known = [name for action in parser._actions for name in action.option_strings]  # noqa: SLF001
+    unknown = [word for word in re.findall(r"--[\w-]+", message) if word not in known]
+    _refuse("the command line cannot be used", message, "add --help to see all", unknown, known)
+
+
+def _refuse_task(message: str, **_style: Any) -> NoReturn:
+    """Stand for law's ``abort``, where it finds no task of the name that was typed."""
+    named = "".join(sys.argv[2:3])
+    module = named.rpartition(".")[0]
+    there = sys.modules.get(module)
+    known = [f"{module}.{name}" for name in Register.task_names() if hasattr(there, name)]
+    fix = f"known are: {', '.join(known)}" if known else "name a task as aframe.TrainLocal"
+    _refuse("there is no such task", message, fix, [named], known)
+
+
+def _refuse(
+    problem: str, found: str, fix: str, unknown: Iterable[str], known: Iterable[str]
+) -> NoReturn:
+    near = [match for word in unknown for match in difflib.get_close_matches(word, known, n=1)]
+    hint = f"did you mean {near[0]}? " if near else ""
+    command = " ".join(["law", *sys.argv[1:3]])
+    error = AframeError(problem, found=found, wanted_by=command, fix=f"{hint}{fix}")
+    sys.stderr.write(f"ERROR: {error}\n")
+    sys.exit(USER_ERROR)

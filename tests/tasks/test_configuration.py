@@ -157,13 +157,13 @@ REFUSED = {
     ),
     "highpass beyond Nyquist": (
         ("luigi_base", "highpass", "512"),
-        "highpass is not below the Nyquist frequency",
+        "highpass is not between zero and the Nyquist frequency",
         "highpass 512 Hz with sample_rate 1024 Hz",
         "choose a highpass below 512 Hz, or a higher sample_rate",
     ),
     "lowpass beyond Nyquist": (
         ("luigi_base", "lowpass", "600"),
-        "lowpass is not below the Nyquist frequency",
+        "lowpass is not between zero and the Nyquist frequency",
         "lowpass 600 Hz with sample_rate 1024 Hz",
         "choose a lowpass below 512 Hz, or a higher sample_rate",
     ),
@@ -171,7 +171,7 @@ REFUSED = {
         ("luigi_base", "lowpass", "32"),
         "the band is empty",
         "highpass 32 Hz, lowpass 32 Hz",
-        "choose a highpass below the lowpass",
+        "choose highpass < lowpass",
     ),
     "coalescence outside": (
         ("luigi_base", "right_pad", "8"),
@@ -206,14 +206,14 @@ REFUSED = {
     "a shift too many": (
         ("luigi_base", "shifts", "0,1,2"),
         "the shifts do not fit the detectors",
-        "shifts [0.0, 1.0, 2.0] for H1,L1",
+        "3 shifts for 2 detectors (H1, L1)",
         "give one shift for each detector",
     ),
     "a shift between kernels": (
         ("luigi_base", "shifts", "0,0.3"),
         "a shift is no whole number of strides",
         "shifts [0.0, 0.3] s at 4 kernels a second",
-        "choose shifts that are multiples of 1 / inference_sampling_rate, none negative",
+        "choose shifts that are not negative and whole multiples of 1 / inference_sampling_rate",
     ),
     "shifts that move nothing": (
         ("luigi_base", "shifts", "1,1"),
@@ -255,12 +255,60 @@ def test_a_wrong_option_is_refused_with_its_name(empty):
     ]
 
 
-def test_an_option_that_nobody_has_is_refused(empty):
-    """An unknown option ends the command with its name."""
-    done = empty.law("--SandboxInfer-Tbb", "1")
+@pytest.mark.parametrize(
+    ("words", "found", "fix"),
+    [
+        (
+            ("--SandboxInfer-Tbb", "1"),
+            "unrecognized arguments: --SandboxInfer-Tbb 1",
+            "did you mean --SandboxInfer-Tb? add --help to see all",
+        ),
+        (("--xyz", "1"), "unrecognized arguments: --xyz 1", "add --help to see all"),
+        (
+            ("--SandboxInfer-Tb",),
+            "argument --SandboxInfer-Tb: expected one argument",
+            "add --help to see all",
+        ),
+    ],
+)
+def test_an_option_that_cannot_be_is_refused(empty, words, found, fix):
+    """Without luigi's usage, and with the option that was probably meant."""
+    done = empty.law(*words)
 
     assert done.returncode == 2
-    assert done.stderr.endswith("error: unrecognized arguments: --SandboxInfer-Tbb 1\n")
+    assert done.stderr.splitlines() == [
+        "ERROR: the command line cannot be used",
+        f"  found      {found}",
+        "  wanted by  law run aframe.pipelines.sandbox.Sandbox",
+        f"  fix        {fix}",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("task", "found", "near"),
+    [
+        ("aframe.TrainLocl", "task 'aframe.TrainLocl' not found", "aframe.TrainLocal"),
+        ("aframe.tasks.TrainLocl", "task 'aframe.tasks.TrainLocl' not found", "aframe.tasks.Train"),
+        ("aframe.tasks.StageTask", "StageTask is no task by itself", "aframe.tasks."),
+        (
+            "aframe.pipelines.sandbox.Infer",
+            "Infer is no task by itself",
+            "aframe.pipelines.sandbox.SandboxInfer",
+        ),
+    ],
+)
+def test_a_task_that_is_none_is_refused(empty, task, found, near):
+    """With the one that was probably meant, and all of its module."""
+    done = empty.law(task=task)
+    error, *rows = done.stderr.splitlines()
+
+    assert done.returncode == 2
+    assert (error, rows[:2]) == (
+        "ERROR: there is no such task",
+        [f"  found      {found}", f"  wanted by  law run {task}"],
+    )
+    assert rows[2].startswith(f"  fix        did you mean {near}")
+    assert "? known are: aframe." in rows[2]
 
 
 def test_a_missing_configuration_file_is_refused(empty):
