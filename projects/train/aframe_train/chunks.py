@@ -26,8 +26,8 @@ class Chunks(Generic[T]):
         """Return the chunk for the batch *step*; wait if it is still being read."""
         index = 0 if self._steps is None else step // self._steps
         wanted = {index} if self._steps is None else {index, index + 1}
-        self._futures = {
-            each: self._futures.get(each) or self._pool.submit(self._load, each)
-            for each in sorted(wanted)
-        }
+        # The one before goes before another comes: no more than two are held.
+        self._futures = {each: self._futures[each] for each in wanted & self._futures.keys()}
+        for each in sorted(wanted - self._futures.keys()):
+            self._futures[each] = self._pool.submit(self._load, each)
         return self._futures[index].result()

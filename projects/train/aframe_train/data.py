@@ -89,7 +89,8 @@ class AframeData(LightningDataModule):
         left_pad: Least time from the kernel's start to the coalescence (s).
         right_pad: Least time from the coalescence to the kernel's end (s).
         memory: Most strain, and most waveforms, to hold on the device at a time (GB each);
-            of more, random chunks of that size are read one after another.
+            of more, random chunks of half that size are read one after another, since
+            the next one is read while the present one is in use.
         chunks_per_epoch: Chunks in an epoch, of what does not fit.
         seed: Seed of all random streams; taken from ``seed_everything``.
     """
@@ -200,22 +201,25 @@ class AframeData(LightningDataModule):
         rate = self.preprocessing.sample_rate
         most = self.memory * FLOATS_PER_GIGABYTE / (len(self.ifos) * rate)
         whole = sum(stretch.duration for stretch in training) <= most
+        chunk = most / 2
         # Pieces of which many make a chunk, and each holds many starts of a stretch.
-        parts = training if whole else pieces(training, max(most / 16, 8 * size / rate))
+        longest = min(chunk, max(chunk / 16, 8 * size / rate))
+        parts = training if whole else pieces(training, longest)
 
         def load(index: int) -> Background:
-            chosen = parts if whole else choose(parts, most, self.seed, index)
+            chosen = parts if whole else choose(parts, chunk, self.seed, index)
             return Background(read_segments(chosen, self.ifos), size, device)
 
         return Chunks(load, None if whole else self._chunk_steps())
 
     def _waveforms(self, waveforms: WaveformFile, device: torch.device) -> Chunks[torch.Tensor]:
         most = int(self.memory * FLOATS_PER_GIGABYTE / (len(POLARIZATIONS) * waveforms.samples))
+        whole = waveforms.length <= most
 
         def load(index: int) -> torch.Tensor:
-            return waveforms.chunk(most, self.seed, index).to(device)
+            return waveforms.chunk(most if whole else most // 2, self.seed, index).to(device)
 
-        return Chunks(load, None if waveforms.length <= most else self._chunk_steps())
+        return Chunks(load, None if whole else self._chunk_steps())
 
     def _chunk_steps(self) -> int:
         return max(1, self.batches_per_epoch // self.chunks_per_epoch)

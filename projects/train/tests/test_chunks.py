@@ -1,7 +1,10 @@
 """Chunks come in the order of the batches, read once each and ahead of need."""
 
 import threading
+import weakref
+from concurrent.futures import Executor, Future
 
+from aframe_train import chunks as module
 from aframe_train.chunks import Chunks
 
 
@@ -39,3 +42,33 @@ def test_the_next_chunk_is_read_meanwhile():
     assert read.wait(10)
     assert chunks.at(2) == 1
     assert loads.count(1) == 1
+
+
+def test_no_more_than_two_are_held(monkeypatch):
+    """When another is read, be it at once, the one before the present one has gone."""
+    alive = weakref.WeakSet()
+    others = []
+
+    class Chunk:
+        """Something that a set can hold weakly."""
+
+    class AtOnce(Executor):
+        """A thread that is faster than whoever asks it."""
+
+        def submit(self, function, index):
+            future = Future()
+            future.set_result(function(index))
+            return future
+
+    def load(_):
+        others.append(len(alive))
+        chunk = Chunk()
+        alive.add(chunk)
+        return chunk
+
+    monkeypatch.setattr(module, "ThreadPoolExecutor", lambda _: AtOnce())
+    chunks = Chunks(load, 1)
+    for step in range(5):
+        chunks.at(step)
+
+    assert others == [0, 1, 1, 1, 1, 1]

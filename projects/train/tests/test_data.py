@@ -64,17 +64,29 @@ def test_channels_follow_ifos(make):
 
 
 def test_little_memory_means_chunks(make):
-    """What does not fit is read in chunks of the size allowed, another one in time."""
-    # 4 bytes, 2 detectors, 256 Hz: 80 s of strain, and 40 of 2 s of plus and cross.
-    data = make(memory=80 * 256 * 8 / 1e9, chunks_per_epoch=2)
+    """Of what does not fit, the present chunk and the next together are what is allowed."""
+    # 4 bytes, 2 detectors, 256 Hz: 76 of 128 s of strain, and 38 of 40 waveforms of 2 s.
+    data = make(memory=76 * 256 * 8 / 1e9, chunks_per_epoch=2)
     data.setup("fit")
     background, waveforms = data.training_batches.background, data.training_batches.waveforms
 
-    assert 52 * 256 <= background.at(0).strain.shape[-1] <= 80 * 256
+    for step in range(0, 20, 2):
+        both = background.at(step).strain.shape[-1], background.at(step + 2).strain.shape[-1]
+        assert min(both) >= 20 * 256
+        assert sum(both) <= 76 * 256
     assert background.at(0) is background.at(1)
     assert len({float(background.at(step).strain.sum()) for step in range(0, 20, 2)}) > 1
-    assert waveforms.at(0).shape == waveforms.at(2).shape == (2, 40, 512)
+    assert waveforms.at(0).shape == waveforms.at(2).shape == (2, 19, 512)
     assert data.training_batches(3)[0].shape == (16, 2, 256)
+
+
+def test_what_fits_is_held_whole(make):
+    """There is no next chunk to share the memory with."""
+    data = make(memory=129 * 256 * 8 / 1e9)
+    data.setup("fit")
+
+    assert data.training_batches.background.at(0).strain.shape[-1] == 128 * 256
+    assert data.training_batches.waveforms.at(0).shape == (2, 40, 512)
 
 
 def test_chunks_do_not_depend_on_where_a_run_began(make):
