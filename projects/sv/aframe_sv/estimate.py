@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Shaped
 
 from aframe.artifacts.events import Events
 from aframe.artifacts.hdf5 import writing
@@ -26,6 +27,7 @@ from aframe_sv.volumes import (
     effective_samples,
     found_fraction,
     importance_weights,
+    outermost_share,
     target_density,
 )
 
@@ -37,6 +39,8 @@ OUTPUT = "sensitive_volume.h5"
 ENOUGH_SAMPLES = 4 * 10
 #: How far the mean weight may lie from one: this share, and this many standard errors.
 COVERAGE_TOLERANCE = (0.02, 5.0)
+#: Columns of a population in the file, one value a threshold.
+Curve = dict[str, Shaped[np.ndarray, " threshold"]]
 _MASSES = ("mass_1", "mass_2", "redshift")
 _ROWS_AT_A_TIME = 1_000_000
 
@@ -185,10 +189,9 @@ def estimate(settings: EstimateSettings, draft: Draft) -> None:
     for name in weights:
         sums = WeightSums.of(weights[name]) + rejected[name]
         _refuse_uncovered(sums, name, settings)
-        share, error = found_fraction(weights[name], injections.statistic, thresholds, sums)
-        curves[name] = (source.volume * share, source.volume * error)
-        draft.notes[name] = _notes(sums, share, error)
-        _warn(name, draft.notes[name], legacy=settings.legacy_redshift)
+        curves[name] = curve(source, injections, weights[name], thresholds, sums)
+        draft.notes[name] = _notes(sums, fars, curves[name])
+        _warn(name, draft.notes[name], source.outermost, legacy=settings.legacy_redshift)
     draft.notes.update(
         Tb=background.Tb,
         injected=len(injections.statistic),
@@ -201,6 +204,7 @@ def estimate(settings: EstimateSettings, draft: Draft) -> None:
         "legacy_redshift": settings.legacy_redshift,
         "mass_combos": settings.mass_combos,
         "max_far": settings.max_far,
+        "outermost_redshifts": source.outermost,
         "sigma": settings.sigma,
         "source_prior": settings.source_prior,
         "volume_of_prior": source.volume,
@@ -312,20 +316,55 @@ def _refuse_uncovered(sums: WeightSums, name: str, settings: EstimateSettings) -
         )
 
 
-def _notes(sums: WeightSums, share: Thresholds, error: Thresholds) -> dict[str, float]:
+def curve(
+    source: Source, injections: Injections, weights: Draws, thresholds: Thresholds, sums: WeightSums
+) -> Curve:
+    """Estimate the volume of one population at each threshold.
+
+    Returns:
+        ``sv`` and ``err`` (Gpc^3), ``distance`` and ``distance_err`` (Mpc), the share of the
+        volume in the outermost redshifts, and whether that makes it a ``lower_bound``.
+    """
+    share, error = found_fraction(weights, injections.statistic, thresholds, sums)
+    volume, spread = source.volume * share, source.volume * error
+    radius, radius_error = distance(volume, spread)
+    outermost, lower_bound = outermost_share(
+        weights,
+        injections.statistic,
+        thresholds,
+        injections.draws.redshift >= source.outermost[0],
+    )
+    return {
+        "sv": volume,
+        "err": spread,
+        "distance": radius,
+        "distance_err": radius_error,
+        "outermost": outermost,
+        "lower_bound": lower_bound,
+    }
+
+
+def _notes(sums: WeightSums, fars: Thresholds, curve: Curve) -> dict[str, Any]:
     mean, spread = sums.coverage
+    effective = effective_samples(curve["sv"], curve["err"])
+    bounds = curve["lower_bound"]
     return {
         "draws": sums.draws,
         "mean_weight": mean,
         "mean_weight_error": spread,
         "effective_draws": sums.total**2 / sums.squares,
-        "effective_found_at_lowest_far": float(effective_samples(share, error)[0]),
-        "effective_found_at_highest_far": float(effective_samples(share, error)[-1]),
+        "effective_found_at_lowest_far": float(effective[0]),
+        "effective_found_at_highest_far": float(effective[-1]),
+        "outermost_share_at_lowest_far": float(curve["outermost"][0]),
+        "outermost_share_at_highest_far": float(curve["outermost"][-1]),
+        "lower_bound_from_far": float(fars[bounds.argmax()]) if bounds.any() else None,
     }
 
 
-def _warn(name: str, notes: dict[str, float], *, legacy: bool) -> None:
-    """Say where a population is sampled too thinly, or not by the prior that is named."""
+def _warn(
+    name: str, notes: dict[str, Any], outermost: tuple[float, float], *, legacy: bool
+) -> None:
+    """Say where a population is sampled too thinly or cut off, or not by the prior named."""
     found = notes["effective_found_at_lowest_far"]
     if found < ENOUGH_SAMPLES:
         log.warning(
@@ -334,6 +373,17 @@ def _warn(name: str, notes: dict[str, float], *, legacy: bool) -> None:
             name,
             found,
             ENOUGH_SAMPLES,
+        )
+    if notes["lower_bound_from_far"] is not None:
+        log.warning(
+            "%s: the search still finds sources at redshifts %.3g to %.3g, where the prior ends: "
+            "the volume is a lower bound at false alarm rates from %.3g/yr on (%.1f %% of it "
+            "lie there at the lowest rate, %.1f %% at the highest)",
+            name,
+            *outermost,
+            notes["lower_bound_from_far"],
+            100 * notes["outermost_share_at_lowest_far"],
+            100 * notes["outermost_share_at_highest_far"],
         )
     share, errors = COVERAGE_TOLERANCE
     off = abs(notes["mean_weight"] - 1)
@@ -351,7 +401,7 @@ def write_volumes(
     path: Path,
     thresholds: Thresholds,
     fars: Thresholds,
-    curves: dict[str, tuple[Thresholds, Thresholds]],
+    curves: dict[str, Curve],
     attributes: dict[str, Any],
 ) -> None:
     """Write ``sensitive_volume.h5``, whole or not at all.
@@ -360,13 +410,13 @@ def write_volumes(
         path: The file.
         thresholds: Detection statistic of each point, loudest first.
         fars: False alarm rate of each point (1/yr).
-        curves: Volume and its error (Gpc^3) of each population.
+        curves: What :func:`curve` gives, of each population.
         attributes: Settings to keep with the numbers.
     """
     with writing(path) as file:
         file.attrs.update(attributes)
         file["thresholds"], file["fars"] = thresholds, fars
-        for name, (volume, error) in curves.items():
+        for name, columns in curves.items():
             group = file.create_group(name)
-            group["sv"], group["err"] = volume, error
-            group["distance"], group["distance_err"] = distance(volume, error)
+            for column, values in columns.items():
+                group[column] = values

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from astropy.time import Time
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 
 from aframe.artifacts.events import Events
 from aframe.artifacts.hdf5 import attributes, reading
@@ -23,7 +23,7 @@ DEFAULT_DT = 1.0
 _RECOVERED = (
     "detection_statistic", "detection_time", "injection_time", "snr", "mass_1", "mass_2", "redshift"
 )  # fmt: skip
-_CURVE = ("sv", "err", "distance", "distance_err")
+_CURVE = ("sv", "err", "distance", "distance_err", "outermost", "lower_bound")
 
 
 @dataclass(frozen=True)
@@ -89,12 +89,13 @@ class Volumes:
 
     Args:
         fars: False alarm rates (1/yr).
-        curves: Volume (Gpc^3) and distance (Mpc) with their errors, by population.
+        curves: Volume (Gpc^3) and distance (Mpc) with their errors, the share of the volume in
+            the outermost redshifts and whether it is a lower bound, by population.
         attributes: Settings of the estimate.
     """
 
     fars: Float[np.ndarray, " threshold"]
-    curves: dict[str, dict[str, Float[np.ndarray, " threshold"]]]
+    curves: dict[str, dict[str, Shaped[np.ndarray, " threshold"]]]
     attributes: dict[str, object]
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from bilby.core.prior import PriorDict
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from scipy.interpolate import CubicSpline
 
 from aframe.errors import AframeError
@@ -22,6 +22,11 @@ from aframe.priors import (
 
 _KNOTS = 1001
 _MOST_OVER_THE_EDGE = 1e-3
+#: Share of the range of redshifts that is its outermost part.
+_OUTERMOST = 0.1
+#: A volume that has more than this share there goes on beyond: with less, the distance of a
+#: search of binary black holes is short by no more than 3 %.
+_MOST_OUTERMOST = 0.03
 Draws = Float[np.ndarray, " draw"]
 Thresholds = Float[np.ndarray, " threshold"]
 
@@ -55,6 +60,12 @@ class Source:
     def _depth(self) -> float:
         """Volume of the whole sky (Gpc^3)."""
         return float(self._volume_element.integrate(*redshift_range(self.prior)))
+
+    @property
+    def outermost(self) -> tuple[float, float]:
+        """The outermost tenth of its range of redshifts."""
+        low, high = redshift_range(self.prior)
+        return high - _OUTERMOST * (high - low), high
 
     def density(self, mass_1: Draws, mass_2: Draws, redshift: Draws) -> Draws:
         """Density from which draws came, over that of the volume at their redshift.
@@ -196,15 +207,52 @@ def found_fraction(
         the number of draws instead of the sum of their weights; where few are found the two
         errors agree to order :math:`\mu`.
     """
-    order = np.argsort(-statistic, kind="stable")
-    found = np.searchsorted(-statistic[order], -np.asarray(thresholds), side="right")
-    sum_found, squares_found = (
-        np.concatenate([[0.0], np.cumsum(values[order])])[found] for values in (weights, weights**2)
-    )
+    sum_found, squares_found = _sums_of_found(weights, statistic, thresholds)
     mean = sum_found / sums.total
     variance = squares_found * (1 - 2 * mean) + mean**2 * sums.squares
     # Rounding can push the sum just below zero when every draw is found.
     return mean, np.sqrt(np.maximum(variance, 0.0)) / sums.total
+
+
+def _sums_of_found(
+    weights: Draws, statistic: Draws, thresholds: Thresholds
+) -> tuple[Thresholds, Thresholds]:
+    """Sums of the weights, and of their squares, of what is found at each threshold."""
+    order = np.argsort(-statistic, kind="stable")
+    found = np.searchsorted(-statistic[order], -np.asarray(thresholds), side="right")
+    total, squares = (
+        np.concatenate([[0.0], np.cumsum(values[order])])[found] for values in (weights, weights**2)
+    )
+    return total, squares
+
+
+def outermost_share(
+    weights: Draws, statistic: Draws, thresholds: Thresholds, outermost: Bool[np.ndarray, " draw"]
+) -> tuple[Thresholds, Bool[np.ndarray, " threshold"]]:
+    """Estimate how much of the volume lies in the outermost redshifts of the draws.
+
+    Args:
+        weights: Weights of the injected draws.
+        statistic: Detection statistic of each, ``-inf`` where it was not recovered.
+        thresholds: Smallest statistic that counts as found.
+        outermost: Whether each draw has one of the outermost redshifts.
+
+    Returns:
+        The share, and whether it shows, by more than its standard error, that the search
+        still sees where the draws end: the volume is then a lower bound.
+
+    Example:
+        >>> statistic, thresholds = np.array([1.0, 2.0, 3.0, 4.0]), np.array([2.5, 0.5])
+        >>> outermost_share(np.ones(4), statistic, thresholds, statistic < 1.5)
+        (array([0.  , 0.25]), array([False,  True]))
+    """
+    total, squares = _sums_of_found(weights, statistic, thresholds)
+    last, last_squares = _sums_of_found(weights * outermost, statistic, thresholds)
+    total = np.where(total > 0, total, 1.0)
+    share = last / total
+    variance = last_squares * (1 - 2 * share) + share**2 * squares
+    error = np.sqrt(np.maximum(variance, 0.0)) / total
+    return share, share - error > _MOST_OUTERMOST
 
 
 def effective_samples(value: Thresholds, error: Thresholds) -> Thresholds:

@@ -53,7 +53,7 @@ def events(rng, count, Tb, start=GPS):  # noqa: N803
     )
 
 
-def metadata(drawn):
+def metadata(drawn, prior=PRIOR):
     """What the ledgers of injections say of themselves."""
     return {
         "sample_rate": RATE,
@@ -61,7 +61,7 @@ def metadata(drawn):
         "right_pad": 1.0,
         "num_injections": drawn,
         "ifos": list(IFOS),
-        "prior": PRIOR,
+        "prior": prior,
         "waveform_approximant": "IMRPhenomD",
         "minimum_frequency": 20.0,
         "reference_frequency": 50.0,
@@ -78,10 +78,10 @@ def chirps(draws, snr, times):
     return {"h1": scale * tone, "l1": -0.8 * scale * np.roll(tone, 7)}
 
 
-def write_injections(folder, rng, drawn=12_000, *, waveforms=False):
+def write_injections(folder, rng, drawn=12_000, *, prior=PRIOR, waveforms=False):
     """Draw, reject the faint, search the rest: three ledgers."""
-    prior, frame = load_prior(PRIOR)
-    draws = sample(prior, frame, drawn, rng)
+    draws = sample(*load_prior(prior), drawn, rng)
+    said = metadata(drawn, prior)
     snr = network_snr(draws, rng)
     kept = snr > 4
     parameters = {name: values[kept] for name, values in draws.items()}
@@ -102,11 +102,11 @@ def write_injections(folder, rng, drawn=12_000, *, waveforms=False):
     }
     faint = {name: values[~kept] for name, values in draws.items()}
     series = chirps(parameters, snr_kept, times) if waveforms else {}
-    write_ledger(folder / "waveforms.hdf5", Ledger(injected, series, metadata(drawn)))
-    found = {**metadata(drawn), "Tb": 20_000.0, "time_offset": -1.35}
+    write_ledger(folder / "waveforms.hdf5", Ledger(injected, series, said))
+    found = {**said, "Tb": 20_000.0, "time_offset": -1.35}
     write_ledger(folder / "foreground.hdf5", Ledger(recovered, {}, found))
     rejected = {**faint, "snr": snr[~kept]}
-    write_ledger(folder / "rejected-parameters.hdf5", Ledger(rejected, {}, metadata(drawn)))
+    write_ledger(folder / "rejected-parameters.hdf5", Ledger(rejected, {}, said))
 
 
 @pytest.fixture
@@ -121,11 +121,11 @@ def make_search():
     return write_search
 
 
-def write_search(folder, seed=1, drawn=12_000):
+def write_search(folder, seed=1, drawn=12_000, prior=PRIOR):
     """Write the events that `estimate` reads."""
     rng = np.random.default_rng(seed)
     events(rng, 3000, 21_700.0).write(folder / "background.hdf5")
-    write_injections(folder, rng, drawn)
+    write_injections(folder, rng, drawn, prior=prior)
     return SimpleNamespace(
         folder=folder,
         background=folder / "background.hdf5",

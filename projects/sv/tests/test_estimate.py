@@ -78,9 +78,8 @@ def test_file_has_the_fields_users_know_and_distances(search):
     got = run(search)
 
     assert sorted(got.curves) == ["20-20", "35-20", "35-35"]
-    assert all(
-        sorted(curve) == ["distance", "distance_err", "err", "sv"] for curve in got.curves.values()
-    )
+    columns = ["distance", "distance_err", "err", "lower_bound", "outermost", "sv"]
+    assert all(sorted(curve) == columns for curve in got.curves.values())
     assert all(len(curve["sv"]) == len(got.thresholds) for curve in got.curves.values())
     assert got.fars[0] == pytest.approx(JULIAN_YEAR / 21_700)
     assert got.fars[-1] <= 1e5
@@ -88,6 +87,7 @@ def test_file_has_the_fields_users_know_and_distances(search):
     assert got.attributes["legacy_redshift"] == False  # noqa: E712 (numpy's, not Python's)
     assert got.attributes["mass_combos"].tolist() == PAIRS
     assert got.attributes["Tb"] == 21_700.0
+    assert got.attributes["outermost_redshifts"] == pytest.approx([1.35, 1.5])
     assert got.attributes["schema_version"] == 1
 
 
@@ -168,6 +168,43 @@ def test_thin_sampling_is_said(make_search, tmp_path, caplog):
 
     assert "35-20: only" in caplog.text
     assert "effective injections found" in caplog.text
+
+
+NEAR = """
+from bilby.gw.prior import UniformSourceFrame
+from aframe.priors import log_uniform_bbh
+
+def near():
+    prior, frame = log_uniform_bbh()
+    prior["redshift"] = UniformSourceFrame(0, 0.4, cosmology="Planck15", name="redshift")
+    return prior, frame
+"""
+
+
+def test_volumes_that_the_injections_cut_off_are_said(make_search, tmp_path, monkeypatch, caplog):
+    """Heavy pairs are seen beyond redshift 0.4, light ones are not."""
+    (tmp_path / "nearby.py").write_text(NEAR)
+    monkeypatch.syspath_prepend(tmp_path)
+    search = make_search(tmp_path, prior="nearby.near")
+    with caplog.at_level(logging.WARNING):
+        got = run(search, source_prior="nearby.near", mass_combos=[[35.0, 35.0], [10.0, 7.0]])
+
+    assert "35-35: the search still finds sources at redshifts 0.36 to 0.4" in caplog.text
+    assert got.curves["35-35"]["lower_bound"].all()
+    assert got.notes["35-35"]["lower_bound_from_far"] == got.fars[0]
+    assert got.notes["35-35"]["outermost_share_at_lowest_far"] > 0.05
+    assert "10-7: the search still" not in caplog.text
+    assert not got.curves["10-7"]["lower_bound"].any()
+    assert got.notes["10-7"]["lower_bound_from_far"] is None
+
+
+def test_volumes_that_the_injections_hold_whole_are_no_bounds(search, caplog):
+    """The demo's population ends beyond what the toy search sees."""
+    with caplog.at_level(logging.WARNING):
+        got = run(search)
+
+    assert "still finds sources" not in caplog.text
+    assert not any(curve["lower_bound"].any() for curve in got.curves.values())
 
 
 def test_a_population_that_the_prior_cannot_draw_whole_is_said(search, caplog):

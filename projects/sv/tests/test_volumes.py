@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 
 from aframe.errors import AframeError
-from aframe.priors import load_prior, sample
+from aframe.priors import load_prior, sample, volume_element
 from aframe_sv.volumes import (
     Source,
     WeightSums,
@@ -22,6 +22,7 @@ from aframe_sv.volumes import (
     effective_samples,
     found_fraction,
     importance_weights,
+    outermost_share,
     target_density,
 )
 
@@ -247,6 +248,31 @@ def test_error_is_the_scatter_of_repeated_searches(sigma):
     assert errors.mean(axis=0) == pytest.approx(shares.std(axis=0), rel=0.15)
     radii, spreads = distance(source.volume * shares, source.volume * errors)
     assert spreads.mean(axis=0) == pytest.approx(radii.std(axis=0), rel=0.15)
+
+
+@pytest.mark.parametrize("case", ["uniform in comoving volume", "detector frame"])
+def test_share_of_the_outermost_redshifts_is_the_closed_form(case):
+    """A search that finds all has there what the volume has; one that ends before has nothing."""
+    source = Source(SOURCES[case][0], detector_frame=SOURCES[case][1])
+    begin, end = source.outermost
+    _, weights, redshift = weighed(case)
+    statistic = np.where(redshift < 0.9 * begin, 2.0, 1.0)
+
+    share, bound = outermost_share(weights, statistic, np.array([2.0, 1.0]), redshift >= begin)
+
+    shells = [quad(lambda z: float(volume_element(np.array(z))), low, end)[0] for low in (begin, 0)]
+    assert share == pytest.approx([0, shells[0] / shells[1]], rel=0.05)
+    assert bound.tolist() == [False, True]
+    nothing, nowhere = outermost_share(weights, statistic, np.array([3.0]), redshift >= begin)
+    assert (nothing.tolist(), nowhere.tolist()) == ([0.0], [False])
+
+
+def test_one_far_source_does_not_make_a_bound():
+    """A share is said to be too large only by more than its own error."""
+    statistic, far = np.ones(20), np.arange(20) < 1
+
+    assert not outermost_share(np.ones(20), statistic, np.ones(1), far)[1].any()
+    assert outermost_share(np.ones(200), np.ones(200), np.ones(1), np.arange(200) < 10)[1].all()
 
 
 def test_coverage_is_one_where_the_prior_draws_all_of_the_population():

@@ -8,7 +8,7 @@ from aframe.artifacts.events import JULIAN_YEAR, Events
 from aframe_sv.evidence import Evidence, utc
 from aframe_sv.far import in_words, rate_in_words
 from aframe_sv.page import Section
-from aframe_sv.sections.sensitivity import in_solar_masses
+from aframe_sv.sections.sensitivity import distance_in_words, in_solar_masses
 
 _QUIET = (
     "It lies at {time} and has a statistic of {statistic:.2f}: {louder:,} of the background events "
@@ -168,6 +168,5 @@ def _facts(evidence: Evidence) -> list[tuple[str, str]]:
         rate = rate_in_words(evidence.volumes.fars[0])
         for name, curve in evidence.volumes.curves.items():
             what = f"Sensitive distance, {in_solar_masses(name)}, at {rate}"
-            value, error = curve["distance"][0], curve["distance_err"][0]
-            facts.append((what, f"{value:.0f} ± {error:.0f} Mpc"))
+            facts.append((what, distance_in_words(curve, 0)))
     return facts

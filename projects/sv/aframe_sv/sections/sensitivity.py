@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import cycle
 
 import numpy as np
@@ -25,6 +26,11 @@ _LEGACY = (
     "These volumes use mass-only weights (legacy_redshift): where the injections are uniform in "
     "comoving volume they are too low by a factor of up to two."
 )
+_BOUND = (
+    "The volume of {name} is a lower bound at {bounds} of {all} false alarm rates, the lowest of "
+    "them {rate}: up to {share:.0%} of it lies at redshifts {low:.3g} to {high:.3g}, the outermost "
+    "of the injections, so that the search sees farther than they reach."
+)
 #: Up to so many points each gets its marker.
 _FEW = 30
 
@@ -40,11 +46,30 @@ def section(evidence: Evidence) -> Section:
         _ERRORS,
     ]
     notices = [_LEGACY] if volumes.attributes["legacy_redshift"] else []
+    notices += bounds(volumes)
     pictures = [
         curves(volumes, "distance", "distance_err", "Sensitive distance (Mpc)"),
         curves(volumes, "sv", "err", "Sensitive volume (Gpc³)"),
     ]
     return Section(name, title, paragraphs, notices, tables=[table(volumes)], pictures=pictures)
+
+
+def bounds(volumes: Volumes) -> list[str]:
+    """Say which volumes the injections cut off."""
+    low, high = np.asarray(volumes.attributes["outermost_redshifts"])
+    return [
+        _BOUND.format(
+            name=in_solar_masses(name),
+            bounds=int(bound.sum()),
+            all=len(bound),
+            rate=rate_in_words(volumes.fars[bound][0]),
+            share=curve["outermost"][bound].max(),
+            low=low,
+            high=high,
+        )
+        for name, curve in volumes.curves.items()
+        if (bound := curve["lower_bound"]).any()
+    ]
 
 
 def thinned(size: int) -> np.ndarray:
@@ -91,6 +116,18 @@ def in_solar_masses(name: str) -> str:
     return f"{name.replace('-', ' + ')} M☉"
 
 
+def distance_in_words(curve: Mapping[str, np.ndarray], index: int) -> str:
+    """Tell a distance with its error, marked where it is a lower bound.
+
+    Example:
+        >>> far = {"distance": [812.0], "distance_err": [31.0], "lower_bound": [True]}
+        >>> distance_in_words({name: np.array(values) for name, values in far.items()}, 0)
+        '≥ 812 ± 31 Mpc'
+    """
+    mark = "≥ " if curve["lower_bound"][index] else ""
+    return f"{mark}{curve['distance'][index]:.0f} ± {curve['distance_err'][index]:.0f} Mpc"
+
+
 def table(volumes: Volumes) -> Table:
     """List volumes at the lowest rate, and at the first of each power of ten above it."""
     decades = np.floor(np.log10(volumes.fars) + 1e-9)
@@ -99,7 +136,7 @@ def table(volumes: Volumes) -> Table:
         (
             rate_in_words(volumes.fars[index]),
             *(
-                f"{curve['distance'][index]:.0f} ± {curve['distance_err'][index]:.0f} Mpc, "
+                f"{distance_in_words(curve, index)}, "
                 f"{curve['sv'][index]:.2g} ± {curve['err'][index]:.1g} Gpc³"
                 for curve in volumes.curves.values()
             ),
@@ -109,5 +146,5 @@ def table(volumes: Volumes) -> Table:
     return Table(
         ("False alarm rate", *map(in_solar_masses, volumes.curves)),
         rows,
-        "Sensitive distance and volume at some false alarm rates.",
+        "Sensitive distance and volume at some false alarm rates; ≥ marks a lower bound.",
     )

@@ -5,16 +5,29 @@ import numpy as np
 import pytest
 
 from aframe_sv.evidence import Volumes
-from aframe_sv.sections.sensitivity import curves, in_solar_masses, section, table, thinned
+from aframe_sv.sections.sensitivity import (
+    bounds,
+    curves,
+    in_solar_masses,
+    section,
+    table,
+    thinned,
+)
 
 
-def volumes(fars, legacy=False):  # noqa: FBT002
-    """Volumes that grow with the rate."""
+def volumes(fars, legacy=False, cut_off=0):  # noqa: FBT002
+    """Volumes that grow with the rate, those of the highest rates cut off."""
     fars = np.array(fars, float)
     sv = 1 + np.log10(fars / fars[0])
     curve = {"sv": sv, "err": 0.1 * sv, "distance": 600 + 100 * sv, "distance_err": 20 + 0 * sv}
-    attributes = {"sigma": 0.1, "legacy_redshift": legacy}
-    return Volumes(fars, {"35-35": curve, "20-10": curve}, attributes)
+    curve |= {"outermost": 0.01 * sv, "lower_bound": np.zeros(len(fars), bool)}
+    bound = np.arange(len(fars)) >= len(fars) - cut_off
+    attributes = {
+        "sigma": 0.1,
+        "legacy_redshift": legacy,
+        "outermost_redshifts": np.array([0.63, 0.7]),
+    }
+    return Volumes(fars, {"35-35": {**curve, "lower_bound": bound}, "20-10": curve}, attributes)
 
 
 def test_whole_run_is_shown(evidence):
@@ -43,6 +56,20 @@ def test_legacy_weights_are_noticed(evidence, inputs, tmp_path):
 
     (notice,) = section(evidence(sensitive_volume=path)).notices
     assert "too low by a factor of up to two" in notice
+
+
+def test_volumes_that_are_cut_off_are_noticed():
+    """Which, from which rate on, by how much, and a mark in the table."""
+    some = volumes(np.arange(1, 301) * 1461.0, cut_off=250)
+
+    (notice,) = bounds(some)
+    assert "The volume of 35 + 35 M☉ is a lower bound at 250 of 300 false alarm rates" in notice
+    assert "the lowest of them 1 per 7.1 minutes: up to 3% of it lies" in notice
+    assert "at redshifts 0.63 to 0.7," in notice
+    rows = table(some).rows
+    assert rows[-1][1].startswith("≥ ")
+    assert rows[-1][2] == rows[-1][1].removeprefix("≥ ")
+    assert rows[0][1] == rows[0][2]
 
 
 def test_table_has_the_lowest_rate_and_each_power_of_ten():
