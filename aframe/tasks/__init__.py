@@ -14,7 +14,7 @@ from aframe.tasks.data import (
     ValidationWaveforms,
     WaveformTask,
 )
-from aframe.tasks.export import ExportLocal
+from aframe.tasks.export import ExportLocal, StreamParameters
 from aframe.tasks.infer import Infer
 from aframe.tasks.sv import Report, SensitiveVolume
 from aframe.tasks.train import PreprocessingParameters, Train, TrainLocal
@@ -46,6 +46,7 @@ for _base in (
     RunParameters,
     StageTask,
     StrainParameters,
+    StreamParameters,
     WaveformTask,
 ):
     _base.deregister()

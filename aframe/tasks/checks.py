@@ -28,6 +28,23 @@ def refuse_stream(task: Any) -> None:
     checks.refuse_short_psd(task.psd_length, fftlength, wanted_by=_asker(task))
 
 
+def refuse_other_stream(task: Any, export: Any) -> None:
+    """Refuse to take strain in other updates than those that *export* is told of."""
+    theirs = export.streaming()
+    wrong = [
+        f"{name} {value:g} ({export.task_family} has {theirs[name]:g})"
+        for name, value in task.streaming().items()
+        if value != theirs[name]
+    ]
+    if wrong:
+        raise _wrong(
+            task,
+            "the network would be exported for another stream",
+            ", ".join(wrong),
+            "give both the same values",
+        )
+
+
 def refuse_window(task: Any) -> None:
     """Refuse a coalescence that lies before the waveform's start."""
     if task.right_pad >= task.waveform_duration:

@@ -11,13 +11,8 @@ from aframe.tasks.checks import refuse_band, refuse_stream
 from aframe.tasks.train import PreprocessingParameters, Train, TrainLocal
 
 
-class ExportLocal(StageTask, PreprocessingParameters):
-    """Export the trained network and its streaming ensemble as a model repository."""
-
-    stage, verb = "export", "export"
-    publishes: ClassVar = {"repository": "model_repo"}
-    #: The task that trains; a pipeline that tunes names another.
-    train_task: ClassVar[type[TrainLocal]] = Train
+class StreamParameters(PreprocessingParameters):
+    """How strain reaches the network in updates; one truth for export and inference."""
 
     inference_sampling_rate = Positive(default=4.0, description="kernels a second (Hz); default: 4")
     batch_size = Count(
@@ -26,6 +21,21 @@ class ExportLocal(StageTask, PreprocessingParameters):
     psd_length = Positive(
         default=64.0, description="data before an update that give its PSD (s); default: 64"
     )
+
+    def streaming(self) -> dict[str, Any]:
+        """These parameters as the stages' settings name them."""
+        names = ("inference_sampling_rate", "batch_size", "psd_length")
+        return {name: getattr(self, name) for name in names}
+
+
+class ExportLocal(StageTask, StreamParameters):
+    """Export the trained network and its streaming ensemble as a model repository."""
+
+    stage, verb = "export", "export"
+    publishes: ClassVar = {"repository": "model_repo"}
+    #: The task that trains; a pipeline that tunes names another.
+    train_task: ClassVar[type[TrainLocal]] = Train
+
     streams_per_gpu = Count(default=6, description="streams a GPU serves; default: 6")
     platform = Choice(
         choices=("TORCHSCRIPT", "ONNX"),
@@ -56,9 +66,7 @@ class ExportLocal(StageTask, PreprocessingParameters):
         """Preprocessing to hold against the training's, and the streaming's sizes."""
         return {
             **self.preprocessing(),
-            "inference_sampling_rate": self.inference_sampling_rate,
-            "batch_size": self.batch_size,
-            "psd_length": self.psd_length,
+            **self.streaming(),
             "streams_per_gpu": self.streams_per_gpu,
             "platform": self.platform,
         }

@@ -5,15 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
-from aframe.parameters import Count, Flag, Integer, Numbers, OptionalSource, Positive
+from aframe.parameters import Flag, Integer, Numbers, OptionalSource, Positive
 from aframe.tasks.base import StageTask
-from aframe.tasks.checks import refuse_livetime, refuse_shifts, refuse_windows
+from aframe.tasks.checks import (
+    refuse_livetime,
+    refuse_other_stream,
+    refuse_shifts,
+    refuse_windows,
+)
 from aframe.tasks.data import FetchTask, FetchTest, FetchZeroLag, TestingWaveforms
-from aframe.tasks.export import ExportLocal
-from aframe.tasks.train import PreprocessingParameters
+from aframe.tasks.export import ExportLocal, StreamParameters
 
 
-class Infer(StageTask, PreprocessingParameters):
+class Infer(StageTask, StreamParameters):
     """Rank time slides, injections and zero lag with the exported network."""
 
     stage, verb = "infer", "infer"
@@ -24,13 +28,6 @@ class Infer(StageTask, PreprocessingParameters):
     #: The task that exports; a pipeline may name another.
     export_task: ClassVar[type[ExportLocal]] = ExportLocal
 
-    inference_sampling_rate = Positive(default=4.0, description="kernels a second (Hz); default: 4")
-    batch_size = Count(
-        default=128, description="kernels an update of the streaming ensemble; default: 128"
-    )
-    psd_length = Positive(
-        default=64.0, description="data before an update that give its PSD (s); default: 64"
-    )
     integration_window_length = Positive(
         default=1.5, description="length of the average over scores (s); default: 1.5"
     )
@@ -62,7 +59,8 @@ class Infer(StageTask, PreprocessingParameters):
         return self.paths.results
 
     def check(self) -> None:
-        """Refuse what cannot be slid, averaged or clustered, before anything runs."""
+        """Refuse what cannot be scored, slid, averaged or clustered, before anything runs."""
+        refuse_other_stream(self, self.export_task.req(self))
         refuse_shifts(self)
         refuse_windows(self)
         refuse_livetime(self, FetchTest.req(self))
@@ -100,9 +98,7 @@ class Infer(StageTask, PreprocessingParameters):
         return {
             "ifos": list(self.ifos),
             "sample_rate": self.sample_rate,
-            "inference_sampling_rate": self.inference_sampling_rate,
-            "batch_size": self.batch_size,
-            "psd_length": self.psd_length,
+            **self.streaming(),
             "integration_window_length": self.integration_window_length,
             "cluster_window_length": self.cluster_window_length,
             "Tb": self.Tb,

@@ -61,6 +61,21 @@ def test_a_psd_of_one_segment():
     checks.refuse_stream(_task(**{**SEARCH, "psd_length": 2.0, "fftlength": 2.0}))
 
 
+def _streaming(**changes):
+    values = {"inference_sampling_rate": 4.0, "batch_size": 128, "psd_length": 64.0, **changes}
+    return SimpleNamespace(task_family="Export", streaming=lambda: values)
+
+
+def test_one_stream_for_export_and_inference():
+    """What inference would refuse once the network is trained and exported."""
+    checks.refuse_other_stream(_streaming(), _streaming())
+    match = "the network would be exported for another stream"
+    changed = _streaming(batch_size=4, psd_length=8.0)
+    error = _refused(checks.refuse_other_stream, changed, _streaming(), match=match)
+
+    assert error.found == "batch_size 4 (Export has 128), psd_length 8 (Export has 64)"
+
+
 def test_a_coalescence_at_the_edge():
     """The coalescence lies in the waveform, not at its start."""
     checks.refuse_window(_task(right_pad=7.9, waveform_duration=8.0))

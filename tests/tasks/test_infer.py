@@ -53,10 +53,11 @@ def test_what_it_reads(shared, tmp_path):
         ({"shifts": (0.0, 0.1)}, "a shift is no whole number of strides"),
         ({"shifts": (0.0,)}, "the shifts do not fit the detectors"),
         ({"shifts": (0.0, 0.0)}, "the shifts make no time slides"),
+        ({"psd_length": 8.0}, "the network would be exported for another stream"),
         ({"cluster_window_length": 0.25}, "the windows over scores are too short"),
     ],
 )
-def test_refuses_what_cannot_be_slid(shared, parameters, problem):
-    """Slides are counted before anything runs."""
+def test_refuses_what_cannot_be_searched(shared, parameters, problem):
+    """Slides are counted, and exports compared, before anything runs."""
     with pytest.raises(AframeError, match=problem):
         Infer(**parameters)

@@ -69,7 +69,12 @@ class Repository:
             network = torch.jit.load(self.network, map_location=device)  # type: ignore[no-untyped-call]
             return torch.jit.freeze(network.eval())
         except (RuntimeError, ValueError) as error:
-            raise _unreadable(self.network, error) from error
+            raise AframeError(
+                "the model repository cannot be read",
+                found=f"{self.network}: {str(error).strip().splitlines()[-1]}",
+                wanted_by=COMMAND,
+                fix=Streaming.fix,
+            ) from error
 
 
 def read_repository(path: Path, version: int) -> Repository:
@@ -92,15 +97,6 @@ def read_repository(path: Path, version: int) -> Repository:
     preprocessing = Preprocessing.read(folder / "preprocessing.json")
     streaming = Streaming.read(Path(path, "aframe-stream", str(chosen), "streaming.json"))
     return Repository(folder / "model.pt", preprocessing, streaming, chosen)
-
-
-def _unreadable(path: Path, error: Exception) -> AframeError:
-    return AframeError(
-        "the model repository cannot be read",
-        found=f"{path}: {str(error).strip().splitlines()[-1]}",
-        wanted_by=COMMAND,
-        fix="run `aframe-export export` again, or give the folder model_repo that it made",
-    )
 
 
 def refuse_other(repository: Repository, asked: Mapping[str, Any]) -> None:
