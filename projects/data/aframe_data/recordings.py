@@ -18,6 +18,8 @@ from aframe_data.sources import Files
 
 #: Strain to look through at a time (s).
 _STRETCH = 512
+#: Difference of strain that was rounded to single precision (relative).
+_ROUNDING = 1e-6
 #: GWOSC's HDF5 layout, https://gwosc.org/yellow_box/.
 _GWOSC, _GWOSC_MASK = "strain/Strain", "quality/simple/DQmask"
 
@@ -180,21 +182,31 @@ def _runs(good: Bool[np.ndarray, " second"], begin: int) -> Iterator[Segment]:
 def assemble(recordings: Sequence[Recording], segment: Segment) -> Float[np.ndarray, " time"]:
     """Read *segment* of one detector from the files that hold it.
 
+    Where files overlap, a sample comes from the first that has it.
+
     Args:
         recordings: Those of the detector, of one sample rate.
         segment: Whole seconds (GPS s).
 
     Raises:
-        AframeError: If a part of it is in no file, or not finite.
+        AframeError: If a part of it is in no file, or not finite, or if files differ in it.
     """
     rate = recordings[0].sample_rate
     strain = np.full(round(segment.duration * rate), np.nan)
-    for one in recordings:
+    origin = np.zeros(strain.size, np.int32)
+    for number, one in enumerate(recordings):
         start, stop = max(segment.start, one.segment.start), min(segment.stop, one.segment.stop)
         if start < stop:
             part = one.read(Segment(start, stop))
             begin = math.ceil(round((start - segment.start) * rate, 6))
-            strain[begin : begin + part.size] = part
+            here = slice(begin, begin + part.size)
+            differs = _differs(strain[here], part)
+            if differs.any():
+                first = begin + int(differs.argmax())
+                files = recordings[origin[first]], one
+                raise _contradiction(files, int(differs.sum()), segment.start + first / rate)
+            new = np.isfinite(part) & ~np.isfinite(strain[here])
+            strain[here][new], origin[here][new] = part[new], number
     bad = ~np.isfinite(strain)
     if bad.any():
         at = segment.start + int(bad.argmax()) / rate
@@ -206,6 +218,25 @@ def assemble(recordings: Sequence[Recording], segment: Segment) -> Float[np.ndar
             fix="find the segments again: `aframe-data query` leaves such times out",
         )
     return strain
+
+
+def _differs(
+    one: Float[np.ndarray, " time"], other: Float[np.ndarray, " time"]
+) -> Bool[np.ndarray, " time"]:
+    """Where both are finite and not the same but for the rounding to single precision."""
+    known = np.isfinite(one) & np.isfinite(other)
+    return known & ~np.isclose(one, other, rtol=_ROUNDING, atol=0)
+
+
+def _contradiction(files: tuple[Recording, Recording], count: int, at: float) -> AframeError:
+    one, other = files
+    return AframeError(
+        "two files have other strain at the same time",
+        found=f"{count} samples of {one.ifo} in {one.path} and {other.path}, from {at:.3f} on",
+        wanted_by="the segments to fetch",
+        fix="take one of the two out of the source's patterns: they may be of two calibrations, "
+        "or one may have been cleaned",
+    )
 
 
 def refuse_gaps(recordings: Sequence[Recording], segments: Sequence[Segment], ifo: str) -> None:

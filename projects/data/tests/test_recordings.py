@@ -136,6 +136,54 @@ def test_assembles_strain_over_files(write_gwosc):
     np.testing.assert_array_equal(found, np.concatenate([first[3 * RATE :], second[: 2 * RATE]]))
 
 
+@pytest.mark.parametrize("hole", [np.nan, np.inf])
+def test_a_hole_takes_nothing_away(write_gwosc, hole):
+    """Of two files that overlap, each gives what the other has not, whichever comes first."""
+    strain = noise(8)
+    first, second = strain[: 6 * RATE].copy(), strain[2 * RATE :].copy()
+    first[3 * RATE : 4 * RATE] = hole
+    second[: RATE // 2] = hole
+    second[3 * RATE : 5 * RATE] = hole
+    paths = [write_gwosc(first, rate=RATE), write_gwosc(second, start=START + 2, rate=RATE)]
+
+    found = assemble(find(*paths), Segment(START + 0.0, START + 6.0))
+
+    np.testing.assert_array_equal(found, strain[: 6 * RATE])
+
+
+def test_files_that_agree_may_overlap(tmp_path, write_gwosc):
+    """Also where one is in single precision."""
+    strain = noise(8)
+    write_gwosc(strain[: 6 * RATE], rate=RATE)
+    later = strain[None, 4 * RATE :]
+    write_strain(tmp_path, later, ifos=["H1"], start=START + 4.0, sample_rate=RATE)
+
+    found = assemble(find(tmp_path / "*"), Segment(START + 0.0, START + 8.0))
+
+    np.testing.assert_allclose(found, strain, rtol=1e-6)
+
+
+def test_refuses_files_that_contradict_each_other(write_gwosc):
+    """Which of two is right, nobody can know: both are named, with the time."""
+    strain = noise(8)
+    other = strain[2 * RATE :].copy()
+    other[RATE + 7 : RATE + 12] *= 1.001
+    without = np.full(6 * RATE, np.nan)
+    paths = [
+        write_gwosc(without, start=START + 1, rate=RATE),
+        write_gwosc(strain, rate=RATE),
+        write_gwosc(other, start=START + 2, rate=RATE),
+    ]
+
+    with pytest.raises(AframeError, match="other strain at the same time") as caught:
+        assemble(find(*paths), Segment(START + 0.0, START + 8.0))
+    assert caught.value.found == (
+        f"5 samples of H1 in {paths[1]} and {paths[2]}, from {START + 3}.109 on"
+    )
+    # Nobody asked about the time at which they differ.
+    assemble(find(*paths), Segment(START + 4.0, START + 8.0))
+
+
 def test_refuses_to_assemble_over_a_hole(write_gwosc):
     """Wherever the samples went since the query."""
     strain = noise(4)
