@@ -410,7 +410,7 @@ def run_branches(
     # Spawned, not forked: numerical libraries hold threads that a fork would lose.
     context = multiprocessing.get_context("spawn")
     size = min(workers, len(branches))
-    with ProcessPoolExecutor(size, context, _end_with_parent, (os.getpid(),)) as pool:
+    with ProcessPoolExecutor(size, context, end_with_parent, (os.getpid(),)) as pool:
         futures = [pool.submit(function, *branch) for branch in branches]
         try:
             for count, future in enumerate(as_completed(futures), 1):
@@ -431,7 +431,7 @@ def run_branches(
             raise
 
 
-def _end_with_parent(parent: int) -> None:
+def end_with_parent(parent: int) -> None:
     """Leave interruption to the parent, and have the kernel end this worker with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":
