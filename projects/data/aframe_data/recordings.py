@@ -1,9 +1,10 @@
-"""Strain in local files of any of three layouts, and when it is good."""
+"""Strain in local files of any layout of ours, and when it is good."""
 
 from __future__ import annotations
 
 import glob
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from aframe_data.sources import Files
 
 #: Strain to look through at a time (s).
 _STRETCH = 512
+#: A detector, as the name of a dataset or the beginning of a channel's.
+_DETECTOR = re.compile(r"[A-Z]\d(:|$)")
 #: Difference of strain that was rounded to single precision (relative).
 _ROUNDING = 1e-6
 #: GWOSC's HDF5 layout, https://gwosc.org/yellow_box/.
@@ -86,7 +89,7 @@ def _recordings(path: Path, ifos: Sequence[str], channels: dict[str, str]) -> li
     try:
         if h5py.is_hdf5(path):
             with h5py.File(path, "r") as file:
-                return list(_in_hdf5(path, file, ifos))
+                return list(_in_hdf5(path, file, ifos, channels))
         return list(_in_frame(path, ifos, channels))
     except (OSError, KeyError, ValueError, RuntimeError) as error:
         raise AframeError(
@@ -94,22 +97,31 @@ def _recordings(path: Path, ifos: Sequence[str], channels: dict[str, str]) -> li
             found=f"{path}: {error.args[0] if isinstance(error, KeyError) else error}",
             wanted_by="the setting `source`",
             fix="fetch the file again, or take it out of the pattern; strain is read from "
-            "GWOSC's HDF5, from frames, and from HDF5 with a dataset a detector",
+            "GWOSC's HDF5, from frames, and from HDF5 with a dataset a detector or channel",
         ) from error
 
 
-def _in_hdf5(path: Path, file: h5py.File, ifos: Sequence[str]) -> Iterator[Recording]:
+def _in_hdf5(
+    path: Path, file: h5py.File, ifos: Sequence[str], chosen: dict[str, str]
+) -> Iterator[Recording]:
     if _GWOSC in file:
-        ifo = file["meta/Detector"][()].decode()
-        attributes = {"x0": "Xstart", "dx": "Xspacing"}
-        found = {ifo: file[_GWOSC]}
+        attributes = ("Xstart", "Xspacing")
+        found = {file["meta/Detector"][()].decode(): _GWOSC}
     else:
-        attributes = {"x0": "x0", "dx": "dx"}
-        found = {ifo: node for ifo, node in file.items() if isinstance(node, h5py.Dataset)}
-        if not found:
-            raise ValueError("it holds neither strain/Strain nor a dataset a detector")
-    for ifo, dataset in found.items():
-        start, step = (float(dataset.attrs[attributes[name]]) for name in ("x0", "dx"))
+        attributes = ("x0", "dx")
+        names = [name for name in file if _DETECTOR.match(name)]
+        if not names:
+            raise ValueError(
+                "it holds neither strain/Strain nor a dataset a detector or channel, such as H1 "
+                f"or H1:STRAIN, but {', '.join(file) or 'nothing'}"
+            )
+        own = {ifo: ifo if ifo in names else _channel(ifo, names, chosen) for ifo in ifos}
+        found = {ifo: name for ifo, name in own.items() if name}
+    for ifo, name in found.items():
+        dataset = file[name]
+        if not (isinstance(dataset, h5py.Dataset) and set(attributes) <= set(dataset.attrs)):
+            raise ValueError(f"{name} is no dataset with attributes {' and '.join(attributes)} (s)")
+        start, step = (float(dataset.attrs[attribute]) for attribute in attributes)
         if not (dataset.ndim == 1 and dataset.dtype.kind == "f" and step > 0 and dataset.size):
             raise ValueError(f"{dataset.name} is no series of floats")
         if ifo in ifos:

@@ -33,16 +33,16 @@ def find(*paths, ifos=("H1", "L1"), **channels):
     return find_recordings(Files("files", tuple(map(str, paths)), channels), ifos)
 
 
-def write_frame(directory, names, seconds=8):
-    """Write a frame file with these channels, each holding its number."""
-    path = directory / f"X-TEST-{START}-{seconds}.gwf"
+def write_frame(directory, names, seconds=8, kind="gwf"):
+    """Write a file with these channels, each holding its number."""
+    path = directory / f"X-TEST-{START}-{seconds}.{kind}"
     series = {
         name: TimeSeries(
             np.full(seconds * RATE, float(number)), t0=START, sample_rate=RATE, name=name
         )
         for number, name in enumerate(names)
     }
-    TimeSeriesDict(series).write(path, format="gwf")
+    TimeSeriesDict(series).write(path, format={"gwf": "gwf", "hdf": "hdf5"}[kind])
     return path
 
 
@@ -63,7 +63,7 @@ def test_finds_files_of_all_layouts_together(tmp_path, write_gwosc):
     assert [one.frame for one in found] == [False, False, True]
 
 
-@pytest.mark.parametrize("layout", ["gwosc", "frame", "strain"])
+@pytest.mark.parametrize("layout", ["gwosc", "frame", "channel", "strain"])
 def test_reads_any_part_of_a_recording(tmp_path, write_gwosc, layout):
     """The samples from the first in it to the last before its end."""
     strain = noise(8)
@@ -73,7 +73,8 @@ def test_reads_any_part_of_a_recording(tmp_path, write_gwosc, layout):
         write_strain(tmp_path, strain[None], ifos=["H1"], start=float(START), sample_rate=RATE)
     else:
         series = TimeSeries(strain, t0=START, sample_rate=RATE, name="H1:STRAIN")
-        TimeSeriesDict({"H1:STRAIN": series}).write(tmp_path / "H.gwf", format="gwf")
+        kind = {"frame": "gwf", "channel": "hdf5"}[layout]
+        TimeSeriesDict({"H1:STRAIN": series}).write(tmp_path / f"H.{kind}", format=kind)
     (recording,) = find(tmp_path / "*")
 
     found = recording.read(Segment(START + 2.0, START + 5.0))
@@ -224,7 +225,9 @@ def write_foreign(path, kind):
                 dataset.attrs.update(x0=0.0, dx=1.0)
             elif kind == "without times":
                 file["H1"] = np.arange(5.0)
-            else:
+            elif kind == "another's":
+                file.create_dataset("data", data=np.arange(5.0)).attrs.update(delta_t=1.0)
+            elif kind == "groups":
                 file.create_group("H1")
 
 
@@ -234,8 +237,10 @@ def write_foreign(path, kind):
         ("text", "neither HDF5 nor a frame"),
         ("empty", "neither HDF5 nor a frame"),
         ("integers", "no series of floats"),
-        ("without times", "x0"),
-        ("groups", "neither strain/Strain nor a dataset a detector"),
+        ("without times", "H1 is no dataset with attributes x0 and dx"),
+        ("another's", "neither strain/Strain nor a dataset a detector .* but data"),
+        ("groups", "H1 is no dataset with attributes x0 and dx"),
+        ("nothing", "neither strain/Strain nor a dataset a detector .* but nothing"),
     ],
 )
 def test_refuses_foreign_files(tmp_path, kind, message):
@@ -263,24 +268,28 @@ def test_refuses_truncated_files(tmp_path, write_gwosc, layout):
         find(path)
 
 
+@pytest.mark.parametrize("kind", ["gwf", "hdf"])
 class TestChannels:
-    """Which channel of a frame is the strain."""
+    """Which channel of a frame, or of HDF5 as gwpy writes it, is the strain."""
 
-    def test_takes_the_only_one_that_can_be_meant(self, tmp_path):
+    def test_takes_the_only_one_that_can_be_meant(self, tmp_path, kind):
         """The one that calls itself strain, or the only one there is."""
-        path = write_frame(tmp_path, ["H1:AUX", "H1:GDS-CALIB_STRAIN", "L1:h_16384Hz"])
+        names = ["H1:AUX", "H1:GDS-CALIB_STRAIN", "L1:h_16384Hz"]
+        path = write_frame(tmp_path, names, kind=kind)
 
-        assert [one.name for one in find(path)] == ["H1:GDS-CALIB_STRAIN", "L1:h_16384Hz"]
+        names = [one.name.removeprefix("/") for one in find(path)]
+        assert names == ["H1:GDS-CALIB_STRAIN", "L1:h_16384Hz"]
 
-    def test_takes_the_chosen_one(self, tmp_path):
+    def test_takes_the_chosen_one(self, tmp_path, kind):
         """And no recording where the chosen one is missing."""
-        path = write_frame(tmp_path, ["H1:A-STRAIN", "H1:B-STRAIN", "L1:A-STRAIN"])
+        path = write_frame(tmp_path, ["H1:A-STRAIN", "H1:B-STRAIN", "L1:A-STRAIN"], kind=kind)
 
-        assert [one.name for one in find(path, H1="H1:B-STRAIN", L1="L1:B")] == ["H1:B-STRAIN"]
+        (one,) = find(path, H1="H1:B-STRAIN", L1="L1:B")
+        assert one.name.removeprefix("/") == "H1:B-STRAIN"
 
-    def test_refuses_to_guess(self, tmp_path):
+    def test_refuses_to_guess(self, tmp_path, kind):
         """The message shows how to choose."""
-        path = write_frame(tmp_path, ["H1:A-STRAIN", "H1:B-STRAIN"])
+        path = write_frame(tmp_path, ["H1:A-STRAIN", "H1:B-STRAIN"], kind=kind)
 
         with pytest.raises(AframeError, match=r'"channels": \{"H1": "H1:[AB]-STRAIN"\}'):
             find(path)
