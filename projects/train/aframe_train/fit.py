@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
+import os
 import shlex
 import shutil
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from aframe.artifacts.record import write_text
 from aframe.errors import AframeError
 from aframe.program import Draft, Resources
 from aframe_train.checks import refuse_impossible
@@ -52,10 +54,13 @@ class FitResources(Resources):
     """How a training may use the machine, and where else it logs.
 
     Args:
+        workers: Most threads to compute on; all cores unless given. A training that is
+            resumed keeps the number it began with, as sums depend on it in their last digits.
         use_wandb: Log to Weights & Biases as well; needs the package ``wandb``.
         wandb_name: Name of the run there.
     """
 
+    workers: int = field(default_factory=lambda: os.cpu_count() or 1)
     use_wandb: bool = False
     wandb_name: str | None = None
 
@@ -103,10 +108,14 @@ class FitSettings:
 def fit(settings: FitSettings, draft: Draft) -> None:
     """Train the network that tells signals from noise."""
     # torch takes seconds to load, so it is not loaded before the settings are known to be good.
+    import torch  # noqa: PLC0415
+
     from aframe_train.callbacks import copy_checkpoint  # noqa: PLC0415
     from aframe_train.trainer import train  # noqa: PLC0415
 
     words = arguments(settings, draft.work)
+    number = threads(draft.work, settings.resources.workers, torch.get_num_threads())
+    torch.set_num_threads(number)
     log.info("python -m train %s", shlex.join(words))
     try:
         cli = train(words)
@@ -122,12 +131,30 @@ def fit(settings: FitSettings, draft: Draft) -> None:
         best_valid_auroc=_best(draft.path / "metrics.csv"),
         samples_per_second=round(cli.progress.samples_per_second, 1),
         device=str(cli.model.device),
+        threads=number,
     )
 
 
 def _best(metrics: Path) -> float:
     with metrics.open() as file:
         return max(float(row["valid_auroc"]) for row in csv.DictReader(file))
+
+
+def threads(directory: Path, workers: int, available: int) -> int:
+    """Give the number of threads, and keep it for whoever resumes.
+
+    Args:
+        directory: Where the training resumes from.
+        workers: Most that are asked for.
+        available: Those that torch would take by itself: not more than there are cores.
+    """
+    path, asked = directory / "threads", max(1, min(workers, available))
+    if not path.exists():
+        write_text(path, f"{asked}\n")
+    number = int(path.read_text())
+    if number != asked:
+        log.info("computing on %d threads, with which the training began, not %d", number, asked)
+    return number
 
 
 def arguments(settings: FitSettings, directory: Path) -> list[str]:

@@ -1,6 +1,7 @@
 """The verb `fit`: settings in, files out, whatever kills it on the way."""
 
 import json
+import logging
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 from aframe.errors import AframeError
 from aframe_train import fit as module
 from aframe_train.cli import VERBS, main
-from aframe_train.fit import PUBLISHES, FitInputs, FitResources, FitSettings, arguments
+from aframe_train.fit import PUBLISHES, FitInputs, FitResources, FitSettings, arguments, threads
 
 
 @pytest.fixture
@@ -56,13 +57,18 @@ def files(directory):
     }
 
 
+def notes(directory):
+    """What the verb noted in its record."""
+    return json.loads((directory / "fit.record.json").read_text())["notes"]
+
+
 def test_killed_trainings_resume_bit_for_bit(settings_file, tmp_path, monkeypatch):
     """Killed at a random moment and run again: every file of an uninterrupted training."""
     out = tmp_path / "out"
-    # Sums depend in their last digits on the number of threads, which other tests change.
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
     program = "import sys; from aframe_train.cli import main; sys.exit(main())"
-    command = [sys.executable, "-c", program, "fit", "--config", settings_file(out)]
+    fit = [sys.executable, "-c", program, "fit", "--config", settings_file(out)]
+    command = [*fit, "--resources.workers", "1"]
     subprocess.run(command, check=True)
     whole = out.rename(tmp_path / "whole")
     process = subprocess.Popen(command)
@@ -74,10 +80,12 @@ def test_killed_trainings_resume_bit_for_bit(settings_file, tmp_path, monkeypatc
     process.send_signal(signal.SIGKILL)
     assert process.wait() in (-signal.SIGKILL, 0)
 
-    subprocess.run(command, check=True)
+    # On two threads the last digits would differ, so it goes on with one.
+    subprocess.run([*fit, "--resources.workers", "2"], check=True)
 
     assert set(files(out)) == set(PUBLISHES)
     assert files(out) == files(whole)
+    assert notes(out)["threads"] == notes(whole)["threads"] == 1
 
 
 def settings(**changes):
@@ -111,6 +119,23 @@ def test_settings_become_arguments(tmp_path):
     ):
         assert word in words
     assert not any("ckpt" in word for word in words)
+
+
+@pytest.mark.parametrize(("workers", "number"), [(1, 1), (3, 3), (8, 4), (0, 1)])
+def test_workers_are_threads(tmp_path, workers, number):
+    """As many as asked for, but not more than torch would take, and one at least."""
+    assert threads(tmp_path, workers, 4) == number
+
+
+def test_a_resumed_training_keeps_its_threads(tmp_path, caplog):
+    """With other ones its last digits would be others; it says so where others are asked for."""
+    threads(tmp_path, 2, 4)
+    with caplog.at_level(logging.INFO):
+        assert threads(tmp_path, 2, 4) == 2
+        assert not caplog.text
+        assert threads(tmp_path, 3, 4) == 2
+
+    assert "computing on 2 threads, with which the training began, not 3" in caplog.text
 
 
 def test_a_checkpoint_is_resumed(tmp_path):
