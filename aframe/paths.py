@@ -29,9 +29,8 @@ class RunPaths:
         test_waveforms: Holds ``waveforms.hdf5`` and ``rejected-parameters.hdf5``.
         zero_lag: Holds ``segments.txt`` and ``background/`` of strain to search at zero lag.
         train_run: Holds what training makes.
-        condor: Submit files and logs of HTCondor.
         results: Holds the model repository, the events and the plots.
-        tmp: Scratch.
+        tmp: Scratch of the stages; ``None`` leaves the system's.
     """
 
     train_background: Path
@@ -40,13 +39,14 @@ class RunPaths:
     test_waveforms: Path
     zero_lag: Path
     train_run: Path
-    condor: Path
     results: Path
-    tmp: Path
+    tmp: Path | None
 
 
 def run_paths(environment: Mapping[str, str] = os.environ) -> RunPaths:
     """Read the run's paths from *environment*; an unset variable means the present folder's.
+
+    Only scratch is not made in the folder where somebody happens to be.
 
     ``AFRAME_{TRAIN,TEST}_{BACKGROUND,WAVEFORMS}_DIR`` name strain and waveforms apart,
     for users whose data lie so; otherwise both are in ``AFRAME_{TRAIN,TEST}_DATA_DIR``.
@@ -70,7 +70,6 @@ def run_paths(environment: Mapping[str, str] = os.environ) -> RunPaths:
         test_waveforms=data("TEST", "WAVEFORMS"),
         zero_lag=data("TEST", "BACKGROUND") / "zero_lag",
         train_run=single("AFRAME_TRAIN_RUN_DIR"),
-        condor=single("AFRAME_CONDOR_DIR"),
         results=single("AFRAME_RESULTS_DIR"),
-        tmp=single("AFRAME_TMPDIR"),
+        tmp=single("AFRAME_TMPDIR") if environment.get("AFRAME_TMPDIR") else None,
     )

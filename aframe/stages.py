@@ -35,17 +35,33 @@ class Stage:
         image: Its Apptainer image, or ``None`` to run in the environment at hand.
         gpus: Indices of the GPUs it may use, comma-separated; blank leaves the environment's.
         dev: Whether to bind the checkout at hand over the image's code.
+        scratch: Folder for its temporary files, made when needed; ``None`` leaves the system's.
     """
 
     name: str
     image: Path | None = None
     gpus: str = ""
     dev: bool = False
+    scratch: Path | None = None
 
     @property
     def program(self) -> str:
         """Name of the stage's command."""
         return f"aframe-{self.name}"
+
+    def refuse_missing(self) -> None:
+        """Refuse to plan what this machine cannot run, maybe hours before its turn comes.
+
+        Raises:
+            AframeError: If the image, Apptainer, the stage's command or, with *dev*, the
+                checkout is missing.
+        """
+        if self.image is None:
+            self._installed()
+            return
+        self._refuse_missing_image(self.image)
+        if self.dev:
+            _checkout()
 
     def command(self, verb: str, settings_file: Path, folders: Sequence[Path]) -> list[str]:
         """The words to run; what the log shows can be pasted into a shell.
@@ -62,7 +78,7 @@ class Stage:
         words = [self.program, verb, "--config", str(settings_file)]
         if self.image is None:
             return [self._installed(), *words[1:]]
-        self._refuse_missing_image(shlex.join(words))
+        self.refuse_missing()
         options = ["--nv"] if self._visible_gpus else []
         binds = [str(folder) for folder in folders]
         if self.dev:
@@ -86,30 +102,33 @@ class Stage:
             )
         return found
 
-    def _refuse_missing_image(self, wanted_by: str) -> None:
-        if not self.image or not self.image.exists():
+    def _refuse_missing_image(self, image: Path) -> None:
+        if not image.exists():
+            build = ["apptainer", "build", str(image), f"projects/{self.name}/apptainer.def"]
             raise AframeError(
                 f"no container image for stage {self.name!r}",
-                found=f"{self.image} does not exist",
-                wanted_by=wanted_by,
-                fix=f"apptainer build {self.image} projects/{self.name}/apptainer.def",
+                found=f"{image} does not exist",
+                wanted_by="--image, --container-root or AFRAME_CONTAINER_ROOT",
+                fix=f"in the root of the checkout: {shlex.join(build)}",
             )
         if shutil.which("apptainer") is None:
             raise AframeError(
                 "Apptainer is not installed",
                 found="no apptainer on PATH",
-                wanted_by=f"the image {self.image}",
+                wanted_by=f"the image {image}",
                 fix="install Apptainer, or run without --image and --container-root",
             )
 
     def environment(self) -> dict[str, str]:
-        """The environment of the command, with its GPUs and the ``AFRAME_*`` variables."""
+        """The environment of the command: its GPUs, its scratch, the ``AFRAME_*`` variables."""
         mine = dict(os.environ)
+        if self.scratch is not None:
+            mine["TMPDIR"] = str(self.scratch)
         if self._visible_gpus:
             mine["CUDA_VISIBLE_DEVICES"] = self._visible_gpus
         if self.image is not None:
             forwarded = [name for name in mine if name.startswith("AFRAME_")]
-            for name in [*forwarded, "CUDA_VISIBLE_DEVICES"]:
+            for name in [*forwarded, "CUDA_VISIBLE_DEVICES", "TMPDIR"]:
                 if name in mine:
                     mine[f"APPTAINERENV_{name}"] = mine[name]
         return mine
@@ -124,13 +143,15 @@ class Stage:
             remake: Whether to replace an output that was made with other settings.
 
         Raises:
-            AframeError: If the command fails; ``logs/<verb>.failure.json`` has the particulars.
+            AframeError: If the scratch folder cannot be made, or if the command fails;
+                ``logs/<verb>.failure.json`` has the particulars.
         """
         logs = Path(settings["output"]) / "logs"
         logs.mkdir(parents=True, exist_ok=True)
         settings_file = logs / f"{verb}.settings.json"
         write_text(settings_file, json.dumps(settings, indent=2) + "\n")
-        command = self.command(verb, settings_file, _folders(settings))
+        scratch = self._make_scratch()
+        command = self.command(verb, settings_file, [*_folders(settings), *scratch])
         if remake:
             command.append("--remake")
         sys.stderr.write(f"{label} | {shlex.join(command)}\n")
@@ -140,6 +161,20 @@ class Stage:
             raise _failure(label, command, code, last, logs / f"{verb}.log")
         sys.stderr.write(f"{label} | done in {time.monotonic() - began:.1f} s\n")
         (logs / f"{verb}.failure.json").unlink(missing_ok=True)
+
+    def _make_scratch(self) -> list[Path]:
+        if self.scratch is None:
+            return []
+        try:
+            self.scratch.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise AframeError(
+                "the folder for temporary files cannot be made",
+                found=str(error),
+                wanted_by=f"AFRAME_TMPDIR for stage {self.name!r}",
+                fix="name a folder that can be written, or unset AFRAME_TMPDIR",
+            ) from error
+        return [self.scratch]
 
     def _stream(self, command: list[str], log: Path, label: str) -> tuple[int, list[str]]:
         last: deque[str] = deque(maxlen=_LAST_LINES)

@@ -17,7 +17,6 @@ def test_each_variable_names_its_piece():
         "test_waveforms": "/run/AFRAME_TEST_DATA_DIR",
         "zero_lag": "/run/AFRAME_TEST_DATA_DIR/zero_lag",
         "train_run": "/run/AFRAME_TRAIN_RUN_DIR",
-        "condor": "/run/AFRAME_CONDOR_DIR",
         "results": "/run/AFRAME_RESULTS_DIR",
         "tmp": "/run/AFRAME_TMPDIR",
     }
@@ -43,6 +42,7 @@ def test_without_variables_a_run_lies_in_the_present_folder(tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
 
     assert run_paths({}) == run_paths(dict.fromkeys(RUN_VARIABLES, ""))
+    assert run_paths({}).tmp is None
     assert run_paths({}).train_run == tmp_path / "training"
     assert run_paths({}).test_background == tmp_path / "data" / "test"
 

@@ -14,6 +14,7 @@ from aframe.stages import Stage
 
 CHECKOUT = Path(__file__).parents[1]
 #: Shows its words and the environment that it was given.
+SHOW_SCRATCH = "#!/bin/sh\necho TMPDIR=$TMPDIR\n"
 SHOW = '#!/bin/sh\necho "$0 $@"\nenv | grep -E "AFRAME|CUDA" | sort\n'
 #: Stands for `apptainer run [options] image command …`: tells its words, then runs the command.
 APPTAINER = f"""#!{sys.executable}
@@ -192,10 +193,63 @@ def test_the_environment_reaches_the_image(
     assert "Train | CUDA_VISIBLE_DEVICES=1\n" in shown
 
 
+def test_scratch_is_made_and_is_the_stages_own(commands, settings, capsys, tmp_path):
+    """TMPDIR of the command is the folder that is named, made when needed."""
+    _program(commands, "aframe-train", SHOW_SCRATCH)
+    _run(Stage("train", scratch=tmp_path / "run" / "tmp"), settings)
+
+    assert f"Train | TMPDIR={tmp_path}/run/tmp\n" in capsys.readouterr().err
+    assert (tmp_path / "run" / "tmp").is_dir()
+
+
+def test_without_scratch_the_systems_is_used(commands, settings, capsys, monkeypatch):
+    """What the user's environment says of it stays."""
+    _program(commands, "aframe-train", SHOW_SCRATCH)
+    monkeypatch.setenv("TMPDIR", "/var/tmp")  # noqa: S108 (nothing is written there)
+    _run(Stage("train"), settings)
+
+    assert "Train | TMPDIR=/var/tmp\n" in capsys.readouterr().err
+
+
+def test_scratch_reaches_the_image(commands, apptainer, image, settings, capsys, tmp_path):
+    """The folder is bound, and the image's programs are told of it."""
+    _program(commands, "aframe-train", SHOW_SCRATCH)
+    _run(Stage("train", image, scratch=tmp_path / "scratch"), settings)
+    words = apptainer()
+
+    assert words[words.index(str(image)) - 2 : words.index(str(image))] == [
+        "--bind",
+        f"{tmp_path}/scratch",
+    ]
+    assert f"Train | TMPDIR={tmp_path}/scratch\n" in capsys.readouterr().err
+
+
+def test_scratch_that_cannot_be_made(commands, settings, tmp_path):
+    """A file in the way of the folder is named, and the variable that names it."""
+    _program(commands, "aframe-train", SHOW)
+    (tmp_path / "file").touch()
+    with pytest.raises(AframeError, match="folder for temporary files cannot be made") as caught:
+        _run(Stage("train", scratch=tmp_path / "file" / "tmp"), settings)
+
+    assert str(tmp_path / "file") in caught.value.found
+    assert caught.value.wanted_by == "AFRAME_TMPDIR for stage 'train'"
+
+
 def _refused(stage, *, match):
+    """The error of planning, which is that of running."""
     with pytest.raises(AframeError, match=match) as caught:
+        stage.refuse_missing()
+    with pytest.raises(AframeError, match=match):
         stage.command("fit", Path("/run/logs/fit.settings.json"), [])
     return caught.value
+
+
+def test_what_is_there_is_not_refused(commands, apptainer, image):
+    """A command that is installed, or an image with the checkout to bind over its code."""
+    _program(commands, "aframe-train", SHOW)
+
+    Stage("train").refuse_missing()
+    Stage("train", image, dev=True).refuse_missing()
 
 
 def test_a_command_that_is_not_installed(commands, monkeypatch):
@@ -213,8 +267,10 @@ def test_an_image_that_is_missing(apptainer, tmp_path):
     error = _refused(Stage("train", missing), match="no container image for stage 'train'")
 
     assert error.found == f"{missing} does not exist"
-    assert error.wanted_by == "aframe-train fit --config /run/logs/fit.settings.json"
-    assert error.fix == f"apptainer build {missing} projects/train/apptainer.def"
+    assert error.wanted_by == "--image, --container-root or AFRAME_CONTAINER_ROOT"
+    assert error.fix == (
+        f"in the root of the checkout: apptainer build {missing} projects/train/apptainer.def"
+    )
 
 
 def test_apptainer_that_is_missing(commands, image, monkeypatch):

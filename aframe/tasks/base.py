@@ -171,18 +171,31 @@ class StageTask(RunParameters):
         return {name: self.target(file) for name, file in self.publishes.items()}
 
     def complete(self) -> bool:
-        """Whether this output and all that it rests on are there, with the settings asked for."""
-        required = law.util.flatten(self.requires())
-        return all(task.complete() for task in required) and all(
-            target.exists() for target in self.output().values()
-        )
+        """Whether this output and all that it rests on are there, with the settings asked for.
+
+        luigi asks it of the whole graph before anything runs, and ``--print-status`` does not.
+
+        Raises:
+            AframeError: If a step is to be run that lacks its image or its command.
+        """
+        required = [task.complete() for task in law.util.flatten(self.requires())]
+        done = all(required) and all(target.exists() for target in self.output().values())
+        if not done:
+            self.where.refuse_missing()
+        return done
 
     @property
     def where(self) -> Stage:
         """The stage's program, and the image it runs in."""
         root = self.container_root or os.environ.get("AFRAME_CONTAINER_ROOT")
         image = self.image or (Path(root, f"{self.stage}.sif") if root else None)
-        return Stage(self.stage, image and image.absolute(), gpus=self.gpus, dev=self.dev)
+        return Stage(
+            self.stage,
+            image and image.absolute(),
+            gpus=self.gpus,
+            dev=self.dev,
+            scratch=self.paths.tmp,
+        )
 
     def run(self) -> None:
         """Run the stage's command with this task's settings.

@@ -159,13 +159,13 @@ REFUSED = {
         ("luigi_base", "highpass", "512"),
         "highpass is not between zero and the Nyquist frequency",
         "highpass 512 Hz with sample_rate 1024 Hz",
-        "choose a highpass below 512 Hz, or a higher sample_rate",
+        "choose a highpass below 512 Hz, leave it open, or raise sample_rate",
     ),
     "lowpass beyond Nyquist": (
         ("luigi_base", "lowpass", "600"),
         "lowpass is not between zero and the Nyquist frequency",
         "lowpass 600 Hz with sample_rate 1024 Hz",
-        "choose a lowpass below 512 Hz, or a higher sample_rate",
+        "choose a lowpass below 512 Hz, leave it open, or raise sample_rate",
     ),
     "empty band": (
         ("luigi_base", "lowpass", "32"),
@@ -207,7 +207,7 @@ REFUSED = {
         ("luigi_base", "shifts", "0,1,2"),
         "the shifts do not fit the detectors",
         "3 shifts for 2 detectors (H1, L1)",
-        "give one shift for each detector",
+        "give one shift (s) for each detector",
     ),
     "a shift between kernels": (
         ("luigi_base", "shifts", "0,0.3"),

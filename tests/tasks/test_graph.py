@@ -213,6 +213,30 @@ def test_writing_a_number_otherwise_changes_nothing(finished):
     assert finished.calls() == []
 
 
+def test_an_image_that_is_missing_is_refused_before_anything_runs(finished, tmp_path):
+    """Not when the step's turn comes; the status is shown nevertheless."""
+    options = ("--container-root", str(tmp_path))
+    for lost in ("data/train/segments.txt", "results/report.html"):
+        (finished.directory / lost).unlink()
+    status = finished.law(*options, "--print-status", "9")
+    done = finished.law(*options)
+    image = finished.law("--SandboxReport-image", str(tmp_path / "mine.sif"))
+
+    assert (status.returncode, status.stderr) == (0, "")
+    assert done.returncode == image.returncode == 2
+    assert done.stderr.startswith("ERROR: no container image for stage 'data'\n")
+    assert f"apptainer build {tmp_path}/data.sif projects/data/apptainer.def\n" in done.stderr
+    # The first step could run, and does not.
+    assert image.stderr.startswith("ERROR: no container image for stage 'sv'\n")
+    assert image.stderr.count("ERROR") == 1
+    assert finished.calls() == []
+
+
+def test_images_are_needed_by_what_is_to_run(finished, tmp_path):
+    """A search that is complete needs none."""
+    assert finished.law("--container-root", str(tmp_path)).returncode == 0
+
+
 @pytest.mark.parametrize(
     ("lost", "step"),
     [

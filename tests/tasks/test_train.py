@@ -144,12 +144,13 @@ def test_the_image_of_a_folder_of_images(shared, monkeypatch, tmp_path):
 
 
 def test_a_missing_image_is_refused(law, empty, data):
-    """The step fails with the command that builds the image."""
+    """Before anything runs, with the command that builds the image."""
     done = law("aframe.Train", "--image", "/no/train.sif", "--data-dir", data, "--run-dir", "run/x")
 
-    assert done.returncode == 1
+    assert done.returncode == 2
+    assert not (empty.directory / "x").exists()
     assert "ERROR: no container image for stage 'train'" in done.stderr
-    assert "fix        apptainer build /no/train.sif projects/train/apptainer.def" in done.stderr
+    assert "checkout: apptainer build /no/train.sif projects/train/apptainer.def" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -193,7 +194,7 @@ def test_the_data_that_it_needs(shared, tmp_path):
 
 def test_a_band_beyond_nyquist_is_refused():
     """Training by itself checks its own band."""
-    with pytest.raises(AframeError, match="lowpass is not below the Nyquist frequency"):
+    with pytest.raises(AframeError, match="lowpass is not between zero and the Nyquist frequency"):
         Train(lowpass=2000.0, data_dir=Path("/data"))
 
 
