@@ -175,3 +175,40 @@ def refuse_windows(
             fix="integrate over more than nothing, and cluster over "
             "2 / inference_sampling_rate at least",
         )
+
+
+def refuse_late_average(
+    *,
+    kernel_length: float,
+    fduration: float,
+    psd_length: float,
+    inference_sampling_rate: float,
+    integration_window_length: float,
+    wanted_by: str,
+) -> None:
+    """Refuse a first average of scores that would begin before the strain does.
+
+    It ends at *psd_length*, and the kernels of all its scores and their filters lie before.
+
+    Args:
+        kernel_length: Length of the network's input (s).
+        fduration: Length of the whitening filter's impulse response (s).
+        psd_length: Length of the data before the first average (s).
+        inference_sampling_rate: Kernels, and so scores, a second (Hz).
+        integration_window_length: Length of the average over scores (s).
+        wanted_by: Who asks, for the message.
+
+    Raises:
+        AframeError: If so.
+    """
+    rate = inference_sampling_rate
+    strides = (kernel_length + fduration) * rate + int(rate * integration_window_length)
+    if int(psd_length * rate + _ROUNDING) < strides - _ROUNDING:
+        raise AframeError(
+            "the first average of scores would begin before the strain",
+            found=f"psd_length {psd_length:g} s, kernel_length {kernel_length:g} s, fduration "
+            f"{fduration:g} s, integration_window_length {integration_window_length:g} s",
+            wanted_by=wanted_by,
+            fix=f"choose a psd_length of {math.ceil(strides - _ROUNDING) / rate:g} s or more, "
+            "or integrate over less",
+        )

@@ -150,3 +150,33 @@ def test_no_windows(change, found):
     error = _refused(checks.refuse_windows, **{**WINDOWS, **change}, match=match)
 
     assert found in error.found
+
+
+LEAD = {
+    "kernel_length": 1.5,
+    "fduration": 1.0,
+    "psd_length": 4.0,
+    "inference_sampling_rate": 4.0,
+    "integration_window_length": 1.5,
+}
+
+
+@pytest.mark.parametrize(
+    "change", [{}, {"psd_length": 2.5, "integration_window_length": 0.2}, {"psd_length": 64.0}]
+)
+def test_averages_within_the_strain(change):
+    """Kernel, filter and the strides of the average just fit."""
+    checks.refuse_late_average(**{**LEAD, **change}, wanted_by="the test")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"psd_length": 3.75}, {"psd_length": 3.9}, {"kernel_length": 1.75, "fduration": 0.875}],
+)
+def test_averages_beyond_the_strain(change):
+    """What lacks is named, in whole strides."""
+    match = "the first average of scores would begin before the strain"
+    error = _refused(checks.refuse_late_average, **{**LEAD, **change}, match=match)
+
+    needed = 4 if "psd_length" in change else 4.25
+    assert error.fix.startswith(f"choose a psd_length of {needed:g} s or more")

@@ -136,6 +136,32 @@ def refuse_windows(task: Any) -> None:
     checks.refuse_windows(**lengths, wanted_by=_asker(task))
 
 
+def refuse_late_average(task: Any) -> None:
+    """Refuse a first average of scores that would begin before the strain."""
+    names = ("kernel_length", "fduration", "psd_length", "inference_sampling_rate")
+    lengths = {name: getattr(task, name) for name in (*names, "integration_window_length")}
+    checks.refuse_late_average(**lengths, wanted_by=_asker(task))
+
+
+def refuse_stray_injections(task: Any, injections: Any) -> None:
+    """Refuse *injections* that come before *task* searches, or after: they would be missed.
+
+    They lie ``psd_length + buffer + waveform_duration / 2`` from the start and the latter two
+    from the end of what is searched, give or take the jitter.
+    """
+    free = injections.buffer + injections.waveform_duration / 2 - injections.jitter
+    if min(free, injections.psd_length + free - task.psd_length) < 0:
+        raise _wrong(
+            task,
+            "injections would lie where nothing is searched",
+            f"psd_length {injections.psd_length:g} s, buffer {injections.buffer:g} s and jitter "
+            f"{injections.jitter:g} s of the injections, psd_length {task.psd_length:g} s "
+            "of the search",
+            f"set psd_length = {task.psd_length:g} in [luigi_{injections.task_family}], with less "
+            "jitter than buffer",
+        )
+
+
 def _wrong(task: Any, problem: str, found: str, fix: str) -> AframeError:
     return AframeError(problem, found=found, wanted_by=_asker(task), fix=fix)
 

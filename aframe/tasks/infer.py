@@ -8,9 +8,11 @@ from typing import Any, ClassVar
 from aframe.parameters import Flag, Integer, Numbers, OptionalSource, Positive
 from aframe.tasks.base import StageTask
 from aframe.tasks.checks import (
+    refuse_late_average,
     refuse_livetime,
     refuse_other_stream,
     refuse_shifts,
+    refuse_stray_injections,
     refuse_windows,
 )
 from aframe.tasks.data import FetchTask, FetchTest, FetchZeroLag, TestingWaveforms
@@ -59,10 +61,12 @@ class Infer(StageTask, StreamParameters):
         return self.paths.results
 
     def check(self) -> None:
-        """Refuse what cannot be scored, slid, averaged or clustered, before anything runs."""
+        """Refuse what cannot be scored, slid, averaged or found, before anything runs."""
         refuse_other_stream(self, self.export_task.req(self))
         refuse_shifts(self)
         refuse_windows(self)
+        refuse_late_average(self)
+        refuse_stray_injections(self, TestingWaveforms.req(self))
         refuse_livetime(self, FetchTest.req(self))
 
     def requires(self) -> dict[str, StageTask]:

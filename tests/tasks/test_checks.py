@@ -44,6 +44,7 @@ def _refused(check, *given, match):
         (checks.refuse_stream, {"psd_length": 2.0}, "shorter than one Welch segment"),
         (checks.refuse_stream, {"fftlength": 65.0}, "shorter than one Welch segment"),
         (checks.refuse_shifts, {"shifts": (0.0,)}, "the shifts do not fit the detectors"),
+        (checks.refuse_late_average, {"psd_length": 3.75}, "first average of scores would begin"),
         (checks.refuse_windows, {"cluster_window_length": 0.25}, "windows over scores"),
     ],
 )
@@ -133,3 +134,27 @@ def test_what_files_hold_is_not_known_before():
     unknown = SimpleNamespace(start=None, stop=None)
 
     checks.refuse_livetime(_task(shifts=(0.0, 1.0), psd_length=64.0, Tb=1e12), unknown)
+
+
+INJECTIONS = {"psd_length": 64.0, "buffer": 16.0, "waveform_duration": 8.0, "jitter": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("change", "psd_length"), [({}, 83.9), ({"jitter": 20.0}, 64.0), ({"jitter": 20.0}, 8.0)]
+)
+def test_injections_where_something_is_searched(change, psd_length):
+    """A shorter PSD of the search never hurts, a longer one takes from the buffer."""
+    injections = SimpleNamespace(task_family="TestingWaveforms", **{**INJECTIONS, **change})
+    checks.refuse_stray_injections(_task(psd_length=psd_length), injections)
+
+
+@pytest.mark.parametrize(("change", "psd_length"), [({}, 84.0), ({"jitter": 20.1}, 8.0)])
+def test_injections_where_nothing_is_searched(change, psd_length):
+    """They would count as missed though nobody looked."""
+    injections = SimpleNamespace(task_family="TestingWaveforms", **{**INJECTIONS, **change})
+    match = "injections would lie where nothing is searched"
+    error = _refused(
+        checks.refuse_stray_injections, _task(psd_length=psd_length), injections, match=match
+    )
+
+    assert error.fix.startswith(f"set psd_length = {psd_length:g} in [luigi_TestingWaveforms]")

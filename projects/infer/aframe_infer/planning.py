@@ -9,13 +9,13 @@ import numpy as np
 
 from aframe.artifacts.segments import Segment, slides_for_livetime
 from aframe.artifacts.strain import StrainFile, list_strain
+from aframe.checks import refuse_late_average
 from aframe.errors import AframeError
 from aframe.transforms.streaming import Stream
 from aframe_infer.injections import Injections
-from aframe_infer.kernels import first_kernel, first_whole, num_kernels
-from aframe_infer.settings import InferSettings, contradiction
+from aframe_infer.kernels import first_kernel, num_kernels
+from aframe_infer.settings import COMMAND, InferSettings, contradiction
 from aframe_infer.slides import Branch, outputs
-from aframe_infer.statistic import integration_size
 
 
 def plan(
@@ -36,7 +36,14 @@ def plan(
         AframeError: If strain does not fit the settings or is too little, or an injection
             lies where nothing is searched.
     """
-    _refuse_short_psd(settings, stream)
+    refuse_late_average(
+        kernel_length=stream.kernel_length,
+        fduration=stream.fduration,
+        psd_length=stream.psd_length,
+        inference_sampling_rate=stream.inference_sampling_rate,
+        integration_window_length=settings.integration_window_length,
+        wanted_by=COMMAND,
+    )
     background = _strain(settings.inputs.background, settings)
     slides = slides_for_livetime(
         [_whole_strides(file, stream) for file in background],
@@ -52,24 +59,6 @@ def plan(
     ]
     _refuse_stray(settings, injections, [row for branch in planned for row in branch.rows])
     return planned, _zero_lag(settings, stream, background)
-
-
-def _refuse_short_psd(settings: InferSettings, stream: Stream) -> None:
-    """Refuse averages that would begin before the strain does."""
-    rate = stream.inference_sampling_rate
-    window = integration_size(rate, settings.integration_window_length)
-    # One stride to spare, which the finer grid around an event takes.
-    missing = first_whole(stream) + window - first_kernel(stream)
-    if missing > 0:
-        raise AframeError(
-            "the first average would begin before the strain does",
-            found=f"psd_length {stream.psd_length:g} s with integration_window_length "
-            f"{settings.integration_window_length:g} s",
-            wanted_by=f"kernels of {stream.kernel_length:g} s, whitened with a filter of "
-            f"{stream.fduration:g} s",
-            fix="integrate over less, or export and search with a psd_length of "
-            f"{stream.psd_length + missing / rate:g} s or more",
-        )
 
 
 def _whole_strides(file: StrainFile, stream: Stream) -> Segment:

@@ -95,7 +95,7 @@ def test_refuses_averages_that_begin_before_the_strain(changed, repository, know
     short = replace(repository.stream, psd_length=2.75)
 
     plan(changed(psd_length=3.0), enough, known)
-    with pytest.raises(AframeError, match=r"first average would begin(.|\n)*psd_length of 3 s"):
+    with pytest.raises(AframeError, match=r"first average of scores(.|\n)*psd_length of 3 s"):
         plan(changed(psd_length=2.75), short, known)
 
 
