@@ -40,11 +40,11 @@ from aframe.artifacts.record import (
     differences,
     input_digest,
     is_whole,
+    named_inputs,
     output_digests,
     read_record,
     record_path,
     settings_digest,
-    source_input,
     write_record,
     write_text,
 )
@@ -254,7 +254,7 @@ def _input_digests(settings: Any) -> dict[str, str]:
     fields = dataclasses.fields(inputs) if inputs is not None else ()
     paths = {each.name: getattr(inputs, each.name) for each in fields}
     found = {name: input_digest(Path(path)) for name, path in paths.items() if path is not None}
-    return found | source_input(dataclasses.asdict(settings).get("source"))
+    return found | named_inputs(dataclasses.asdict(settings))
 
 
 def _is_current(

@@ -14,8 +14,8 @@ from aframe.artifacts.record import (
     differences,
     input_digest,
     is_whole,
+    named_inputs,
     read_record,
-    source_input,
 )
 
 #: Settings, and the paths of inputs by name.
@@ -48,7 +48,10 @@ class RecordedTarget(law.LocalFileTarget):
             return []
         settings, inputs = self.asked()
         same = dataclasses.replace(record, settings=_asked_of(record.settings, settings))
-        found = _digests(record, inputs) | source_input(settings.get("source"))
+        found = _digests(record, inputs) | named_inputs(settings)
+        if "prior" in record.inputs:
+            # In an image there may be a population's module that cannot be found here.
+            found.setdefault("prior", record.inputs["prior"])
         return differences(same, settings, found)
 
     def status_text(self, max_depth: int = 0, flags: Any = None, **options: Any) -> str:

@@ -1,10 +1,19 @@
 """Outputs: there when they are whole and made as asked, and otherwise the status says why not."""
 
+import importlib
 import re
+from dataclasses import replace
 
 import pytest
 
-from aframe.artifacts.record import Record, input_digest, output_digests, write_record
+from aframe.artifacts.record import (
+    Record,
+    input_digest,
+    output_digests,
+    prior_input,
+    read_record,
+    write_record,
+)
 from aframe.targets import RecordedTarget
 
 SETTINGS = {"highpass": 32.0, "source": {"kind": "files", "paths": ["/data"]}}
@@ -72,6 +81,26 @@ def test_another_source(target):
     other = target({**SETTINGS, "source": {"kind": "files", "paths": ["/more"]}})
 
     assert other.stale() == ['source.paths: ["/data"] -> ["/more"]']
+
+
+def test_another_population_under_the_same_name(tmp_path, made, target, monkeypatch):
+    """A module of the user's own counts by its content, and as it was where it is not found."""
+    monkeypatch.syspath_prepend(tmp_path)
+    path, asked = tmp_path / "own_population.py", {**SETTINGS, "prior": "own_population.mine"}
+    path.write_text("near")
+    importlib.invalidate_caches()
+    record = read_record(made / "fit.record.json")
+    digests = {**record.inputs, **prior_input("own_population.mine")}
+    write_record(made / "fit.record.json", replace(record, settings=asked, inputs=digests))
+    assert target(asked).exists()
+
+    path.write_text("farther")
+    (changed,) = target(asked).stale()
+    assert changed.startswith("input prior: its content changed")
+
+    path.unlink()
+    importlib.invalidate_caches()
+    assert target(asked).exists()
 
 
 def test_another_content_of_an_input(target, strain):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import glob
 import hashlib
+import importlib.util
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -249,6 +250,36 @@ def file_digest(path: Path) -> str:
 def _file_digest(path: str, _size: int, _mtime_ns: int) -> str:
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def named_inputs(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Digests of what settings name that is no path of their ``inputs``.
+
+    Args:
+        settings: Their ``source`` may name files, their ``prior`` or ``source_prior`` a factory.
+    """
+    prior = settings.get("prior") or settings.get("source_prior")
+    return source_input(settings.get("source")) | prior_input(prior)
+
+
+def prior_input(name: str | None) -> dict[str, str]:
+    """Digest of the module that a population of the user's own is made by, as the input ``prior``.
+
+    Only the module's own file counts, not what it imports. Empty for a population of
+    aframe's, and where the module cannot be found: the stage refuses that one.
+
+    Args:
+        name: Dotted path of a factory.
+    """
+    module = (name or "").rpartition(".")[0]
+    if module in ("", "aframe.priors"):
+        return {}
+    try:
+        found = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        return {}
+    path = Path(found.origin or "") if found else Path()
+    return {"prior": file_digest(path)} if path.is_file() else {}
 
 
 def source_input(source: Mapping[str, Any] | None) -> dict[str, str]:

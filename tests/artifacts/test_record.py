@@ -1,6 +1,7 @@
 """Records: what made an output, and whether it is still that."""
 
 import hashlib
+import importlib
 import json
 import os
 import shutil
@@ -18,7 +19,9 @@ from aframe.artifacts.record import (
     file_digest,
     input_digest,
     is_whole,
+    named_inputs,
     output_digests,
+    prior_input,
     read_record,
     record_path,
     settings_digest,
@@ -291,3 +294,31 @@ class TestSourceInput:
         os.utime(path, ns=(2, 2))
 
         assert source_input({"paths": [str(path)]}) != before
+
+
+class TestPriorInput:
+    """A population of the user's own, which settings name and no path of an input is."""
+
+    def test_a_rewritten_module_changes_it(self, tmp_path, monkeypatch):
+        """In a package or not, under either of the settings' names."""
+        monkeypatch.syspath_prepend(tmp_path)
+        (tmp_path / "own_package").mkdir()
+        (tmp_path / "own_package" / "__init__.py").write_text("")
+        path = tmp_path / "own_package" / "sources.py"
+        path.write_text("near")
+        importlib.invalidate_caches()
+        before = named_inputs({"prior": "own_package.sources.mine", "source": None})
+        path.write_text("farther")
+        after = named_inputs({"source_prior": "own_package.sources.mine"})
+
+        assert set(before) == set(after) == {"prior"}
+        assert before != after
+
+    @pytest.mark.parametrize(
+        "name",
+        [None, "", "log_uniform_bbh", "aframe.priors.log_uniform_bbh", ".mine",
+         "priors.priors.end_o3_ratesandpops", "no_such.module.mine", "sys.path", "..mine"],
+    )  # fmt: skip
+    def test_others_are_no_input(self, name):
+        """Those of aframe, and what is in no file."""
+        assert prior_input(name) == {}
