@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from aframe.artifacts.record import input_digest
+
 CHECKOUT = Path(__file__).parents[2]
 STAND_IN = CHECKOUT / "tests" / "tasks" / "stub_stage.py"
 LAW = Path(sys.executable).with_name("law")
@@ -26,6 +28,7 @@ From: {BASE}
     {CHECKOUT}/pyproject.toml /opt/aframe/pyproject.toml
     {CHECKOUT}/README.md /opt/aframe/README.md
     {CHECKOUT}/aframe /opt/aframe/aframe
+    {CHECKOUT}/projects/train/config.yaml /opt/aframe/projects/train/config.yaml
     {STAND_IN} /opt/stub_stage.py
 
 %post
@@ -108,6 +111,15 @@ def test_a_step_runs_in_its_image(train):
     }  # fmt: skip
     # The image holds no repository to name a commit of.
     assert record["git"] == ""
+
+
+def test_the_configuration_in_the_image_is_the_preset(train):
+    """What the guide gives as --config is in the image, though not on this machine."""
+    done, training = train("--config", "/opt/aframe/projects/train/config.yaml")
+
+    assert done.returncode == 0, done.stderr
+    preset = CHECKOUT / "aframe" / "pipelines" / "configs" / "bbh.yaml"
+    assert _record(training)["inputs"]["train_config"] == input_digest(preset)
 
 
 def test_dev_runs_the_code_at_hand(train):

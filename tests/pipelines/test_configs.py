@@ -3,8 +3,10 @@
 import configparser
 import hashlib
 import re
+from pathlib import Path
 
 import pytest
+import yaml
 
 from aframe import tasks
 from aframe.cli import CONFIGS, PRESETS
@@ -95,3 +97,13 @@ def test_the_strain_is_as_published():
     }
     assert len(stated) == 2
     assert "CC BY 4.0" in readme
+
+
+def test_the_training_configuration_of_the_guide_is_that_of_the_full_search():
+    """`/opt/aframe/projects/train/config.yaml` in an image, and in a checkout that --dev binds."""
+    link = Path(__file__).parents[2] / "projects" / "train" / "config.yaml"
+
+    assert link.resolve() == CONFIGS / "bbh.yaml"
+    assert yaml.safe_load(link.read_text())["data"]["class_path"] == "aframe_train.data.AframeData"
+    # A link out of the folder of the train stage still leads there where all lies in /opt/aframe.
+    assert not link.readlink().is_absolute()
