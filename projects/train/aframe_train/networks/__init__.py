@@ -1,6 +1,20 @@
 """Networks that score whitened kernels, a module each."""
 
+from aframe_train.networks.autoencoder import CoherentAutoencoder
 from aframe_train.networks.resnet import ResNet, Stem
+from aframe_train.networks.s4 import S4
 from aframe_train.networks.transformed import MultiModal, Transformed
+from aframe_train.networks.wavenet import WaveNet
+from aframe_train.networks.xylophone import Octave, Xylophone
 
-__all__ = ["MultiModal", "ResNet", "Stem", "Transformed"]
+__all__ = [
+    "S4",
+    "CoherentAutoencoder",
+    "MultiModal",
+    "Octave",
+    "ResNet",
+    "Stem",
+    "Transformed",
+    "WaveNet",
+    "Xylophone",
+]

@@ -41,12 +41,14 @@ class Stem:
         kernel_size: Length (samples); odd.
         stride: Step (samples).
         pool: Whether the largest of 3 samples follows, in steps of 2.
+        dilation: Distance of the samples that it reads: above 1, for slower ones.
     """
 
     width: int = 64
     kernel_size: int = 7
     stride: int = 2
     pool: bool = True
+    dilation: int = 1
 
 
 class ResNet(nn.Module):
@@ -146,7 +148,8 @@ def _stem(channels: int, stem: Stem, kinds: Layers, norm: Norm) -> nn.Sequential
             stem.width,
             stem.kernel_size,
             stride=stem.stride,
-            padding=stem.kernel_size // 2,
+            padding=stem.dilation * (stem.kernel_size // 2),
+            dilation=stem.dilation,
             bias=False,
         ),
         norm(stem.width),
