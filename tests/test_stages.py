@@ -348,3 +348,16 @@ def test_an_image_has_its_code_where_dev_binds_it(definition):
     assert f"aframe {stages.CODE_IN_IMAGE}/aframe\n" in text
     assert re.search(r"pip install[^\n]*(\\\n[^\n]*)* (-e|--editable) \. ", text)
     assert re.search(rf"(-e|--editable) \./projects/{definition.parent.name}\n", text)
+
+
+def test_all_images_are_built_in_one_way():
+    """A recipe is that of any other stage, but for the name."""
+    definitions = CHECKOUT.glob("projects/*/apptainer.def")
+    texts = {
+        path.read_text()
+        .replace(f"projects/{path.parent.name}", "projects/stage")
+        .replace(f"{path.parent.name}.sif", "stage.sif")
+        for path in definitions
+    }
+
+    assert len(texts) == 1
