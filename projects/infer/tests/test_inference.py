@@ -5,8 +5,10 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
+from scipy.stats import poisson
 
-from aframe.artifacts.events import Events
+from aframe.artifacts.events import JULIAN_YEAR, Events
 from aframe.artifacts.ledger import read_ledger
 from aframe.artifacts.record import file_digest
 from aframe.artifacts.strain import write_strain
@@ -14,6 +16,7 @@ from aframe.errors import AframeError
 from aframe.program import Draft, Resources
 from aframe_infer import inference
 from aframe_infer.inference import infer
+from aframe_infer.settings import InferInputs, InferSettings
 
 FILES = ("background.hdf5", "foreground.hdf5", "0lag.hdf5", "candidates.hdf5")
 
@@ -166,3 +169,70 @@ def test_refuses_a_device_that_is_not_there(changed, draft, monkeypatch, name):
         AframeError, match=rf"no such device\n +found +resources.device {name}, and no"
     ):
         infer(changed(resources=Resources(device=name)), draft)
+
+
+class Coincidence(torch.nn.Module):
+    """Score a kernel by the largest product of the detectors, far below zero as logits are."""
+
+    def forward(self, kernels):
+        """Give one score a kernel."""
+        return (kernels[:, 0] * kernels[:, 1]).abs().amax(1, keepdim=True) - 100
+
+
+@pytest.fixture(scope="module")
+def noise_search(model_repository, toy, tmp_path_factory):
+    """Background and zero lag of white noise in six segments, and 16 times as much of slides."""
+    root = tmp_path_factory.mktemp("noise")
+    shutil.copytree(model_repository, root / "model_repo")
+    network = root / "model_repo" / "aframe" / "1" / "model.pt"
+    torch.jit.save(torch.jit.script(Coincidence()), network)
+    for number in range(6):
+        write_strain(
+            root / "background",
+            toy.noise(400, 100 + number),
+            ifos=("H1", "L1"),
+            start=toy.START + 1000 * number,
+            sample_rate=256.0,
+        )
+    path = toy.injections(root / "w.hdf5", [], np.empty((0, 2)), np.empty(0))
+    settings = InferSettings(
+        inputs=InferInputs(root / "model_repo", root / "background", path),
+        output=root,
+        ifos=("H1", "L1"),
+        sample_rate=256,
+        Tb=38_000,
+        inference_sampling_rate=4,
+        batch_size=4,
+        psd_length=4,
+    )
+    draft = Draft(root)
+    infer(settings, draft)
+    return [Events.read(draft.path / name) for name in ("background.hdf5", "0lag.hdf5")]
+
+
+@pytest.mark.parametrize("expected", [3, 10, 30, 100])
+def test_false_alarms_at_zero_lag_are_as_many_as_the_rate_says(noise_search, expected):
+    """Events of pure noise below a false alarm rate are Poisson with its mean.
+
+    So much is slid that the mean is known to a quarter of the count's own scatter.
+    A right search fails at either end for one seed in a thousand; the seed is fixed.
+    """
+    background, zero_lag = noise_search
+    assert zero_lag.Tb == 6 * (400 - 4)
+    rate = expected / (zero_lag.Tb / JULIAN_YEAR)
+
+    count = (background.false_alarm_rate(zero_lag.detection_statistic) <= rate).sum()
+
+    low, high = poisson.cdf(count, expected), poisson.sf(count - 1, expected)
+    assert min(low, high) > 5e-4
+
+
+def test_noise_is_no_louder_where_segments_start(noise_search):
+    """The loudest hundredth of the slides' events is spread over the segments."""
+    background, _ = noise_search
+    into = (background.detection_time - 1_126_000_000) % 1000
+    loudest = into[-len(into) // 100 :]
+
+    # 4 s in 380 or so, and five deviations of their number.
+    mean = len(loudest) * 4 / 380
+    assert (loudest < 4 + 4 - 0.25 - 1.5).sum() < mean + 5 * np.sqrt(mean)

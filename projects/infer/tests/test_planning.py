@@ -1,14 +1,21 @@
 """Slides and injections are laid out once each, and what cannot be analyzed is refused."""
 
 from dataclasses import replace
+from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as given_settings
+from hypothesis import strategies as st
 
-from aframe.artifacts.strain import write_strain
+from aframe.artifacts.strain import StrainFile, write_strain
 from aframe.errors import AframeError
+from aframe_infer import planning
 from aframe_infer.injections import read_injections
 from aframe_infer.planning import plan
+from aframe_infer.slides import outputs
 
 IFOS = ("H1", "L1")
 
@@ -147,3 +154,63 @@ def test_injections_go_to_their_slide_and_segment(changed, toy, repository, tmp_
         (0, (0, 2)): [],
         (100, (0, 2)): [0],
     }
+
+
+def _strides(file, shift, psd_samples):
+    """Count by walking along the samples: a whole stride of data after the PSD in each detector."""
+    size, stride = round(file.duration * 256), 64
+    ends = range(stride, size + 1, stride)
+    return sum(end > psd_samples - psd_samples % stride for end in ends if end + shift * 64 <= size)
+
+
+@given_settings(deadline=None, max_examples=40, suppress_health_check=list(HealthCheck))
+@given(
+    samples=st.lists(st.integers(1, 12_000), min_size=1, max_size=5),
+    shift=st.integers(1, 12),
+    psd_samples=st.integers(3 * 256, 6 * 256),
+    share=st.floats(0.01, 1),
+)
+def test_every_stride_of_every_slide_is_searched_once(
+    changed, repository, known, samples, shift, psd_samples, share
+):
+    """As many as fit, the livetime is reached, and a slide less would not reach it."""
+    none = replace(known, time=np.empty(0), shift=np.empty((0, 2)))
+    stream = replace(repository.stream, psd_length=psd_samples / 256)
+    starts = 1_126_000_000 + 100 * np.arange(len(samples)) + 0.125
+    files = [
+        StrainFile(Path("strain"), float(start), size / 256, 256.0, IFOS)
+        for start, size in zip(starts, samples, strict=True)
+    ]
+    by_hand = [
+        {file.start: _strides(file, k * shift, psd_samples) for file in files}
+        for k in range(1, 1 + 12_000 // (64 * shift))
+    ]
+    livetime = share * sum(sum(each.values()) for each in by_hand) / 4
+    if not livetime:
+        return
+    settings = changed(
+        Tb=livetime, shifts=(0, shift / 4), psd_length=psd_samples / 256, zero_lag=False
+    )
+
+    with mock.patch.object(planning, "list_strain", return_value=files):
+        branches, _ = plan(settings, stream, none)
+
+    found = {}
+    for branch in branches:
+        numbers = outputs(stream, branch.file.duration, branch.shifts)
+        slide = round(branch.shifts[1] * 4) // shift
+        assert (slide, branch.file.start) not in found
+        assert (np.diff(numbers) == 1).all()
+        assert numbers[0] == psd_samples // 64
+        found[slide, branch.file.start] = len(numbers)
+    slides = max(slide for slide, _ in found)
+    wanted = {
+        (k, start): count
+        for k, counts in enumerate(by_hand[:slides], 1)
+        for start, count in counts.items()
+        if count
+    }
+    assert found == wanted
+    last = sum(count for (slide, _), count in found.items() if slide == slides)
+    assert sum(found.values()) / 4 >= livetime - 1e-6
+    assert (sum(found.values()) - last) / 4 < livetime
