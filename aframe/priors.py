@@ -17,8 +17,10 @@ from astropy.cosmology import Planck15
 from bilby.core.prior import (
     ConditionalPowerLaw,
     ConditionalPriorDict,
+    ConditionalUniform,
     Constraint,
     Cosine,
+    DeltaFunction,
     Gaussian,
     Interped,
     LogNormal,
@@ -26,11 +28,13 @@ from bilby.core.prior import (
     PowerLaw,
     PriorDict,
     Sine,
+    Triangular,
     Uniform,
 )
 from bilby.core.utils.random import Generator as BilbyGenerator
 from bilby.gw.prior import UniformComovingVolume, UniformSourceFrame
 from jaxtyping import Float
+from scipy.stats import qmc
 
 from aframe.errors import AframeError
 
@@ -42,10 +46,13 @@ PARAMETERS = (
     "mass_1", "mass_2", "a_1", "a_2", "tilt_1", "tilt_2", "phi_12", "phi_jl",
     "ra", "dec", "redshift", "psi", "theta_jn", "phase",
 )  # fmt: skip
+#: Tidal deformabilities, which a ledger has where its prior draws them.
+TIDES = ("lambda_1", "lambda_2")
 _SPINS = ("a_1", "a_2", "tilt_1", "tilt_2", "phi_12", "phi_jl")
 MPC3_IN_GPC3 = 1e9
-#: Cells a side of the grid that measures how much of a prior its constraints leave.
-_CELLS = 1000
+#: Points (their number's logarithm to base 2) that measure how much of a prior its constraints
+#: leave.
+_POINTS = 18
 #: Redshifts between which a density of them is interpolated.
 _KNOTS = 1501
 
@@ -61,11 +68,11 @@ def _orientation() -> dict[str, Any]:
     }
 
 
-def _precessing_spins() -> dict[str, Any]:
-    """Isotropic spins, their magnitudes uniform."""
+def _precessing_spins(fastest: float = 0.998) -> dict[str, Any]:
+    """Isotropic spins, their magnitudes uniform up to *fastest*."""
     return {
-        "a_1": Uniform(0, 0.998, name="a_1"),
-        "a_2": Uniform(0, 0.998, name="a_2"),
+        "a_1": Uniform(0, fastest, name="a_1"),
+        "a_2": Uniform(0, fastest, name="a_2"),
         "tilt_1": Sine(name="tilt_1"),
         "tilt_2": Sine(name="tilt_2"),
         "phi_12": Uniform(0, 2 * math.pi, name="phi_12"),
@@ -75,6 +82,41 @@ def _precessing_spins() -> dict[str, Any]:
 
 def _with_mass_ratio(sample: Mapping[str, Any]) -> dict[str, Any]:
     return {**sample, "mass_ratio": sample["mass_2"] / sample["mass_1"]}
+
+
+def _below_mass_1(reference: Mapping[str, Any], mass_1: Values) -> dict[str, Any]:
+    """Condition of bilby, which reads the names of the arguments: nothing may wrap this."""
+    return {**reference, "maximum": mass_1}
+
+
+def nonspin_bbh() -> Population:
+    """Near binary black holes without spin, seen under one polarization angle.
+
+    Detector-frame masses uniform from 5 to 100 Msun, the heavier first; redshift to 0.5,
+    uniform in comoving volume and source-frame time.
+    """
+    prior = PriorDict(
+        {
+            "mass_1": Uniform(5, 100, name="mass_1"),
+            "mass_2": Uniform(5, 100, name="mass_2"),
+            "mass_ratio": Constraint(0, 1, name="mass_ratio"),
+            "redshift": UniformSourceFrame(0, 0.5, cosmology="Planck15", name="redshift"),
+            **_orientation(),
+            "psi": DeltaFunction(0.0, name="psi"),
+        },
+        conversion_function=_with_mass_ratio,
+    )
+    return prior, True
+
+
+def spin_bbh() -> Population:
+    """Those of :func:`nonspin_bbh` with spins, which lie in one plane with the orbit's.
+
+    Magnitudes are uniform, tilts isotropic; the azimuths ``phi_12`` and ``phi_jl`` are zero.
+    """
+    prior, detector_frame = nonspin_bbh()
+    prior.update({name: _precessing_spins()[name] for name in ("a_1", "a_2", "tilt_1", "tilt_2")})
+    return prior, detector_frame
 
 
 def end_o3_ratesandpops() -> Population:
@@ -91,8 +133,7 @@ def end_o3_ratesandpops() -> Population:
         {
             "mass_1": PowerLaw(alpha=-2.35, minimum=5, maximum=100, name="mass_1"),
             "mass_2": ConditionalPowerLaw(
-                # bilby reads the names of the arguments, so nothing may wrap this.
-                condition_func=lambda reference, mass_1: {**reference, "maximum": mass_1},
+                condition_func=_below_mass_1,
                 alpha=1,
                 minimum=5,
                 maximum=100,
@@ -104,6 +145,43 @@ def end_o3_ratesandpops() -> Population:
         }
     )
     return prior, False
+
+
+def end_o3_ratesandpops_bns() -> Population:
+    """Binary neutron stars as the LVK drew them for the rates and populations of O3.
+
+    Source-frame mass_1 rises linearly from nothing at 1 Msun to its end at 2.5 Msun, mass_2
+    is uniform from 1 Msun to mass_1; isotropic spins up to 0.4; redshift to 0.15, uniform in
+    comoving volume and source-frame time. No tides: see :func:`tidal_bns`.
+
+    Source:
+        LVK, O3 search sensitivity estimates, doi:10.5281/zenodo.5546675.
+    """
+    prior = ConditionalPriorDict(
+        {
+            "mass_1": Triangular(mode=2.5, minimum=1, maximum=2.5, name="mass_1"),
+            "mass_2": ConditionalUniform(
+                condition_func=_below_mass_1, minimum=1, maximum=2.5, name="mass_2"
+            ),
+            "redshift": UniformSourceFrame(0, 0.15, cosmology="Planck15", name="redshift"),
+            **_precessing_spins(0.4),
+            **_orientation(),
+        }
+    )
+    return prior, False
+
+
+def tidal_bns() -> Population:
+    """Those of :func:`end_o3_ratesandpops_bns` that the companion deforms.
+
+    Tidal deformabilities are uniform from 0 to 5000, whatever the mass, as for GW170817.
+
+    Source:
+        LVC, Phys. Rev. X 9, 011001 (2019), section II D.
+    """
+    prior, detector_frame = end_o3_ratesandpops_bns()
+    prior.update({name: Uniform(0, 5000, name=name) for name in TIDES})
+    return prior, detector_frame
 
 
 def log_uniform_bbh() -> Population:
@@ -181,9 +259,33 @@ def _about_a_pair(masses: dict[str, Any]) -> Population:
     return prior, False
 
 
+def ringdown_prior() -> Population:
+    """Damped oscillations of a black hole, of which no binary is known.
+
+    Quality factor uniform from 8 to 20, frequency (Hz) log-uniform from 100 to 1000,
+    ``distance`` (Mpc) from 100 to 1000, uniform in comoving volume. Without masses it
+    serves :func:`draw` and :func:`log_prob`; waveforms of binaries refuse it.
+    """
+    distance = UniformComovingVolume(
+        100, 1000, cosmology="Planck15", name="luminosity_distance", unit="Mpc"
+    )
+    prior = PriorDict(
+        {
+            "quality": Uniform(8, 20, name="quality"),
+            "frequency": LogUniform(100, 1000, name="frequency"),
+            "distance": distance,
+            **_orientation(),
+        }
+    )
+    return prior, True
+
+
 FACTORIES: dict[str, Callable[..., Population]] = {
     factory.__name__: factory
-    for factory in (end_o3_ratesandpops, log_uniform_bbh, log_normal_masses, gaussian_masses)
+    for factory in (
+        *(end_o3_ratesandpops, log_uniform_bbh, log_normal_masses, gaussian_masses),
+        *(nonspin_bbh, spin_bbh, end_o3_ratesandpops_bns, tidal_bns, ringdown_prior),
+    )
 }
 _PREFIXES = ("aframe.priors.", "priors.priors.")
 
@@ -228,6 +330,18 @@ def _imported(name: str) -> Any:
         ) from error
 
 
+def draw(prior: PriorDict, size: int, rng: np.random.Generator) -> dict[str, Values]:
+    """Draw *size* values of each parameter of *prior*, as it names and measures them.
+
+    Args:
+        prior: What to draw from.
+        size: Number of draws.
+        rng: The only source of chance; bilby's own is put back afterwards.
+    """
+    with _bilby_draws_from(rng):
+        return {key: np.atleast_1d(value) for key, value in prior.sample(size).items()}
+
+
 def sample(
     prior: PriorDict,
     detector_frame: bool,  # noqa: FBT001 - load_prior gives the two as a pair
@@ -243,14 +357,14 @@ def sample(
         rng: The only source of chance; bilby's own is put back afterwards.
 
     Returns:
-        Every parameter of :data:`PARAMETERS`, shape ``(size,)``, masses in the detector
-        frame (Msun), angles in rad. Spins that the prior leaves out are zero.
+        Every parameter of :data:`PARAMETERS`, and those of :data:`TIDES` if the prior has
+        them, shape ``(size,)``; masses in the detector frame (Msun), angles in rad. Spins
+        that the prior leaves out are zero.
 
     Raises:
         AframeError: If the prior leaves out anything else.
     """
-    with _bilby_draws_from(rng):
-        drawn = {key: np.atleast_1d(value) for key, value in prior.sample(size).items()}
+    drawn = draw(prior, size, rng)
     for body in ("1", "2"):
         if f"chi_{body}" in drawn:
             chi = drawn[f"chi_{body}"]
@@ -267,7 +381,7 @@ def sample(
     if not detector_frame:
         for name in ("mass_1", "mass_2"):
             drawn[name] = drawn[name] * (1 + drawn["redshift"])
-    return {name: drawn[name] for name in PARAMETERS}
+    return {name: drawn[name] for name in (*PARAMETERS, *TIDES) if name in drawn}
 
 
 @contextlib.contextmanager
@@ -285,14 +399,17 @@ def log_prob(prior: PriorDict, parameters: Mapping[str, Values]) -> Values:
     """Logarithm of the density of *parameters*, normalized also under constraints.
 
     bilby's own ``ln_prob`` estimates what a constraint leaves by drawing, to a percent
-    and another each time; here it is measured on a grid, to 1e-4.
+    and another each time; here it is measured on points that fill the space evenly, to
+    1e-4. A parameter that the prior fixes has no density: it counts 1 at its value and 0
+    elsewhere.
 
     Args:
         prior: The density.
         parameters: Values by name; those that the prior does not have are ignored.
     """
-    names = [name for name, one in prior.items() if not isinstance(one, Constraint)]
-    values = {name: np.asarray(parameters[name], float) for name in names if name in parameters}
+    names = [name for name in prior.non_fixed_keys if name in parameters]
+    names += [name for name in prior.fixed_keys if name in parameters]
+    values = {name: np.asarray(parameters[name], float) for name in names}
     with np.errstate(divide="ignore"):
         logarithm = sum(np.log(_prob(prior, name, values)) for name in values)
         if any(isinstance(one, Constraint) for one in prior.values()):
@@ -302,20 +419,30 @@ def log_prob(prior: PriorDict, parameters: Mapping[str, Values]) -> Values:
 
 
 def _prob(prior: PriorDict, name: str, values: Mapping[str, Values]) -> Values:
+    if prior[name].is_fixed:
+        return (values[name] == prior[name].peak).astype(float)
     needed = getattr(prior[name], "required_variables", ())
     return np.asarray(prior[name].prob(values[name], **{key: values[key] for key in needed}))
 
 
 def _share_allowed(prior: PriorDict) -> float:
-    """Share of the prior's mass plane that its constraints leave, to 1e-4."""
-    # One cell more for the lighter mass, so that no center lies on the edge of equal masses.
-    cells = {"mass_1": _CELLS, "mass_2": _CELLS + 1}
-    axes = (
-        np.asarray(prior[name].rescale((np.arange(count) + 0.5) / count))
-        for name, count in cells.items()
-    )
-    mass_1, mass_2 = (grid.ravel() for grid in np.meshgrid(*axes, indexing="ij"))
-    return float(np.mean(prior.evaluate_constraints({"mass_1": mass_1, "mass_2": mass_2})))
+    """Share of the prior that its constraints leave, to 1e-4."""
+    free = prior.non_fixed_keys
+    try:
+        return _share_of([name for name in free if name.startswith("mass_")], prior)
+    except KeyError:  # A constraint on more than the masses, which takes longer.
+        return _share_of(free, prior)
+
+
+def _share_of(free: list[str], prior: PriorDict) -> float:
+    points = qmc.Sobol(len(free), seed=0).random_base2(_POINTS).T
+    columns = dict(zip(free, points, strict=True))
+    values: dict[str, Values] = {}
+    # Those that others are conditional on come first.
+    for name in [name for name in getattr(prior, "sorted_keys", free) if name in columns]:
+        needed = getattr(prior[name], "required_variables", ())
+        values[name] = prior[name].rescale(columns[name], **{key: values[key] for key in needed})
+    return float(np.mean(prior.evaluate_constraints(values)))
 
 
 def source_mass_density(

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 from astropy.cosmology import Planck15
-from bilby.core.prior import PriorDict, Uniform
+from bilby.core.prior import ConditionalPriorDict, Constraint, PriorDict, Uniform
 from bilby.core.utils import random as bilby_random
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,6 +19,9 @@ from aframe import priors
 from aframe.errors import AframeError
 
 NAMES = sorted(priors.FACTORIES)
+BINARIES = [name for name in NAMES if name != "ringdown_prior"]
+#: Those whose lighter mass depends on the heavier one.
+CONDITIONAL = ["end_o3_ratesandpops", "end_o3_ratesandpops_bns", "tidal_bns"]
 #: Chance below which a Kolmogorov-Smirnov test is taken to fail; seeds are fixed.
 CHANCE = 1e-3
 
@@ -30,7 +33,7 @@ def drawn(name, size=4000, seed=0):
     return found, [found[mass] / (1 + found["redshift"]) for mass in ("mass_1", "mass_2")]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", BINARIES)
 class TestSample:
     """What a draw has, whatever the population."""
 
@@ -38,7 +41,8 @@ class TestSample:
         """All parameters of a source are there, finite and in their ranges."""
         found, (mass_1, mass_2) = drawn(name)
 
-        assert tuple(found) == priors.PARAMETERS
+        tides = priors.TIDES if name == "tidal_bns" else ()
+        assert tuple(found) == (*priors.PARAMETERS, *tides)
         assert all(np.isfinite(values).all() for values in found.values())
         assert (mass_1 >= mass_2).all()
         assert (abs(found["dec"]) <= np.pi / 2).all()
@@ -50,6 +54,12 @@ class TestSample:
 
         assert all((first[key] == again[key]).all() for key in first)
         assert (first["mass_1"] != other["mass_1"]).all()
+
+    def test_has_no_draw_twice(self, name):
+        """As many values as draws, though constraints throw some of the draws away."""
+        found, _ = drawn(name, 1000)
+
+        assert len(set(found["mass_1"])) == len(set(found["mass_2"])) == 1000
 
     def test_leaves_the_chance_of_bilby_alone(self, name):
         """A draw neither uses nor moves the global generator of bilby."""
@@ -114,7 +124,13 @@ def test_log_uniform_masses_and_aligned_spins():
 
 @pytest.mark.parametrize(
     ("name", "power"),
-    [("end_o3_ratesandpops", 0), ("log_uniform_bbh", -5), ("log_normal_masses", -1)],
+    [
+        ("end_o3_ratesandpops", 0),
+        ("log_uniform_bbh", -5),
+        ("log_normal_masses", -1),
+        ("nonspin_bbh", -1),
+        ("end_o3_ratesandpops_bns", -1),
+    ],
 )
 def test_redshifts_follow_the_comoving_volume(name, power):
     """Redshifts go as dVc/dz (1+z)^power, by astropy."""
@@ -146,30 +162,160 @@ def masses_grid(prior, cells=1200):
     return mass_1, mass_2, np.outer(*steps).ravel()
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "end_o3_ratesandpops"])
-def test_mass_density_integrates_to_one(name):
-    """Also under the constraint on the mass ratio."""
+@pytest.mark.parametrize("redshift", [0.0, 0.4])
+@pytest.mark.parametrize("name", [name for name in BINARIES if name not in CONDITIONAL])
+def test_mass_density_integrates_to_one(name, redshift):
+    """Also under the constraint on the mass ratio, and of source-frame masses at a redshift."""
     prior, frame = priors.load_prior(name)
     mass_1, mass_2, areas = masses_grid(prior)
+    scale = 1 + redshift if frame else 1.0
 
-    density = priors.source_mass_density(prior, frame, mass_1, mass_2, np.zeros_like(mass_1))
+    density = priors.source_mass_density(
+        prior, frame, mass_1 / scale, mass_2 / scale, np.full_like(mass_1, redshift)
+    )
 
     # The cells along the diagonal, where the constraint cuts, count wholly or not.
-    assert (density * areas).sum() == pytest.approx(1, abs=3e-3)
+    assert (density * areas).sum() / scale**2 == pytest.approx(1, abs=3e-3)
     assert (density[mass_2 > mass_1] == 0).all()
 
 
-def test_conditional_mass_density_integrates_to_one():
+@pytest.mark.parametrize("name", CONDITIONAL)
+def test_conditional_mass_density_integrates_to_one(name):
     """Whatever the heavier mass, that of the lighter one is normalized."""
-    prior, frame = priors.load_prior("end_o3_ratesandpops")
+    prior, frame = priors.load_prior(name)
+    low, high = prior["mass_1"].minimum, prior["mass_1"].maximum
 
     def density(mass_1, mass_2):
         values = (np.array([value]) for value in (mass_1, mass_2, 0.0))
         return priors.source_mass_density(prior, frame, *values)[0]
 
-    for mass in (5.5, 20.0, 90.0):
+    for mass in np.linspace(low, high, 5)[1:]:
         alone = float(prior["mass_1"].prob(mass))
-        assert quad(lambda other, m=mass: density(m, other), 5, mass)[0] == pytest.approx(alone)
+        assert quad(lambda other, m=mass: density(m, other), low, mass)[0] == pytest.approx(alone)
+    assert quad(prior["mass_1"].prob, low, high)[0] == pytest.approx(1)
+
+
+def cut_at_half(rng, size):
+    """A conditional population whose mass ratio is above one half.
+
+    Returns:
+        It, draws of its masses and redshift by hand, and a cell across its edge.
+    """
+    prior = ConditionalPriorDict(
+        {**priors.end_o3_ratesandpops()[0], "mass_ratio": Constraint(0.5, 1, name="mass_ratio")},
+        conversion_function=lambda one: {**one, "mass_ratio": one["mass_2"] / one["mass_1"]},
+    )
+    low, high = 5.0**-1.35, 100.0**-1.35
+    mass_1 = (low + (high - low) * rng.random(size)) ** (-1 / 1.35)
+    mass_2 = np.sqrt(25 + (mass_1**2 - 25) * rng.random(size))
+    redshift = prior["redshift"].rescale(rng.random(size))
+    kept = mass_2 > mass_1 / 2
+    return prior, np.stack([mass_1, mass_2, redshift])[:, kept], ([10, 5, 1], [14, 7, 1.6])
+
+
+def cut_by_redshift(rng, size):
+    """Masses at the source below 60 Msun, though the prior draws those at the detector."""
+    prior = priors.nonspin_bbh()[0]
+    prior["source_mass"] = Constraint(0, 60, name="source_mass")
+    prior.conversion_function = lambda one: {
+        **one,
+        "mass_ratio": one["mass_2"] / one["mass_1"],
+        "source_mass": one["mass_1"] / (1 + one["redshift"]),
+    }
+    mass_1, mass_2 = rng.uniform(5, 100, (2, size))
+    redshift = prior["redshift"].rescale(rng.random(size))
+    kept = (mass_2 < mass_1) & (mass_1 < 60 * (1 + redshift))
+    return prior, np.stack([mass_1, mass_2, redshift])[:, kept], ([70, 60, 0.2], [85, 80, 0.4])
+
+
+@pytest.mark.parametrize("case", [cut_at_half, cut_by_redshift])
+def test_density_under_constraints_is_that_of_a_rejection_sampler(case):
+    """Counts, in a cell, of draws that a plain sampler keeps, which knows nothing of bilby's.
+
+    The constraints cut a conditional prior, and one by a parameter that is no mass.
+    """
+    rng = np.random.default_rng(3)
+    prior, kept, (low, high) = case(rng, 400_000)
+    low, high = np.array(low)[:, None], np.array(high)[:, None]
+    names = ("mass_1", "mass_2", "redshift")
+
+    inside = np.all((kept > low) & (kept < high), axis=0).sum()
+    points = rng.uniform(low, high, (3, 100_000))
+    density = np.exp(priors.log_prob(prior, dict(zip(names, points, strict=True))))
+
+    assert 0.2 < (density > 0).mean() < 0.9
+    wanted = density.mean() * np.prod(high - low) * kept.shape[1]
+    # Both are counts of random points.
+    assert inside == pytest.approx(wanted, rel=4 * np.sqrt(1 / inside + 1e-5))
+    assert inside > 1000
+
+
+def test_a_fixed_parameter_has_no_density():
+    """The angle that a prior fixes counts nothing where it is right, and rules out all else."""
+    prior, _ = priors.load_prior("nonspin_bbh")
+    found = priors.draw(prior, 50, np.random.default_rng(0))
+    assert (found["psi"] == 0).all()
+
+    logarithm = priors.log_prob(prior, found)
+    without = priors.log_prob(prior, {key: found[key] for key in found if key != "psi"})
+
+    np.testing.assert_array_equal(logarithm, without)
+    assert (priors.log_prob(prior, {**found, "psi": found["psi"] + 0.1}) == -np.inf).all()
+
+
+def test_nonspin_and_spin_differ_in_spins():
+    """Masses uniform and ordered; spins none, or of uniform magnitude and isotropic tilt."""
+    for name in ("nonspin_bbh", "spin_bbh"):
+        found, _ = drawn(name, 20_000)
+        # The larger of two uniform numbers has the distribution u^2.
+        assert kstest(((found["mass_1"] - 5) / 95) ** 2, "uniform").pvalue > CHANCE
+        assert (found["psi"] == 0).all()
+        assert (found["phi_12"] == 0).all()
+        assert (found["phi_jl"] == 0).all()
+        if name == "nonspin_bbh":
+            assert not any(found[spin].any() for spin in ("a_1", "a_2", "tilt_1", "tilt_2"))
+        else:
+            assert kstest(found["a_1"] / 0.998, "uniform").pvalue > CHANCE
+            assert kstest((1 - np.cos(found["tilt_2"])) / 2, "uniform").pvalue > CHANCE
+
+
+def test_neutron_stars_follow_their_laws():
+    """A triangle, a uniform mass below it, slow spins, and uniform tides where there are any."""
+    found, (mass_1, mass_2) = drawn("tidal_bns", 20_000)
+
+    for share in (
+        ((mass_1 - 1) / 1.5) ** 2,
+        (mass_2 - 1) / (mass_1 - 1),
+        found["a_1"] / 0.4,
+        found["lambda_1"] / 5000,
+        found["lambda_2"] / 5000,
+    ):
+        assert kstest(share, "uniform").pvalue > CHANCE
+    assert "lambda_1" not in drawn("end_o3_ratesandpops_bns", 5)[0]
+
+
+def test_ringdowns_are_drawn_but_are_no_binaries():
+    """Frequencies, quality and distances as documented; waveforms of binaries refuse them."""
+    prior, frame = priors.load_prior("ringdown_prior")
+    found, again = (priors.draw(prior, 20_000, np.random.default_rng(0)) for _ in range(2))
+    volumes = [Planck15.comoving_volume(z).value for z in redshifts_at([100, 1000])]
+    share = Planck15.comoving_volume(redshifts_at(found["distance"])).value
+
+    assert all((found[name] == again[name]).all() for name in found)
+    assert kstest((found["quality"] - 8) / 12, "uniform").pvalue > CHANCE
+    assert kstest(np.log10(found["frequency"]) - 2, "uniform").pvalue > CHANCE
+    assert kstest((share - volumes[0]) / (volumes[1] - volumes[0]), "uniform").pvalue > CHANCE
+    one = {"quality": np.array([10.0]), "frequency": np.array([300.0])}
+    wanted = 1 / 12 / (300 * math.log(10))
+    assert np.exp(priors.log_prob(prior, one))[0] == pytest.approx(wanted)
+    with pytest.raises(AframeError, match="no mass_1, mass_2, redshift among"):
+        priors.sample(prior, frame, 5, np.random.default_rng(0))
+
+
+def redshifts_at(distances):
+    """Redshifts of luminosity distances (Mpc), by astropy's distances read backward."""
+    grid = np.linspace(0.001, 0.5, 5000)
+    return np.interp(distances, Planck15.luminosity_distance(grid).value, grid)
 
 
 @given(st.floats(0, 3))
