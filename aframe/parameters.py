@@ -15,6 +15,7 @@ import law
 import luigi
 
 from aframe.errors import AframeError
+from aframe.sources import KEYS
 
 #: Section of luigi's configuration that ``[luigi_base]`` becomes.
 BASE_SECTION = "base"
@@ -229,16 +230,16 @@ class Source(_Shared, luigi.DictParameter):
     """Where strain comes from, as JSON: a ``kind`` and what that kind needs.
 
     ``{"kind": "simulated", "psds": {"H1": "aLIGOO3LowT1800545", …}}`` colours Gaussian noise;
-    ``{"kind": "files", "paths": ["/data/H-*.hdf5", …]}`` reads local files.
+    ``{"kind": "files", "paths": ["/data/H-*.hdf5", …]}`` reads local files; ``{"kind": "gwosc"}``
+    takes open data, ``{"kind": "datafind", …}`` and ``{"kind": "nds2", …}`` ask LVK's servers.
     """
 
-    kinds = ("simulated", "files")
-    takes = f"JSON with a kind, one of {', '.join(kinds)}"
+    takes = f"JSON with a kind, one of {', '.join(KEYS)}"
 
     def parse(self, source: str) -> Any:
         """Parse *source*; refuse an unknown kind."""
         content = super().parse(source)
-        if not isinstance(content, Mapping) or content.get("kind") not in self.kinds:
+        if not isinstance(content, Mapping) or content.get("kind") not in KEYS:
             raise self.refused(source)
         return content
 

@@ -38,7 +38,7 @@ class Rule(NamedTuple):
 #: The first row that fits a module holds for it.
 RULES = (
     Rule(("aframe", "aframe.errors", "aframe.paths"), (), ()),
-    Rule(("aframe.checks", "aframe.artifacts.record"), ("aframe.errors",), ()),
+    Rule(("aframe.checks", "aframe.sources", "aframe.artifacts.record"), ("aframe.errors",), ()),
     Rule(
         ("aframe.artifacts.segments", "aframe.artifacts.preprocessing"),
         ("aframe.errors", "aframe.artifacts.record"),
@@ -66,20 +66,21 @@ RULES = (
     ),
     Rule(
         ("aframe.stages", "aframe.parameters", "aframe.targets"),
-        ("aframe.errors", "aframe.artifacts.record", "aframe.paths"),
+        ("aframe.errors", "aframe.artifacts.record", "aframe.paths", "aframe.sources"),
         LIGHT,
     ),
     Rule(
         ("aframe.tasks", "aframe.tasks.*"),
         (
             *("aframe.errors", "aframe.checks", "aframe.paths", "aframe.parameters"),
+            "aframe.sources",
             *("aframe.tasks*", "aframe.stages", "aframe.targets"),
             *("aframe.artifacts.record", "aframe.artifacts.segments", "aframe.cfg"),
         ),
         LIGHT,
     ),
     Rule(("aframe.pipelines", "aframe.pipelines.*"), ("aframe.tasks", "aframe.pipelines*"), LIGHT),
-    Rule(("aframe_data*",), (*SHARED, "aframe.priors", "aframe_data*"), None),
+    Rule(("aframe_data*",), (*SHARED, "aframe.priors", "aframe.sources", "aframe_data*"), None),
     Rule(("aframe_sv*",), (*SHARED, "aframe.priors", "aframe_sv*"), None),
     Rule(("aframe_train*", "train*"), (*SHARED, "aframe.transforms.*", "aframe_train*"), None),
     Rule(("aframe_export*",), (*SHARED, "aframe.transforms.*", "aframe_export*"), None),

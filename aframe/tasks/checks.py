@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from aframe import checks
+from aframe import checks, sources
 from aframe.artifacts.segments import Segment, slides_for_injections, slides_for_livetime
 from aframe.errors import AframeError
 
@@ -57,42 +57,13 @@ def refuse_window(task: Any) -> None:
 
 
 def refuse_source(task: Any) -> None:
-    """Refuse a simulation that leaves out a detector, and files that are none."""
-    psds, paths = task.source.get("psds", {}), task.source.get("paths", ())
-    missing = [ifo for ifo in task.ifos if ifo not in psds]
-    if task.source["kind"] == "simulated" and missing:
-        raise _wrong(
-            task,
-            "a detector has no noise curve",
-            f"a source with psds of {', '.join(psds) or 'none'}",
-            f"add to the source's psds: {', '.join(missing)}",
-        )
-    if task.source["kind"] == "files" and not paths:
-        raise _wrong(
-            task,
-            "a source of files names none",
-            "a source with no paths",
-            'give it paths, such as ["/data/*.hdf5"]',
-        )
+    """Refuse a source that leaves out a detector of *task*, or names what cannot be."""
+    sources.refuse_source(task.source, task.ifos, wanted_by=_asker(task))
 
 
 def refuse_span(task: Any) -> None:
-    """Refuse a span that ends before it starts; simulated strain needs one at all."""
-    if task.start is None or task.stop is None:
-        if task.source["kind"] == "simulated":
-            raise _wrong(
-                task,
-                "simulated strain needs a span",
-                f"start {task.start}, stop {task.stop}",
-                "give start and stop (GPS s)",
-            )
-    elif task.start >= task.stop:
-        raise _wrong(
-            task,
-            "the span of strain is empty",
-            f"start {task.start:.0f}, stop {task.stop:.0f}",
-            "choose a start before the stop",
-        )
+    """Refuse a span of *task* that ends before it starts, and none where its source has no own."""
+    sources.refuse_span(task.source, task.start, task.stop, wanted_by=_asker(task))
 
 
 def refuse_few_slots(task: Any, strain: Any) -> None:

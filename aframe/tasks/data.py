@@ -38,8 +38,11 @@ class StrainParameters(law.Task):
     source = Source(
         default={"kind": "simulated", "psds": {}},
         description="where strain comes from, as JSON: "
-        '{"kind": "simulated", "psds": {"H1": NAME-OR-FILE, …}} or '
-        '{"kind": "files", "paths": ["GLOB", …]}',
+        '{"kind": "gwosc"} for open data, '
+        '{"kind": "simulated", "psds": {"H1": NAME-OR-FILE, …}}, '
+        '{"kind": "files", "paths": ["GLOB", …]}, '
+        '{"kind": "datafind", "frametypes": {"H1": TYPE, …}} or '
+        '{"kind": "nds2", "channels": {"H1": NAME, …}}; projects/data/README.md has all keys',
     )
     ifos = Detectors(default=("H1", "L1"), description="detectors in channel order; default: H1,L1")
     min_duration = Positive(default=128.0, description="shortest segment to keep (s); default: 128")

@@ -188,7 +188,7 @@ REFUSED = {
     "no span": (
         ("luigi_FetchTest", "stop", ""),
         "simulated strain needs a span",
-        "start 1240584183.0, stop None",
+        "start 1240584183, stop none",
         "give start and stop (GPS s)",
     ),
     "too many injections": (

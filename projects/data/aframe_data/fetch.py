@@ -16,6 +16,8 @@ from aframe.artifacts.segments import Segment, coalesce, read_segments
 from aframe.artifacts.strain import write_strain
 from aframe.errors import AframeError
 from aframe.program import Draft, Resources, run_branches
+from aframe_data import nds
+from aframe_data.archives import Archive, find_archive
 from aframe_data.checks import (
     refuse_fraction,
     refuse_not_positive,
@@ -25,13 +27,15 @@ from aframe_data.checks import (
 from aframe_data.noise import ColoredNoise
 from aframe_data.query import whole_seconds
 from aframe_data.recordings import Recording, assemble, find_recordings, refuse_gaps
-from aframe_data.resampling import resample_piece
-from aframe_data.sources import Simulated, Source, refuse_missing_psds
+from aframe_data.resampling import margin, resample_piece
+from aframe_data.sources import Files, Nds2, Simulated, Source, refuse_unfit
 from aframe_data.spectra import Asd, load_asd
 
 OUTPUT = "background"
-#: What gives a detector's strain: a curve to color noise by, or files to read.
-Origin = Asd | tuple[Recording, ...]
+#: Each piece to fetch, and the segment that it is a piece of.
+Plan = tuple[tuple[Segment, Segment], ...]
+#: What gives a detector's strain: a curve to color noise by, files to read, or a server.
+Origin = Asd | tuple[Recording, ...] | Archive | nds.Channel
 
 
 @dataclass(frozen=True)
@@ -85,8 +89,7 @@ class FetchSettings:
                 wanted_by="the setting `max_duration`",
                 fix="give at least 1 s; some thousand make good files",
             )
-        if isinstance(self.source, Simulated):
-            refuse_missing_psds(self.source, self.ifos)
+        refuse_unfit(self.source, self.ifos)
 
 
 def fetch(settings: FetchSettings, draft: Draft) -> None:
@@ -102,16 +105,23 @@ def fetch(settings: FetchSettings, draft: Draft) -> None:
             wanted_by="aframe-data fetch",
             fix="find segments with `aframe-data query`",
         )
-    origins = _origins(settings, segments)
+    origins = _origins(settings, segments, draft.work / "downloads")
     directory = draft.path / OUTPUT
-    todo = [
-        (settings, origins, piece, segment, directory)
-        for segment in segments
-        for piece in pieces(segment, settings.max_duration)
-        if not list(directory.glob(f"*-{piece.start:010.0f}-{piece.duration:.0f}.hdf5"))
-    ]
+    plan = tuple(
+        (piece, segment) for segment in segments for piece in pieces(segment, settings.max_duration)
+    )
+    todo = [(settings, origins, piece, directory, plan) for piece in _left(plan, directory)]
     workers = settings.resources.workers
     run_branches(fetch_piece, todo, draft=draft, workers=workers, unit="files")
+
+
+def _left(plan: Plan, directory: Path) -> list[tuple[Segment, Segment]]:
+    """Those pieces of which no file is there yet."""
+    return [
+        (piece, around)
+        for piece, around in plan
+        if not list(directory.glob(f"*-{piece.start:010.0f}-{piece.duration:.0f}.hdf5"))
+    ]
 
 
 def pieces(segment: Segment, max_duration: float) -> list[Segment]:
@@ -128,20 +138,42 @@ def pieces(segment: Segment, max_duration: float) -> list[Segment]:
     return [Segment(*pair) for pair in pairwise(edges)]
 
 
-def _origins(settings: FetchSettings, segments: Sequence[Segment]) -> dict[str, Origin]:
+def _origins(
+    settings: FetchSettings, segments: Sequence[Segment], downloads: Path
+) -> dict[str, Origin]:
     """Find what each detector's strain comes from, and refuse what is unfit."""
-    source, nyquist = settings.source, settings.sample_rate / 2
+    source, ifos = settings.source, settings.ifos
     if isinstance(source, Simulated):
         return {
-            ifo: load_asd(source.psds[ifo], nyquist=nyquist, wanted_by=f"simulated strain of {ifo}")
-            for ifo in settings.ifos
+            ifo: load_asd(
+                source.psds[ifo],
+                nyquist=settings.sample_rate / 2,
+                wanted_by=f"simulated strain of {ifo}",
+            )
+            for ifo in ifos
         }
-    recordings = find_recordings(source, settings.ifos)
-    origins = {ifo: tuple(one for one in recordings if one.ifo == ifo) for ifo in settings.ifos}
-    for ifo, mine in origins.items():
-        refuse_gaps(mine, segments, ifo)
-        _refuse_rates(mine, settings.sample_rate)
-    return dict(origins)
+    origins: dict[str, Origin]
+    if isinstance(source, Nds2):
+        origins = {ifo: nds.channel(source, ifo, segments[0]) for ifo in ifos}
+    elif isinstance(source, Files):
+        found = find_recordings(source, ifos)
+        origins = {ifo: tuple(one for one in found if one.ifo == ifo) for ifo in ifos}
+    else:
+        origins = {ifo: find_archive(source, ifo, segments, downloads) for ifo in ifos}
+    for ifo, origin in origins.items():
+        _refuse_unfit(origin, segments, ifo, settings.sample_rate)
+    return origins
+
+
+def _refuse_unfit(origin: Origin, segments: Sequence[Segment], ifo: str, wanted: float) -> None:
+    """Refuse what does not hold all segments at the rate that is wanted, as far as is known."""
+    if isinstance(origin, Archive):
+        refuse_gaps(origin.files, segments, ifo)
+    elif isinstance(origin, nds.Channel):
+        _refuse_low(origin.sample_rate, wanted, origin.name)
+    elif isinstance(origin, tuple):
+        refuse_gaps(origin, segments, ifo)
+        _refuse_rates(origin, wanted)
 
 
 def _refuse_rates(recordings: Sequence[Recording], wanted: float) -> None:
@@ -154,29 +186,45 @@ def _refuse_rates(recordings: Sequence[Recording], wanted: float) -> None:
             wanted_by=f"strain of {recordings[0].ifo}",
             fix="narrow the source's patterns to files of one kind",
         )
-    if lowest < wanted:
+    _refuse_low(lowest, wanted, str(rates[lowest]))
+
+
+def _refuse_low(rate: float, wanted: float, where: str) -> None:
+    if rate < wanted:
         raise AframeError(
             "strain is sampled lower than asked",
-            found=f"{lowest:g} Hz in {rates[lowest]}",
+            found=f"{rate:g} Hz in {where}",
             wanted_by=f"sample_rate {wanted:g} Hz",
-            fix=f"choose a sample_rate of at most {lowest:g} Hz, or files sampled higher",
+            fix=f"choose a sample_rate of at most {rate:g} Hz, or strain sampled higher",
         )
 
 
 def fetch_piece(
     settings: FetchSettings,
     origins: Mapping[str, Origin],
-    piece: Segment,
-    around: Segment,
+    piece: tuple[Segment, Segment],
     directory: Path,
+    plan: Plan,
 ) -> None:
-    """Write the strain of one piece of the segment *around* it."""
-    strain = np.empty((len(settings.ifos), round(piece.duration * settings.sample_rate)), "f4")
+    """Write the strain of one *piece* of a segment, and drop the downloads that were for it."""
+    span, around = piece
+    strain = np.empty((len(settings.ifos), round(span.duration * settings.sample_rate)), "f4")
     for row, ifo in zip(strain, settings.ifos, strict=True):
-        row[:] = _strain(settings, origins[ifo], ifo, piece, around)
+        row[:] = _strain(settings, origins[ifo], ifo, span, around)
     write_strain(
-        directory, strain, ifos=settings.ifos, start=piece.start, sample_rate=settings.sample_rate
+        directory, strain, ifos=settings.ifos, start=span.start, sample_rate=settings.sample_rate
     )
+    left = [_reached(*other, settings.sample_rate) for other in _left(plan, directory)]
+    for origin in origins.values():
+        if isinstance(origin, Archive):
+            origin.drop(left)
+
+
+def _reached(piece: Segment, around: Segment, wanted: float) -> Segment:
+    """What is read to resample a piece (GPS s)."""
+    # The reach hardly depends on the rate that comes in; a second more covers what does.
+    reach = margin(wanted, wanted) + 1
+    return Segment(max(piece.start - reach, around.start), min(piece.stop + reach, around.stop))
 
 
 def _strain(
@@ -185,6 +233,11 @@ def _strain(
     wanted = settings.sample_rate
     if isinstance(origin, Asd):
         return ColoredNoise(origin, sample_rate=wanted, seed=settings.seed, ifo=ifo)(piece)
-    read = functools.partial(assemble, origin)
-    rate = origin[0].sample_rate
+    if isinstance(origin, Archive):
+        origin = origin.recordings(_reached(piece, around, wanted))
+        _refuse_rates(origin, wanted)
+    if isinstance(origin, nds.Channel):
+        rate, read = origin.sample_rate, origin.read
+    else:
+        rate, read = origin[0].sample_rate, functools.partial(assemble, origin)
     return resample_piece(read, piece, around, sample_rate=rate, wanted=wanted)

@@ -21,7 +21,16 @@ from aframe.errors import AframeError
 from aframe.program import Draft, Resources, run_branches
 from aframe_data.checks import refuse_not_positive, refuse_unnamed, refuse_wrong_workers
 from aframe_data.recordings import Recording, find_recordings, good_segments
-from aframe_data.sources import Files, Simulated, Source, refuse_missing_psds
+from aframe_data.sources import (
+    Datafind,
+    Files,
+    Flagged,
+    Gwosc,
+    Simulated,
+    Source,
+    refuse_missing_span,
+    refuse_unfit,
+)
 from aframe_data.spectra import LOWEST, load_asd
 
 OUTPUT = "segments.txt"
@@ -36,8 +45,9 @@ class QuerySettings:
         output: Directory in which ``segments.txt`` appears.
         ifos: Detectors that must have data at once.
         source: Where strain comes from.
-        start: Begin of the time asked about (GPS s); a simulation needs it.
-        stop: End of it (GPS s); a simulation needs it.
+        start: Begin of the time asked about (GPS s); only local files and a dataset of GWOSC
+            have one of their own.
+        stop: End of it (GPS s); likewise.
         min_duration: Shortest segment to keep (s).
         resources: How to use the machine.
 
@@ -57,15 +67,8 @@ class QuerySettings:
         refuse_unnamed(self.ifos)
         refuse_not_positive(self, "min_duration", zero=True)
         refuse_wrong_workers(self.resources)
-        if isinstance(self.source, Simulated):
-            refuse_missing_psds(self.source, self.ifos)
-        if isinstance(self.source, Simulated) and None in (self.start, self.stop):
-            raise AframeError(
-                "simulated strain needs a span",
-                found=f"start {self.start}, stop {self.stop}",
-                wanted_by="the settings of the query",
-                fix="give start and stop (GPS s)",
-            )
+        refuse_unfit(self.source, self.ifos)
+        refuse_missing_span(self.source, self.start, self.stop)
         if not self.span.start < self.span.stop:
             raise AframeError(
                 "the span of strain is empty",
@@ -86,16 +89,16 @@ class QuerySettings:
 def query(settings: QuerySettings, draft: Draft) -> None:
     """Find the segments in which all detectors have data.
 
-    Segments begin and end on whole seconds. Of files, the seconds count in which all samples
-    are finite and, where GWOSC's data quality mask is in the file, its DATA bit is set.
+    Segments begin and end on whole seconds. Of local files, the seconds count in which all
+    samples are finite and, where GWOSC's data quality mask is in the file, its DATA bit is
+    set; of open data, those of the flag DATA; of frames and of NDS2, what the server has.
+    All flags of the source must be active besides.
     """
-    if isinstance(settings.source, Files):
-        found = _in_files(settings, settings.source, draft)
-    else:
-        found = {ifo: [settings.span] for ifo in settings.ifos}
-        for ifo in settings.ifos:
-            # Only to refuse an unknown name now, not when the strain is wanted.
-            load_asd(settings.source.psds[ifo], nyquist=2 * LOWEST, wanted_by=f"strain of {ifo}")
+    span = _span(settings)
+    flagged = _flagged(settings, span)
+    found = _available(settings, span, draft)
+    for ifo, flags in flagged.items():
+        found[ifo] = functools.reduce(intersect, flags, found[ifo])
     together = whole_seconds(functools.reduce(intersect, found.values()))
     segments = longer_than(together, settings.min_duration)
     if not segments:
@@ -116,6 +119,52 @@ def whole_seconds(segments: Sequence[Segment]) -> list[Segment]:
     """
     edges = [(math.ceil(start), math.floor(stop)) for start, stop in segments]
     return [Segment(float(start), float(stop)) for start, stop in edges if start < stop]
+
+
+def _span(settings: QuerySettings) -> Segment:
+    """The time asked about, that of a dataset where no other is given."""
+    if isinstance(settings.source, Gwosc) and settings.source.dataset:
+        from aframe_data import open_data  # noqa: PLC0415 - gwpy takes a second to import
+
+        (span,) = intersect([open_data.dataset_span(settings.source)], [settings.span]) or [
+            settings.span
+        ]
+        return span
+    return settings.span
+
+
+def _flagged(settings: QuerySettings, span: Segment) -> dict[str, list[list[Segment]]]:
+    """When each flag of each detector is active."""
+    source = settings.source
+    if not isinstance(source, Flagged) or not source.flags:
+        return {}
+    from aframe_data import flags  # noqa: PLC0415 - gwpy takes a second to import
+
+    return {
+        ifo: [flags.active(flag, span, source) for flag in flags.flags_of(source.flags, ifo)]
+        for ifo in settings.ifos
+    }
+
+
+def _available(settings: QuerySettings, span: Segment, draft: Draft) -> dict[str, list[Segment]]:
+    """When there is strain of each detector."""
+    source, ifos = settings.source, settings.ifos
+    if isinstance(source, Simulated):
+        for ifo in ifos:
+            # Only to refuse an unknown name now, not when the strain is wanted.
+            load_asd(source.psds[ifo], nyquist=2 * LOWEST, wanted_by=f"strain of {ifo}")
+        return {ifo: [span] for ifo in ifos}
+    if isinstance(source, Files):
+        return _in_files(settings, source, draft)
+    from aframe_data import datafind, nds, open_data  # noqa: PLC0415 - as above
+
+    if isinstance(source, Gwosc):
+        found = {ifo: open_data.available(source, ifo, span) for ifo in ifos}
+    elif isinstance(source, Datafind):
+        found = {ifo: datafind.available(source, ifo, span) for ifo in ifos}
+    else:
+        found = {ifo: nds.available(source, ifo, span) for ifo in ifos}
+    return {ifo: intersect(mine, [span]) for ifo, mine in found.items()}
 
 
 def _in_files(settings: QuerySettings, source: Files, draft: Draft) -> dict[str, list[Segment]]:

@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float
 
 from aframe.artifacts.segments import Segment, coalesce, gps, subtract
 from aframe.errors import AframeError
+from aframe_data.downloads import RemoteFile
 from aframe_data.sources import Files
 
 #: Strain to look through at a time (s).
@@ -251,13 +252,15 @@ def _contradiction(files: tuple[Recording, Recording], count: int, at: float) ->
     )
 
 
-def refuse_gaps(recordings: Sequence[Recording], segments: Sequence[Segment], ifo: str) -> None:
-    """Refuse segments that no file of a detector covers.
+def refuse_gaps(
+    files: Sequence[Recording | RemoteFile], segments: Sequence[Segment], ifo: str
+) -> None:
+    """Refuse segments that no file of a detector covers, here or on a server.
 
     Raises:
         AframeError: If there are.
     """
-    left = subtract(segments, [one.segment for one in recordings])
+    left = subtract(segments, [one.segment for one in files])
     if left:
         raise AframeError(
             "strain is missing",

@@ -67,11 +67,11 @@ def resample_piece(
         sample_rate: Samples a second that come in (Hz).
         wanted: Samples a second to have (Hz).
     """
-    margin = math.ceil(_reach(sample_rate, wanted))
+    reach = margin(sample_rate, wanted)
     resampled = np.empty(round(piece.duration * wanted), np.float32)
     for begin in range(round(piece.start), round(piece.stop), _STRETCH):
         end = min(begin + _STRETCH, round(piece.stop))
-        wide = Segment(max(begin - margin, around.start), min(end + margin, around.stop))
+        wide = Segment(max(begin - reach, around.start), min(end + reach, around.stop))
         series = resample(read(wide), sample_rate, wanted)
         first, skip, count = (
             round(seconds * wanted)
@@ -81,7 +81,12 @@ def resample_piece(
     return resampled
 
 
-def _reach(sample_rate: float, wanted: float) -> float:
-    """Time to either side that a resampled value depends on (s)."""
+def margin(sample_rate: float, wanted: float) -> int:
+    """Whole seconds to either side that a resampled value may depend on.
+
+    Args:
+        sample_rate: Samples a second that come in (Hz).
+        wanted: Samples a second to have (Hz).
+    """
     taps, _ = kaiserord(ATTENUATION, (1 - PASSBAND) * wanted / sample_rate)
-    return taps / 2 / sample_rate + 2 / wanted
+    return math.ceil(taps / 2 / sample_rate + 2 / wanted)

@@ -1,11 +1,14 @@
-"""Where strain comes from: local files, or a simulation."""
+"""Where strain comes from: open data, frames, NDS2, local files, or a simulation."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Literal
 
-from aframe.errors import AframeError
+from aframe import sources
+
+_SETTING = "the setting `source`"
 
 
 @dataclass(frozen=True)
@@ -22,8 +25,26 @@ class Simulated:
     psds: dict[str, str]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Flagged:
+    """What all real strain has: flags that say when it counts.
+
+    Args:
+        flags: Data quality flags, all of which must be active. ``NAME`` is GWOSC's, of each
+            detector, such as CBC_CAT2 or NO_CBC_HW_INJ; ``IFO:NAME:VERSION`` is the segment
+            database's, such as H1:DMT-ANALYSIS_READY:1.
+        gwosc_server: Address of the open data, if not GWOSC_SERVER_URL or https://gwosc.org.
+        segment_server: Address of the segment database, if not DEFAULT_SEGMENT_SERVER or
+            https://segments.igwn.org.
+    """
+
+    flags: tuple[str, ...] = ()
+    gwosc_server: str | None = None
+    segment_server: str | None = None
+
+
 @dataclass(frozen=True)
-class Files:
+class Files(Flagged):
     """Files on this machine: GWOSC's HDF5, frames, or strain files as `fetch` writes them.
 
     Args:
@@ -36,30 +57,73 @@ class Files:
     paths: tuple[str, ...]
     channels: dict[str, str] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        if not self.paths:
-            raise AframeError(
-                "a source of files names none",
-                found="paths []",
-                wanted_by="the setting `source`",
-                fix="give patterns such as /data/*.hdf5",
-            )
+
+@dataclass(frozen=True)
+class Gwosc(Flagged):
+    """Open data of the Gravitational Wave Open Science Center, where its flag DATA is active.
+
+    Args:
+        kind: ``gwosc``.
+        sample_rate: Samples a second of the files to take (Hz): 4096 or 16384.
+        dataset: A run (O3a) or event (GW150914) to take it from, which also gives the span
+            where none is asked for; by default whatever has the time, runs before events.
+    """
+
+    kind: Literal["gwosc"]
+    sample_rate: int = 4096
+    dataset: str | None = None
 
 
-Source = Simulated | Files
+@dataclass(frozen=True)
+class Datafind(Flagged):
+    """Frames that a GWDataFind server knows.
+
+    Args:
+        kind: ``datafind``.
+        frametypes: Frame type of each detector, such as H1_HOFT_C00.
+        channels: Channel to read of each detector, if its frames hold several.
+        datafind_server: Address of the server, if not GWDATAFIND_SERVER.
+        urltype: ``file`` for frames that this machine sees, ``https`` to download them.
+    """
+
+    kind: Literal["datafind"]
+    frametypes: dict[str, str]
+    channels: dict[str, str] = field(default_factory=dict)
+    datafind_server: str | None = None
+    urltype: Literal["file", "https", "http"] = "file"
 
 
-def refuse_missing_psds(source: Simulated, ifos: tuple[str, ...]) -> None:
-    """Refuse a simulation that leaves out a detector.
+@dataclass(frozen=True)
+class Nds2(Flagged):
+    """Channels that an NDS2 server gives; needs its client, which conda has.
+
+    Args:
+        kind: ``nds2``.
+        channels: Channel of each detector, such as H1:GDS-CALIB_STRAIN.
+        nds2_server: Name of the server, with ``:port`` if it is not the usual one.
+    """
+
+    kind: Literal["nds2"]
+    channels: dict[str, str]
+    nds2_server: str = "nds.ligo.caltech.edu"
+
+
+Source = Simulated | Files | Gwosc | Datafind | Nds2
+
+
+def refuse_unfit(source: Source, ifos: Sequence[str]) -> None:
+    """Refuse a source that leaves out a detector, or is of files that cannot be.
 
     Raises:
-        AframeError: If a detector has no noise curve.
+        AframeError: If so.
     """
-    missing = [ifo for ifo in ifos if ifo not in source.psds]
-    if missing:
-        raise AframeError(
-            "a detector has no noise curve",
-            found=f"psds of {', '.join(source.psds) or 'none'}",
-            wanted_by=f"simulated strain of {', '.join(ifos)}",
-            fix=f"add to the source's psds: {', '.join(missing)}",
-        )
+    sources.refuse_source(asdict(source), ifos, wanted_by=_SETTING)
+
+
+def refuse_missing_span(source: Source, start: float | None, stop: float | None) -> None:
+    """Refuse to ask for all times of a source that has no end.
+
+    Raises:
+        AframeError: If so.
+    """
+    sources.refuse_span(asdict(source), start, stop, wanted_by=_SETTING)

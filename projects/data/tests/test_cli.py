@@ -75,7 +75,7 @@ def test_verbs_follow_one_another(tmp_path):
     ("settings", "message"),
     [
         ({"source": {**SOURCE, "typo": 1}}, "typo"),
-        ({"source": {"kind": "nds2", "paths": []}}, "the settings cannot be used"),
+        ({"source": {"kind": "tape", "paths": []}}, "the settings cannot be used"),
         ({"sauce": SOURCE}, "sauce"),
     ],
 )

@@ -13,7 +13,7 @@ from aframe.artifacts.segments import Segment, read_segments
 from aframe.errors import AframeError
 from aframe.program import Draft, Resources
 from aframe_data.query import QuerySettings, query, whole_seconds
-from aframe_data.sources import Files, Simulated
+from aframe_data.sources import Files, Gwosc, Simulated
 
 RATE, START = 64, 1_126_259_446
 SIMULATED = Simulated("simulated", {"H1": "aLIGOO3LowT1800545", "L1": "aLIGOO3LowT1800545"})
@@ -127,6 +127,8 @@ def test_says_that_a_detector_had_nothing(tmp_path, write_gwosc):
         ({"start": 5.0}, "simulated strain needs a span"),
         ({"start": 5.0, "stop": 5.0}, "the span of strain is empty"),
         ({"start": 5.0, "stop": 9.0, "min_duration": -1}, "min_duration cannot be used"),
+        ({"source": Files("files", ())}, "a source of files names none"),
+        ({"source": Gwosc("gwosc")}, "gwosc strain needs a span"),
     ],
 )
 def test_refuses_what_cannot_be_meant(tmp_path, changes, message):

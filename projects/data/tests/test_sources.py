@@ -1,23 +1,45 @@
-"""Where strain comes from, and what a source must name."""
+"""What a source must name, refused by the stage as by planning."""
 
 from __future__ import annotations
 
+import dataclasses
+import typing
+
 import pytest
 
+from aframe import sources
 from aframe.errors import AframeError
-from aframe_data.sources import Files, Simulated, refuse_missing_psds
+from aframe_data.sources import (
+    Files,
+    Gwosc,
+    Simulated,
+    Source,
+    refuse_missing_span,
+    refuse_unfit,
+)
 
 
-def test_a_source_of_files_names_some():
-    """An empty list is a slip."""
-    with pytest.raises(AframeError, match="a source of files names none"):
-        Files("files", ())
+def test_planning_knows_the_keys_of_each_kind():
+    """No more and no fewer than the stage takes."""
+    kinds = {
+        typing.get_args(typing.get_type_hints(kind)["kind"])[0]: {
+            each.name for each in dataclasses.fields(kind)
+        }
+        for kind in typing.get_args(Source)
+    }
+
+    assert kinds == {kind: {"kind", *keys} for kind, keys in sources.KEYS.items()}
 
 
-def test_a_simulation_needs_a_curve_for_each_detector():
-    """The message names those without."""
-    source = Simulated("simulated", {"H1": "aLIGOO3LowT1800545"})
+def test_a_source_that_does_not_fit():
+    """The message says whose setting it is."""
+    refuse_unfit(Gwosc("gwosc"), ("H1", "L1"))
+    with pytest.raises(AframeError, match=r"names none[\s\S]*wanted by  the setting `source`"):
+        refuse_unfit(Files("files", ()), ("H1",))
 
-    refuse_missing_psds(source, ("H1",))
-    with pytest.raises(AframeError, match=r"psds of H1[\s\S]*add to the source's psds: L1"):
-        refuse_missing_psds(source, ("H1", "L1"))
+
+def test_a_span_that_is_missing():
+    """Likewise."""
+    refuse_missing_span(Files("files", ("/data/*",)), None, None)
+    with pytest.raises(AframeError, match=r"needs a span[\s\S]*the setting `source`"):
+        refuse_missing_span(Simulated("simulated", {}), None, None)
