@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from lightning.pytorch import Callback, LightningModule
@@ -16,11 +18,11 @@ from aframe_train.metric import TimeSlideAUROC
 from aframe_train.validation import ValidationBatch
 
 
-class SupervisedAframe(LightningModule):
-    """Tell signals from noise by supervised learning.
+class Aframe(LightningModule):
+    """What every training does, whatever the network learns from; that is said by its loss.
 
     Args:
-        arch: Network from whitened kernels ``(batch, ifo, time)`` to logits ``(batch, 1)``.
+        arch: Network from whitened kernels ``(batch, ifo, time)`` to scores ``(batch, 1)``.
         metric: Score of a validation.
         learning_rate: Largest learning rate of the one-cycle schedule, for one process;
             it is multiplied by their number.
@@ -45,24 +47,39 @@ class SupervisedAframe(LightningModule):
         self.pct_lr_ramp = pct_lr_ramp
         self.weight_decay = weight_decay
         self.checkpoint_steps = checkpoint_steps
+        self._seed = torch.initial_seed()
+
+    def loss(
+        self, scores: Float[Tensor, "batch 1"], labels: Float[Tensor, "batch 1"]
+    ) -> Float[Tensor, ""]:
+        """How bad *scores* are, where *labels* are 1 for a signal and else 0."""
+        raise NotImplementedError
 
     def forward(self, kernels: Float[Tensor, "batch ifo time"]) -> Float[Tensor, "batch 1"]:
         """Score *kernels*."""
         return self.arch(kernels)
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
+        """Let what a network draws (dropout) depend on the step, for a training that resumes."""
+        trainer = self.trainer
+        step = trainer.global_step * trainer.world_size + trainer.global_rank
+        torch.manual_seed((self._seed + step) % 2**63)
 
     def training_step(
         self, batch: tuple[Float[Tensor, "batch ifo time"], Float[Tensor, "batch 1"]]
     ) -> Float[Tensor, ""]:
         """Return the loss of a batch."""
         kernels, labels = batch
-        loss = binary_cross_entropy_with_logits(self(kernels), labels)
+        loss = self.loss(self(kernels), labels)
         self.log("train_loss", loss, on_step=True)
         return loss
 
     def validation_step(self, batch: ValidationBatch) -> None:
         """Score background and signals; a signal's score is the mean over its views."""
         views, signals = batch.injected.shape[:2]
-        foreground = self(batch.injected.flatten(0, 1)).reshape(views, signals).mean(0)
+        # Where there are more batches than signals some hold none, which no FFT takes.
+        scores = self(batch.injected.flatten(0, 1)) if signals else batch.injected.new_empty(0)
+        foreground = scores.reshape(views, signals).mean(0)
         self.metric.update(batch.index, batch.slide, self(batch.background)[:, 0], foreground)
 
     def on_validation_epoch_end(self) -> None:
@@ -86,3 +103,26 @@ class SupervisedAframe(LightningModule):
         )
         each_step: LRSchedulerConfigType = {"scheduler": scheduler, "interval": "step"}
         return {"optimizer": optimizer, "lr_scheduler": each_step}
+
+
+class SupervisedAframe(Aframe):
+    """Tell signals from noise by supervised learning; the arguments are those of `Aframe`."""
+
+    def loss(
+        self, scores: Float[Tensor, "batch 1"], labels: Float[Tensor, "batch 1"]
+    ) -> Float[Tensor, ""]:
+        """Cross entropy of the scores, which are logits."""
+        return binary_cross_entropy_with_logits(scores, labels)
+
+
+class SemiSupervisedAframe(Aframe):
+    """Learn what signals are from kernels with one alone; the arguments are those of `Aframe`.
+
+    For networks whose score of noise is bounded by what they are, as a correlation is.
+    """
+
+    def loss(
+        self, scores: Float[Tensor, "batch 1"], labels: Float[Tensor, "batch 1"]
+    ) -> Float[Tensor, ""]:
+        """Mean score of the signals, with the other sign; background has no say."""
+        return -(scores * labels).sum() / labels.sum().clamp_min(1)

@@ -62,11 +62,18 @@ class AframeCLI(LightningCLI):
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Link the seed, the detectors and the stride of the validation."""
+        """Link the seed, the detectors, the kernels and the stride of the validation.
+
+        A network takes of the kernels' properties those that its arguments name.
+        """
         parser.link_arguments("seed_everything", "data.init_args.seed")
         parser.link_arguments(
             "data.init_args.ifos", "model.init_args.arch.init_args.num_ifos", compute_fn=len
         )
+        for name in ("sample_rate", "kernel_length", "highpass", "lowpass"):
+            parser.link_arguments(
+                f"data.init_args.{name}", f"model.init_args.arch.init_args.{name}"
+            )
         parser.link_arguments(
             "data.init_args.validation.valid_stride", "model.init_args.metric.init_args.stride"
         )
@@ -79,6 +86,7 @@ class AframeCLI(LightningCLI):
     def instantiate_classes(self) -> None:
         """Make the model, the data and the trainer."""
         with _explained(self.words):
+            _refuse_unknown_rate(self._get(self.config, "model"))
             super().instantiate_classes()
 
     @property
@@ -86,6 +94,17 @@ class AframeCLI(LightningCLI):
         """What is known of the training's course."""
         trainer: Any = self.trainer
         return next(each for each in trainer.callbacks if isinstance(each, Progress))
+
+
+def _refuse_unknown_rate(model: jsonargparse.Namespace) -> None:
+    """Refuse a network that must know the rate where that is left to the strain."""
+    if model.get("init_args.arch.init_args.sample_rate", 0.0) is None:
+        raise AframeError(
+            "the network must know the sample rate",
+            found=f"no sample_rate for {model.init_args.arch.class_path}",
+            wanted_by="model.arch of the training configuration",
+            fix="add --data.sample_rate=RATE (Hz), the strain's",
+        )
 
 
 @contextlib.contextmanager

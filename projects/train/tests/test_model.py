@@ -8,7 +8,7 @@ from lightning.pytorch import Trainer
 
 from aframe_train.callbacks import Artifacts, Checkpoints, Progress
 from aframe_train.metric import TimeSlideAUROC
-from aframe_train.model import SupervisedAframe
+from aframe_train.model import Aframe, SemiSupervisedAframe, SupervisedAframe
 from aframe_train.validation import ValidationBatch
 
 
@@ -40,6 +40,37 @@ def test_loss_is_the_cross_entropy_of_the_logits(model, monkeypatch):
     torch.testing.assert_close(loss, expected)
 
 
+def test_background_has_no_say_in_semi_supervised_training():
+    """The loss is the mean score of the signals, turned over; without any it is nothing."""
+    model = SemiSupervisedAframe(Sum(), TimeSlideAUROC(0.5, 1, 0.5), 0.1, 0.25)
+    scores, labels = torch.tensor([[2.0], [9.0], [4.0]]), torch.tensor([[1.0], [0.0], [1.0]])
+
+    assert model.loss(scores, labels) == -3
+    assert model.loss(scores, torch.zeros(3, 1)) == 0
+
+
+def test_a_training_says_what_it_learns_from(model):
+    """Without a loss of its own, no module trains."""
+    with pytest.raises(NotImplementedError):
+        Aframe(Sum(), model.metric, 0.1, 0.25).loss(torch.zeros(1, 1), torch.zeros(1, 1))
+
+
+def test_what_a_network_draws_depends_on_the_step(model):
+    """The same after a resumption; another in the next step, another process, another run."""
+
+    def drawn(model, step, rank=0):
+        model._trainer = SimpleNamespace(global_step=step, world_size=2, global_rank=rank)
+        model.on_train_batch_start(None, 0)
+        return float(torch.rand(()))
+
+    torch.manual_seed(5)
+    other = SupervisedAframe(Sum(), model.metric, 0.1, 0.25)
+    first = drawn(model, 3)
+
+    assert drawn(model, 3) == first
+    assert len({first, drawn(model, 4), drawn(model, 3, 1), drawn(other, 3)}) == 4
+
+
 def test_a_signal_scores_the_mean_of_its_views(model):
     """Views are averaged, signals are not mixed."""
     injected = torch.tensor([[1.0, 10.0], [3.0, 30.0]])[..., None, None]
@@ -48,6 +79,19 @@ def test_a_signal_scores_the_mean_of_its_views(model):
     )
 
     assert torch.cat(model.metric.foreground).tolist() == [2.0, 20.0]
+    assert torch.cat(model.metric.background).tolist() == [7.0]
+
+
+def test_a_batch_without_signals_is_not_scored(model):
+    """Some networks cannot, and there is nothing to score."""
+    model.arch.forward = lambda kernels: torch.fft.rfft(kernels).real.sum((1, 2))[:, None]
+    model.validation_step(
+        ValidationBatch(
+            torch.tensor([0]), torch.tensor([0]), torch.tensor([[[7.0]]]), torch.zeros(5, 0, 1, 1)
+        )
+    )
+
+    assert torch.cat(model.metric.foreground).tolist() == []
     assert torch.cat(model.metric.background).tolist() == [7.0]
 
 

@@ -1,7 +1,11 @@
 """The training configurations that are shipped."""
 
+import importlib
+import inspect
+import re
 from pathlib import Path
 
+import jsonargparse
 import pytest
 import torch
 import yaml
@@ -10,8 +14,21 @@ import aframe.pipelines
 from aframe_train.trainer import train
 
 PRESETS = sorted((Path(aframe.pipelines.__file__).parent / "configs").glob("*.yaml"))
+FAMILIES = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
 #: Parameters of each network, and of the whole search what the .cfg hands over.
-SIZES = {"demo": 80_961, "bbh": 7_219_201}
+SIZES = {
+    "demo": 80_961,
+    "bbh": 7_219_201,
+    "resnet54": 24_615_681,
+    "s4": 200_193,
+    "wavenet": 509_313,
+    "xylophone": 792_673,
+    "spectrogram": 21_282_049,
+    "qtransform": 21_282_049,
+    "multimodal": 14_504_065,
+    "autoencoder": 93_380,
+    "heterodyne": 58_851_969,
+}
 HANDED_OVER = {
     "ifos", "sample_rate", "kernel_length", "fduration", "fftlength", "highpass", "lowpass", "seed",
     "data_dir", "background_dir", "training_waveforms", "validation_waveforms",
@@ -20,7 +37,7 @@ HANDED_OVER = {
 
 def test_every_preset_is_known():
     """A new preset comes with its row here."""
-    assert {path.stem for path in PRESETS} == set(SIZES)
+    assert {path.stem for path in (*PRESETS, *FAMILIES)} == set(SIZES)
 
 
 @pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
@@ -46,7 +63,36 @@ def test_a_preset_trains(path, data_dir, small, tmp_path):
     assert torch.jit.load(tmp_path / "model.pt")(torch.zeros(3, 2, 256)).shape == (3, 1)
 
 
-@pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", FAMILIES, ids=lambda path: path.stem)
+def test_a_family_has_its_size(path):
+    """Its network is of the size it says, and scores kernels of the length that it is for.
+
+    That it trains and is exported is seen in `tests/end_to_end/test_families.py`.
+    """
+    length = 8.0 if path.stem == "heterodyne" else 1.5
+    told = {
+        "num_ifos": 2, "sample_rate": 2048.0, "kernel_length": length,
+        "highpass": 32.0, "lowpass": None,
+    }  # fmt: skip
+    described = yaml.safe_load(path.read_text())["model"]["init_args"]["arch"]
+    module, name = described["class_path"].rsplit(".", 1)
+    asked = inspect.signature(getattr(importlib.import_module(module), name)).parameters
+    init_args = {**{key: told[key] for key in told if key in asked}, **described["init_args"]}
+    parser = jsonargparse.ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(torch.nn.Module, "arch")
+    config = parser.parse_object({"arch": {**described, "init_args": init_args}})
+    network = parser.instantiate_classes(config).arch.eval()
+    size = sum(each.numel() for each in network.parameters())
+
+    assert size == SIZES[path.stem]
+    # The file says so too, in millions.
+    stated = re.search(r"([0-9.]+) million parameters", path.read_text())[1]
+    assert stated == f"{size / 1e6:.{len(stated.split('.')[1])}f}"
+    with torch.no_grad():
+        assert network(torch.randn(1, 2, round(2048 * length))).shape == (1, 1)
+
+
+@pytest.mark.parametrize("path", [*PRESETS, *FAMILIES], ids=lambda path: path.stem)
 def test_no_number_stands_twice(path):
     """What the run's .cfg says is not said again."""
     data = yaml.safe_load(path.read_text())["data"]["init_args"]

@@ -71,6 +71,54 @@ def test_settings_reach_those_who_need_them(words, tmp_path):
     assert "ckpt_path" not in written
 
 
+SPECTRAL = """class_path: aframe_train.networks.Transformed
+      init_args:
+        representation: {class_path: aframe_train.representations.QTransform, init_args: {q: 8}}
+        network:
+          class_path: aframe_train.networks.ResNet
+          init_args:
+            dimensions: 2
+            # The rest is that of the network over time.
+            """
+
+
+def spectral(config):
+    """Let the small network see Q-transforms."""
+    before = "class_path: aframe_train.networks.ResNet\n      init_args:\n        {"
+    after = SPECTRAL + "layers: [1]\n            widths: [4]\n            strides: [2]\n"
+    after += "            norm_groups: 2\n            stem: {width: 4}\n"
+    text = config.read_text()
+    begin = text.index(before)
+    end = text.index("\n", begin + len(before))
+    config.write_text(text[:begin] + after + text[end + 1 :])
+
+
+def test_a_network_is_told_what_the_kernels_are(words, config, tmp_path):
+    """Rate, length and band go to networks that ask, and config.yaml repeats them."""
+    spectral(config)
+    short = ["--trainer.max_epochs=1", "--data.batches_per_epoch=2"]
+    shown = train([*words, *short]).model.arch.representation
+    again = train(
+        ["--config", str(tmp_path / "run" / "config.yaml"),
+         f"--trainer.logger.save_dir={tmp_path / 'again'}"]
+    ).model.arch.representation  # fmt: skip
+
+    assert 20 <= shown.frequencies[0] < 22
+    assert torch.equal(shown.frequencies, again.frequencies)
+    kernels = torch.zeros(1, 2, 256)
+    assert shown(kernels + 1).shape == again(kernels + 1).shape == (1, 2, 64, 128)
+    written = torch.jit.load(tmp_path / "run" / "model.pt")
+    assert written(torch.ones(3, 2, 256)).shape == (3, 1)
+
+
+def test_a_network_that_must_know_the_rate_asks_for_it(words, config):
+    """Left to the strain, the rate is not known in time."""
+    spectral(config)
+
+    with pytest.raises(AframeError, match="network must know the sample rate"):
+        train([word for word in words if "sample_rate" not in word])
+
+
 def test_a_written_configuration_repeats_the_training(words, tmp_path):
     """config.yaml alone gives the same network, bit for bit."""
     short = ["--trainer.max_epochs=1", "--data.batches_per_epoch=3"]

@@ -5,13 +5,12 @@ from aframe_train.networks.resnet import ResNet, Stem
 from aframe_train.networks.s4 import S4
 from aframe_train.networks.transformed import MultiModal, Transformed
 from aframe_train.networks.wavenet import WaveNet
-from aframe_train.networks.xylophone import Octave, Xylophone
+from aframe_train.networks.xylophone import Xylophone
 
 __all__ = [
     "S4",
     "CoherentAutoencoder",
     "MultiModal",
-    "Octave",
     "ResNet",
     "Stem",
     "Transformed",

@@ -3,52 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from aframe.errors import AframeError
 from aframe_train.networks.resnet import ResNet, Stem
-
-
-@dataclass(frozen=True)
-class Octave:
-    """Settings of one bar, a residual network of a part of the kernel.
-
-    Args:
-        width: Channels of its first stage; each stage has twice as many as that before.
-        stride: Step of its first convolution (samples).
-        dilation: Distance of the samples that its first convolution reads.
-        layers: Residual blocks of each stage.
-    """
-
-    width: int
-    stride: int
-    dilation: int
-    layers: Sequence[int]
-
-
-OCTAVES = (
-    Octave(64, 1, 8, (2, 2)),
-    Octave(32, 2, 4, (2, 2, 2)),
-    Octave(16, 3, 2, (2, 2, 2, 2)),
-    Octave(8, 3, 1, (2, 4, 3, 2)),
-)
 
 
 class Xylophone(nn.Module):
     """Residual networks of parts of the kernel, each tuned to the pitch of a chirp there.
 
-    The parts are of one length and overlap by half. The first octave, for the early part,
-    reads samples far apart in broad channels; the last, for the end, reads each sample.
+    The parts are of one length and overlap by half. The first of these octaves, for the
+    early part, reads samples far apart in broad channels; the last, for the end, reads each
+    sample. The arguments hold a value an octave, from the start of the kernel to its end.
 
     Args:
         num_ifos: Number of detectors, which are the input's channels.
-        octaves: The bars, from the start of the kernel to its end.
+        widths: Channels of the first stage; each stage has twice as many as that before.
+        strides: Step of the first convolution (samples).
+        dilations: Distance of the samples that the first convolution reads.
+        layers: Residual blocks of each stage.
         kernel_size: Length of the convolutions in the blocks (samples); odd.
         norm_groups: Groups of each normalization, at most as many as channels.
         features: Numbers that each octave gives to the last map.
+
+    Raises:
+        AframeError: If the octaves disagree in number.
 
     Source:
         The bars of the existing search's network of this name.
@@ -57,26 +39,40 @@ class Xylophone(nn.Module):
     def __init__(
         self,
         num_ifos: int = 2,
-        octaves: Sequence[Octave] = OCTAVES,
+        *,
+        widths: Sequence[int] = (64, 32, 16, 8),
+        strides: Sequence[int] = (1, 2, 3, 3),
+        dilations: Sequence[int] = (8, 4, 2, 1),
+        layers: Sequence[Sequence[int]] = ((2, 2), (2, 2, 2), (2, 2, 2, 2), (2, 4, 3, 2)),
         kernel_size: int = 3,
         norm_groups: int = 8,
         features: int = 16,
     ) -> None:
         super().__init__()
+        if not len(widths) == len(strides) == len(dilations) == len(layers):
+            raise AframeError(
+                "the octaves disagree in number",
+                found=f"widths {list(widths)}, strides {list(strides)}, "
+                f"dilations {list(dilations)}, layers {list(layers)}",
+                wanted_by="model.arch of the training configuration",
+                fix="give a value of each for an octave",
+            )
         self.octaves = nn.ModuleList(
             ResNet(
                 num_ifos,
-                octave.layers,
-                [octave.width * 2**stage for stage in range(len(octave.layers))],
-                [1, *[2] * (len(octave.layers) - 1)],
+                blocks,
+                [width * 2**stage for stage in range(len(blocks))],
+                [1, *[2] * (len(blocks) - 1)],
                 kernel_size,
-                stem=Stem(octave.width, 7, octave.stride, dilation=octave.dilation),
+                stem=Stem(width, 7, stride, dilation=dilation),
                 norm_groups=norm_groups,
                 outputs=features,
             )
-            for octave in octaves
+            for width, stride, dilation, blocks in zip(
+                widths, strides, dilations, layers, strict=True
+            )
         )
-        self.head = nn.Linear(features * len(octaves), 1)
+        self.head = nn.Linear(features * len(widths), 1)
 
     def forward(self, kernels: Float[Tensor, "batch ifo time"]) -> Float[Tensor, "batch 1"]:
         """Score *kernels*: the larger, the more like a signal."""

@@ -1,8 +1,10 @@
 """Xylophone: which part each bar hears."""
 
+import pytest
 import torch
 
-from aframe_train.networks import Octave, Xylophone
+from aframe.errors import AframeError
+from aframe_train.networks import Xylophone
 from aframe_train.networks.xylophone import overlapping
 
 
@@ -18,7 +20,9 @@ def test_parts_overlap_by_half_and_reach_from_start_to_end():
 
 def test_each_octave_hears_its_part():
     """A change at the end of a kernel changes what the last octave gives, and no other's."""
-    network = Xylophone(2, [Octave(8, 1, 2, (1,)), Octave(4, 2, 1, (1, 1))], norm_groups=4)
+    network = Xylophone(
+        2, widths=(8, 4), strides=(1, 2), dilations=(2, 1), layers=((1,), (1, 1)), norm_groups=4
+    )
     kernels = torch.randn(3, 2, 256, generator=torch.Generator().manual_seed(0))
     changed = kernels.clone()
     changed[..., -20:] *= 2
@@ -41,3 +45,9 @@ def test_the_defaults_are_the_published_octaves():
     assert [bar.stem[0].dilation[0] for bar in network.octaves] == [8, 4, 2, 1]
     assert [len(bar.stages) for bar in network.octaves] == [4, 6, 8, 11]
     assert sum(each.numel() for each in network.parameters()) == 792_673
+
+
+def test_refuses_octaves_that_disagree():
+    """Each list has a value an octave."""
+    with pytest.raises(AframeError, match="octaves disagree in number"):
+        Xylophone(widths=(8, 4))
