@@ -119,7 +119,10 @@ def _ask(question: Callable[[], Answer], name: str) -> Answer:
             return question()
         except (RuntimeError, ExceptionGroup) as error:
             # gwpy groups the errors of all the places where it looked.
-            found = "; ".join(map(str, getattr(error, "exceptions", [error])))
+            errors = getattr(error, "exceptions", [error])
+            if not all(isinstance(one, RuntimeError | ValueError | OSError) for one in errors):
+                raise
+            found = "; ".join(map(str, errors))
             if "SASL" in found or "kerberos" in found.lower():
                 raise AframeError(
                     "an NDS2 server wants credentials",
