@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,8 @@ from aframe.program import Draft, Resources
 from aframe.transforms.streaming import Stream
 from aframe.transforms.whitening import Whitener
 from aframe_export import config, models, parity
+
+log = logging.getLogger(__name__)
 
 COMMAND = "aframe-export export"
 #: Every export is a repository of its own, so its models are the first version.
@@ -108,11 +111,12 @@ class ExportSettings:
 
 
 def export(settings: ExportSettings, draft: Draft) -> None:
-    """Write the network and its streaming search as TorchScript and ONNX.
+    """Write the network and its streaming search as TorchScript and, where it can be, ONNX.
 
     Raises:
         AframeError: If the settings are not those of the training, the network and its
-            batch do not fit, or an exported model does not repeat the trained one.
+            batch do not fit, the network cannot be what the platform asks for, or an exported
+            model does not repeat the trained one.
     """
     trained = Preprocessing.read(settings.inputs.preprocessing)
     names = ("ifos", "sample_rate", "kernel_length", "fduration", "fftlength")
@@ -121,6 +125,7 @@ def export(settings: ExportSettings, draft: Draft) -> None:
     refuse_short_psd(settings.psd_length, trained.fftlength, wanted_by=COMMAND)
     batch = _read_batch(settings.inputs.batch, trained)
     network = _read_network(settings.inputs.weights, batch)
+    _refuse_without_onnx(network, settings)
     repository = draft.path / "model_repo"
     shutil.rmtree(repository, ignore_errors=True)
     _write_configs(repository, settings)
@@ -164,6 +169,20 @@ def _read_network(path: Path, batch: Tensor) -> torch.jit.ScriptModule:
     return network
 
 
+def _refuse_without_onnx(network: torch.jit.ScriptModule, settings: ExportSettings) -> None:
+    """Refuse to serve from ONNX what has no such form; say what is left out elsewhere."""
+    lacking = models.without_onnx(network)
+    if lacking and PLATFORMS[settings.platform] == config.ONNX:
+        raise AframeError(
+            "the network has no ONNX form",
+            found=f"{settings.inputs.weights}: it computes with {', '.join(lacking)}",
+            wanted_by=f"platform {settings.platform}",
+            fix="set platform to TORCHSCRIPT, or train a network without Fourier transforms",
+        )
+    if lacking:
+        log.info("no ONNX of the network, which computes with %s", ", ".join(lacking))
+
+
 def _write_configs(repository: Path, settings: ExportSettings) -> None:
     configs = config.repository(
         settings.stream,
@@ -192,7 +211,7 @@ def _write_models(
     network: torch.jit.ScriptModule,
     batch: Tensor,
 ) -> dict[str, float]:
-    """Write all models in both forms; returns how far each is from the trained one."""
+    """Write all models in the forms they have; returns how far each is from the trained one."""
     whitener = Whitener(
         trained.sample_rate, trained.fduration, trained.fftlength, trained.highpass, trained.lowpass
     )
@@ -202,8 +221,11 @@ def _write_models(
         folder = repository / part.name / VERSION
         script = models.torchscript(part)
         torch.jit.save(script, folder / "model.pt")
-        models.write_onnx(script, part, folder / "model.onnx")
-        for name in ("model.pt", "model.onnx"):
+        names = ["model.pt"]
+        if not models.without_onnx(script):
+            models.write_onnx(script, part, folder / "model.onnx")
+            names.append("model.onnx")
+        for name in names:
             found = parity.load(folder / name)
             deviations[f"{part.name}/{name}"] = parity.deviation(
                 found, part, batch=batch, updates=updates

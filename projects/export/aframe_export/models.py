@@ -29,6 +29,8 @@ SNAPSHOTTER, PREPROCESSOR, NETWORK, SEARCH = (
 )
 #: The oldest operator set of ONNX that has every operation used here.
 OPSET = 17
+#: Operations that ONNX lacks, as it has no complex numbers.
+COMPLEX = ("aten::fft_", "aten::stft", "aten::complex", "aten::view_as_complex")
 #: Size of the random strain that models are tried on, about that of real strain.
 AMPLITUDE = 1e-21
 #: Updates of random strain after the state is whole.
@@ -112,6 +114,12 @@ def torchscript(part: Part) -> torch.jit.ScriptModule:
         # Shapes become constants, as they should.
         warnings.simplefilter("ignore")
         return torch.jit.trace(part.exported.eval(), part.arguments, check_trace=False)  # type: ignore[no-untyped-call]
+
+
+def without_onnx(script: torch.jit.ScriptModule) -> list[str]:
+    """Name the operations of a model that the format has no form of; empty if there are none."""
+    found = {node.kind() for node in script.inlined_graph.nodes()}
+    return sorted(kind for kind in found if kind.startswith(COMPLEX))
 
 
 def write_onnx(script: torch.jit.ScriptModule, part: Part, path: Path) -> None:

@@ -95,6 +95,39 @@ def test_the_platform_decides_how_the_network_is_served(settings, draft, platfor
     assert f'platform: "{named}"' in text
 
 
+@pytest.fixture
+def spectral(settings):
+    """A network that computes with a Fourier transform."""
+
+    class Spectral(torch.nn.Module):
+        def forward(self, kernels):
+            return torch.fft.rfft(kernels).abs().amax(-1).sum(-1, keepdim=True)
+
+    traced = torch.jit.trace(Spectral(), torch.zeros(1, 2, 256))
+    torch.jit.save(traced, settings.inputs.weights)
+    return settings
+
+
+def test_what_has_no_onnx_is_torchscript_alone(spectral, draft):
+    """All else is there in both forms."""
+    export(spectral, draft)
+    repository = draft.path / "model_repo"
+
+    assert {path.parents[1].name for path in repository.glob("*/1/model.pt")} == set(FILES)
+    assert {path.parents[1].name for path in repository.glob("*/1/model.onnx")} == {
+        "snapshotter",
+        "preprocessor",
+    }
+
+
+def test_refuses_to_serve_what_has_no_onnx(spectral, draft):
+    """Before any work, and says which operation it is."""
+    with pytest.raises(AframeError, match=r"no ONNX form\n +found .*aten::fft_rfft"):
+        export(dataclasses.replace(spectral, platform="ONNX"), draft)
+
+    assert not list(draft.path.iterdir())
+
+
 def test_what_a_killed_run_left_is_not_kept(settings, draft):
     """The repository is written anew, since a file in it may be half."""
     left = draft.path / "model_repo" / "aframe" / "7"

@@ -65,3 +65,17 @@ def test_random_updates_fill_the_state(stream):
     steps = len(updates) - models.WHOLE_UPDATES
     assert steps * stream.update_size >= stream.state_size
     assert float(updates.std()) == pytest.approx(1e-21, rel=0.05)
+
+
+def test_complex_numbers_have_no_onnx(network):
+    """Wherever in a network they are; another has nothing that the format lacks."""
+
+    class Inner(torch.nn.Module):
+        def forward(self, kernels):
+            return torch.fft.irfft(torch.fft.rfft(kernels))
+
+    inner = torch.jit.trace(Inner(), torch.zeros(1, 2, 256))
+    outer = torch.jit.trace(torch.nn.Sequential(inner, network), torch.zeros(1, 2, 256))
+
+    assert models.without_onnx(outer) == ["aten::fft_irfft", "aten::fft_rfft"]
+    assert models.without_onnx(network) == []
