@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float
 from aframe.artifacts.ledger import Ledger, merge_ledgers, write_ledger
 from aframe.artifacts.strain import StrainFile
 from aframe.errors import AframeError
-from aframe.priors import PARAMETERS, load_prior, sample
+from aframe.priors import load_prior, sample
 from aframe.program import Resources
 from aframe_data.checks import (
     refuse_band,
@@ -30,13 +30,15 @@ from aframe_data.waveforms import (
     Window,
     load_approximant,
     polarizations,
+    refuse_misfit_tides,
     refuse_tilted_spins,
 )
 
-#: Signals a branch, whatever the number of workers.
-BRANCH = 512
-#: Signals drawn at a time within a branch.
-BATCH = 128
+#: Signals a branch, whatever the number of workers; fewer of long ones, so that one detector's
+#: have at most so many samples together.
+BRANCH, _BRANCH_SAMPLES = 512, 2**24
+#: Signals drawn at a time within a branch, likewise.
+BATCH, _BATCH_SAMPLES = 128, 2**21
 #: Draws that show whether a prior and an approximant go together.
 _TRIAL = 256
 #: A branch gives up when it drew so many and accepted less than one in `_HOPELESS`.
@@ -174,16 +176,27 @@ def refuse_misfits(settings: WaveformSettings) -> None:
     approximant = load_approximant(settings.waveform_approximant)
     drawn = sample(*load_prior(settings.prior), _TRIAL, stream(settings.seed, "trial of the prior"))
     refuse_tilted_spins(approximant, drawn, settings.prior)
+    refuse_misfit_tides(approximant, drawn, settings.window, settings.prior)
 
 
-def branch_sizes(total: int) -> list[int]:
-    """Cut *total* signals into branches.
+def branch_size(window: Window) -> int:
+    """Most signals of a branch, which are few where a waveform is long."""
+    return max(1, min(BRANCH, _BRANCH_SAMPLES // window.size))
+
+
+def batch_size(window: Window) -> int:
+    """Most signals to draw at a time."""
+    return max(1, min(BATCH, _BATCH_SAMPLES // window.size))
+
+
+def branch_sizes(total: int, most: int) -> list[int]:
+    """Cut *total* signals into branches of at most *most*.
 
     Example:
-        >>> branch_sizes(1200)
+        >>> branch_sizes(1200, 512)
         [512, 512, 176]
     """
-    return [min(BRANCH, total - begin) for begin in range(0, total, BRANCH)]
+    return [min(most, total - begin) for begin in range(0, total, most)]
 
 
 @functools.lru_cache(maxsize=4)
@@ -216,18 +229,19 @@ def fill(
         AframeError: If next to none is loud enough.
     """
     prior, approximant = load_prior(settings.prior), load_approximant(settings.waveform_approximant)
-    accepted = _empty_table(settings, len(times))
     strain = np.empty((len(times), len(settings.ifos), settings.window.size), np.float32)
-    rejected = [_empty_table(settings, 0)]
-    waiting, draws = np.arange(len(times)), 0
+    accepted: Table = {}
+    rejected: list[Table] = []
+    waiting, draws, most = np.arange(len(times)), 0, batch_size(settings.window)
     while waiting.size:
-        taken, waiting = waiting[:BATCH], waiting[BATCH:]
+        taken, waiting = waiting[:most], waiting[most:]
         drawn = sample(*prior, len(taken), rng)
         table, spectra = observe(drawn, settings, approximant, psds, times[taken])
         loud, draws = table["snr"] >= settings.snr_threshold, draws + len(taken)
         strain[taken[loud]] = series(spectra[loud], settings.window.size, settings.sample_rate)
         for name, column in table.items():
-            accepted[name][taken[loud]] = column[loud]
+            whole = accepted.setdefault(name, np.empty((len(times), *column.shape[1:])))
+            whole[taken[loud]] = column[loud]
         rejected.append({name: column[~loud] for name, column in table.items()})
         waiting = np.concatenate([taken[~loud], waiting])
         _refuse_hopeless(settings, draws, len(times) - len(waiting))
@@ -235,11 +249,6 @@ def fill(
     waveforms = {ifo.lower(): strain[:, index] for index, ifo in enumerate(settings.ifos)}
     faint = {name: np.concatenate([table[name] for table in rejected]) for name in accepted}
     return Ledger(accepted, waveforms, metadata), Ledger(faint, {}, metadata)
-
-
-def _empty_table(settings: InjectionSettings, length: int) -> Table:
-    table = {name: np.empty(length) for name in (*PARAMETERS, "snr")}
-    return {**table, "ifo_snrs": np.empty((length, len(settings.ifos)))}
 
 
 def observe(

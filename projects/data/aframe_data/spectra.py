@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +29,8 @@ _SCALAR = "(double f) -> double"
 _SCALE = 1e22
 #: Step at which a design curve is tabulated (Hz).
 _TABLE_STEP = 1 / 16
+#: Numbers of periodograms to hold at a time: those of a file of 20000 s at 2048 Hz.
+_MOST_POWERS = 2**26
 #: Lowest frequency at which a design curve is believed (Hz).
 LOWEST = 10.0
 
@@ -157,7 +159,8 @@ def median_psd(
     r"""Estimate the PSD of a detector over a whole strain file.
 
     The median, corrected for its bias, over half-overlapping Hann-windowed segments.
-    Strain is read a stretch at a time, so memory holds the periodograms only.
+    Strain is read a stretch at a time, and of a long file once for each band of
+    frequencies whose periodograms can be held together.
 
     Args:
         file: Strain, at least as long as a segment.
@@ -171,23 +174,35 @@ def median_psd(
     Source:
         B. Allen et al., FINDCHIRP, arXiv:gr-qc/0509116, eqs. B.11, B.12.
     """
-    segment = file.segment
     size = round(fftlength * file.sample_rate)
-    step = size - size // 2
+    total = round(file.segment.duration * file.sample_rate)
+    count, bins = 1 + (total - size) // (size - size // 2), size // 2 + 1
+    band = max(1, _MOST_POWERS // count)
+    medians = []
+    for low in range(0, bins, band):
+        powers = np.empty((min(band, bins - low), count), np.float32)
+        begin = 0
+        for part in _periodograms(file, ifo, size, stretch):
+            powers[:, begin : begin + part.shape[1]] = part[low : low + band]
+            begin += part.shape[1]
+        medians.append(np.median(powers, axis=1, overwrite_input=True))
+    return np.concatenate(medians).astype(float) / (_median_bias(count) * _SCALE**2)
+
+
+def _periodograms(
+    file: StrainFile, ifo: str, size: int, stretch: float
+) -> Iterator[Float[np.ndarray, "frequency segment"]]:
+    """Powers of the strain, scaled, of the segments of one stretch of the file after another."""
+    segment, step = file.segment, size - size // 2
     steps = max(1, round(stretch * file.sample_rate) // step)
     total = round(segment.duration * file.sample_rate)
-    found = []
     for first in range(0, total - size + 1, steps * step):
         last = min(first + (steps - 1) * step + size, total)
         times = (segment.start + sample / file.sample_rate for sample in (first, last))
         part = read_strain(file, [ifo], *times)[0]
         # float32 periodograms of strain would underflow.
-        _, _, powers = spectrogram(
-            part.astype(float) * _SCALE, file.sample_rate, "hann", size, size - step
-        )
-        found.append(powers.astype(np.float32))
-    powers = np.concatenate(found, axis=1)
-    return np.median(powers, axis=1).astype(float) / (_median_bias(powers.shape[1]) * _SCALE**2)
+        scaled = part.astype(float) * _SCALE
+        yield spectrogram(scaled, file.sample_rate, "hann", size, size - step)[2]
 
 
 def _median_bias(count: int) -> float:

@@ -15,11 +15,11 @@ from aframe.errors import AframeError
 from aframe.program import Draft, run_branches
 from aframe_data.checks import refuse_not_positive
 from aframe_data.injections import (
-    BRANCH,
     REJECTED,
     InjectionSettings,
     Table,
     branch_path,
+    branch_size,
     merge_branches,
     refuse_misfits,
     refuse_unfit_strain,
@@ -125,9 +125,10 @@ def _branches(
     """Lay out the slots, first slide first, and gather them in branches of one file each."""
     times, shifts, owners = injection_slots(settings, [file.segment for file in files])
     times += settings.jitter * stream(settings.seed, "jitter").uniform(-1, 1, len(times))
+    most = branch_size(settings.window)
     for owner, file in enumerate(files):
         (mine,) = np.nonzero(owners == owner)
-        for part in np.split(mine, range(BRANCH, len(mine), BRANCH)):
+        for part in np.split(mine, range(most, len(mine), most)):
             if part.size:
                 yield file, {"injection_time": times[part], "shift": shifts[part]}
 
@@ -154,11 +155,16 @@ def injection_slots(
     slides = slides_for_injections(
         segments, settings.shifts, num_signals=settings.num_signals, **layout
     )
-    found = [
-        (time, slide, owner)
+    places = [
+        (slide, owner, np.array(slots(segment, list(slide * shifts), **layout)))
         for slide in range(1, slides + 1)
         for owner, segment in enumerate(segments)
-        for time in slots(segment, list(slide * shifts), **layout)
     ]
-    times, numbers, owners = np.array(found[: settings.num_signals]).T
-    return times, numbers[:, None] * shifts, owners.astype(int)
+    counts = [len(times) for *_, times in places]
+    first = slice(settings.num_signals)
+    times = np.concatenate([times for *_, times in places])[first]
+    numbers, owners = (
+        np.repeat(np.array([place[each] for place in places], int), counts)[first]
+        for each in (0, 1)
+    )
+    return times, numbers[:, None] * shifts, owners

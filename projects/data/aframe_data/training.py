@@ -11,9 +11,10 @@ from aframe.artifacts.ledger import Ledger, write_ledger
 from aframe.priors import load_prior, sample
 from aframe.program import Draft, run_branches
 from aframe_data.injections import (
-    BATCH,
     WaveformSettings,
+    batch_size,
     branch_path,
+    branch_size,
     branch_sizes,
     merge_branches,
     refuse_misfits,
@@ -32,7 +33,7 @@ class TrainingSettings(WaveformSettings):
 def training_waveforms(settings: TrainingSettings, draft: Draft) -> None:
     """Generate the polarizations that training injects."""
     refuse_misfits(settings)
-    sizes = branch_sizes(settings.num_signals)
+    sizes = branch_sizes(settings.num_signals, branch_size(settings.window))
     todo = [
         (settings, number, size, path)
         for number, size in enumerate(sizes)
@@ -49,8 +50,9 @@ def write_polarizations(settings: WaveformSettings, number: int, size: int, path
     parameters = sample(*load_prior(settings.prior), size, rng)
     approximant = load_approximant(settings.waveform_approximant)
     strain = np.empty((size, 2, settings.window.size), np.float32)
-    for begin in range(0, size, BATCH):
-        rows = slice(begin, begin + BATCH)
+    most = batch_size(settings.window)
+    for begin in range(0, size, most):
+        rows = slice(begin, begin + most)
         some = {name: values[rows] for name, values in parameters.items()}
         strain[rows] = polarizations(some, approximant, settings.window)
     waves = {"plus": strain[:, 0], "cross": strain[:, 1]}

@@ -13,6 +13,7 @@ from aframe.program import Draft, run_branches
 from aframe_data.injections import (
     InjectionSettings,
     branch_path,
+    branch_size,
     branch_sizes,
     merge_branches,
     refuse_misfits,
@@ -55,7 +56,7 @@ def validation_waveforms(settings: ValidationSettings, draft: Draft) -> None:
     files = list_strain(settings.inputs.background, settings.ifos)
     refuse_unfit_strain(settings, files)
     refuse_misfits(settings)
-    sizes = branch_sizes(settings.num_signals)
+    sizes = branch_sizes(settings.num_signals, branch_size(settings.window))
     todo = [
         (
             settings,

@@ -14,7 +14,7 @@ from jaxtyping import Complex64, Float, Float32
 from scipy.fft import irfft
 
 from aframe.errors import AframeError
-from aframe.priors import luminosity_distance
+from aframe.priors import TIDES, luminosity_distance
 
 Parameters = Mapping[str, Float[np.ndarray, " signal"]]
 Polarizations = Float32[np.ndarray, "signal polarization time"]
@@ -29,8 +29,9 @@ _EXTRA_TIME, _EXTRA_CYCLES = 0.1, 3.0
 _CUT_CYCLES = 2.0
 #: Time before coalescence that is generated however little of it is kept (s).
 _SHORTEST = 0.25
-#: Signals whose spectra are held at a time; few, so that they stay in the processor's cache.
-_BATCH = 16
+#: Signals whose spectra are held at a time; few, so that they stay in the processor's cache,
+#: and as many of long ones as have so many samples together.
+_BATCH, _BATCH_SAMPLES = 16, 2**19
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,48 @@ def refuse_tilted_spins(approximant: Approximant, parameters: Parameters, prior:
         )
 
 
+def refuse_misfit_tides(
+    approximant: Approximant, parameters: Parameters, window: Window, prior: str
+) -> None:
+    """Refuse a model of tides without tidal deformabilities, and these without such a model.
+
+    LALSimulation has no list of the models that have tides. So those of that name must
+    be given some, and any other is asked for a waveform with them and without.
+
+    Raises:
+        AframeError: If the ledger would not say what is in its waveforms.
+    """
+    named = any(part in approximant.name for part in ("Tidal", "NSBH"))
+    drawn = all(name in parameters for name in TIDES)
+    if named and not drawn:
+        raise AframeError(
+            "the waveform approximant has tides, the prior has no tidal deformabilities",
+            found=approximant.name,
+            wanted_by=f"the prior {prior}",
+            fix="choose a prior with lambda_1 and lambda_2 such as tidal_bns, or an approximant "
+            "without tides such as IMRPhenomPv2",
+        )
+    if drawn and not named and not _feels_tides(approximant, parameters, window):
+        raise AframeError(
+            "the waveform approximant has no tides, the prior has tidal deformabilities",
+            found=approximant.name,
+            wanted_by=f"the prior {prior}",
+            fix="choose an approximant with tides such as IMRPhenomPv2_NRTidalv2, or a prior "
+            "without them such as end_o3_ratesandpops_bns",
+        )
+
+
+def _feels_tides(approximant: Approximant, parameters: Parameters, window: Window) -> bool:
+    most = int(np.argmax(parameters[TIDES[0]]))
+    one = {name: values[most : most + 1] for name, values in parameters.items()}
+    rigid = {name: values for name, values in one.items() if name not in TIDES}
+    without = polarizations(rigid, approximant, window)
+    try:
+        return not np.array_equal(polarizations(one, approximant, window), without)
+    except AframeError:  # Most models of LALSimulation refuse what others overlook.
+        return False
+
+
 def _tilted(parameters: Parameters) -> np.ndarray:
     return np.any(
         [
@@ -135,10 +178,11 @@ class _Signal:
 
     ``start`` is the frequency at which the waveform begins to be turned on, ``whole``
     that from which on it is (Hz); ``before`` and ``after`` bound its length on either
-    side of coalescence (s).
+    side of coalescence (s); ``tides`` are the deformabilities, if any.
     """
 
     binary: tuple[float, ...]
+    tides: tuple[float, ...]
     reference: float
     start: float
     whole: float
@@ -157,7 +201,8 @@ def polarizations(
     taper of two cycles.
 
     Args:
-        parameters: Those of :data:`aframe.priors.PARAMETERS`, masses in the detector frame.
+        parameters: Those of :data:`aframe.priors.PARAMETERS`, masses in the detector frame,
+            and of :data:`aframe.priors.TIDES`, if there are.
         approximant: Waveform model.
         window: Sampling.
 
@@ -214,7 +259,8 @@ def _prepared(one: Mapping[str, Any], approximant: Approximant, window: Window) 
     before = lalsimulation.SimInspiralChirpTimeBound(start, mass_1, mass_2, *aligned) + after
     distance = one["distance"] * 1e6 * lal.PC_SI
     binary = (mass_1, mass_2, *spins, distance, inclination, one["phase"], 0.0, 0.0, 0.0)
-    return _Signal(binary, reference, start, whole, before, after)
+    tides = tuple(one[name] for name in TIDES if name in one)
+    return _Signal(binary, tides, reference, start, whole, before, after)
 
 
 def _spins(one: Mapping[str, Any], mass_1: float, mass_2: float, reference: float) -> Any:
@@ -236,7 +282,8 @@ def _from_spectra(
     sizes = np.array([_transform_size(signal, window) for signal in signals])
     for size in map(int, np.unique(sizes)):
         (members,) = np.nonzero(sizes == size)
-        for batch in np.split(members, range(_BATCH, len(members), _BATCH)):
+        many = max(1, min(_BATCH, _BATCH_SAMPLES // size))
+        for batch in np.split(members, range(many, len(members), many)):
             some = [signals[index] for index in batch]
             spectra = _spectra(some, approximant, window, size)
             circle = irfft(spectra, size, axis=-1, norm="forward", overwrite_x=True)
@@ -283,8 +330,9 @@ def _generated(
     make: Callable[..., Any], signal: _Signal, approximant: Approximant, shape: tuple[float, ...]
 ) -> Any:
     """Let LALSimulation make a plus and a cross polarization."""
+    options = _options(*signal.tides) if signal.tides else None
     try:
-        return make(*signal.binary, *shape, signal.reference, None, approximant.number)
+        return make(*signal.binary, *shape, signal.reference, options, approximant.number)
     except RuntimeError as error:
         mass_1, mass_2 = (mass / lal.MSUN_SI for mass in signal.binary[:2])
         spins = ", ".join(f"{component:.3g}" for component in signal.binary[2:8])
@@ -294,6 +342,13 @@ def _generated(
             wanted_by=f"the approximant {approximant.name}",
             fix="choose an approximant that is made for all of the prior, or a narrower prior",
         ) from error
+
+
+def _options(lambda_1: float, lambda_2: float) -> Any:
+    options = lal.CreateDict()
+    lalsimulation.SimInspiralWaveformParamsInsertTidalLambda1(options, lambda_1)
+    lalsimulation.SimInspiralWaveformParamsInsertTidalLambda2(options, lambda_2)
+    return options
 
 
 def _turn_on(frequencies: Float[np.ndarray, " frequency"], signal: _Signal) -> np.ndarray:

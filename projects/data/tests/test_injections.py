@@ -14,7 +14,7 @@ from scipy.stats import kstest
 from aframe.artifacts.ledger import read_ledger
 from aframe.artifacts.strain import list_strain
 from aframe.errors import AframeError
-from aframe.priors import PARAMETERS
+from aframe.priors import PARAMETERS, TIDES
 from aframe.program import Resources
 from aframe_data import injections
 from aframe_data.injections import (
@@ -104,6 +104,19 @@ def test_waveforms_and_snrs_are_those_of_the_parameters(filled, psds):
         assert one["snr"][0] == pytest.approx(np.linalg.norm(one["ifo_snrs"][0]))
 
 
+def test_neutron_stars_keep_their_tides(psds):
+    """A ledger has the deformabilities of its signals, and of those too faint."""
+    settings = replace(
+        SETTINGS, prior="tidal_bns", waveform_approximant="IMRPhenomPv2_NRTidalv2", snr_threshold=4
+    )
+
+    accepted, rejected = fill(settings, psds, np.full(3, EPOCH), stream(0, "test"))
+
+    both = accepted, rejected
+    assert all({*PARAMETERS, *TIDES} <= set(table.parameters) for table in both)
+    assert all((table.parameters["lambda_1"] > 0).all() for table in both)
+
+
 def test_accepted_and_rejected_together_follow_the_prior(filled):
     """Selection only sorts draws in two."""
     _, accepted, rejected = filled
@@ -181,11 +194,23 @@ def test_branches_are_joined_in_order(tmp_path, background):
 @given(st.integers(1, 10_000))
 def test_branches_hold_all_signals(total):
     """Full ones, and a last one with the rest."""
-    sizes = branch_sizes(total)
+    sizes = branch_sizes(total, 512)
 
     assert sum(sizes) == total
-    assert all(size == injections.BRANCH for size in sizes[:-1])
-    assert 0 < sizes[-1] <= injections.BRANCH
+    assert all(size == 512 for size in sizes[:-1])
+    assert 0 < sizes[-1] <= 512
+
+
+@pytest.mark.parametrize(
+    ("rate", "duration", "branch", "batch"),
+    [(2048, 8, 512, 128), (4096, 8, 512, 64), (2048, 90, 91, 11), (16384, 4096, 1, 1)],
+)
+def test_branches_of_long_signals_are_small(rate, duration, branch, batch):
+    """So that a worker's memory has a bound whatever the length, and one signal always fits."""
+    window = injections.Window(rate, duration, 1.0, 20.0, 20.0)
+
+    assert injections.branch_size(window) == branch
+    assert injections.batch_size(window) == batch
 
 
 def test_the_band_of_the_snr():
@@ -231,6 +256,11 @@ class TestRefusals:
             ({"waveform_approximant": "Nope"}, "there is no such waveform approximant"),
             ({"prior": "nope"}, "there is no such prior"),
             ({"prior": "end_o3_ratesandpops"}, "the waveform approximant has no precession"),
+            ({"prior": "ringdown_prior"}, "a prior leaves out parameters of a source"),
+            (
+                {"prior": "tidal_bns", "waveform_approximant": "IMRPhenomPv2"},
+                "the waveform approximant has no tides",
+            ),
         ],
     )
     def test_misfits(self, changes, message):

@@ -11,6 +11,7 @@ from scipy.signal import welch
 
 from aframe.artifacts.strain import list_strain, read_strain
 from aframe.errors import AframeError
+from aframe_data import spectra
 from aframe_data.spectra import Asd, design_curves, load_asd, median_psd
 
 
@@ -117,8 +118,10 @@ def test_refuses_a_curve_that_ends_below_nyquist(tmp_path):
 
 
 @pytest.mark.parametrize("stretch", [512.0, 33.0])
-def test_median_psd_is_that_of_scipy(background, stretch):
-    """However much strain is loaded at a time."""
+@pytest.mark.parametrize("powers", [2**26, 10_000])
+def test_median_psd_is_that_of_scipy(background, stretch, powers, monkeypatch):
+    """However much strain is loaded, and however many frequencies are held, at a time."""
+    monkeypatch.setattr(spectra, "_MOST_POWERS", powers)
     file = list_strain(background, ["H1"])[0]
     strain = read_strain(file, ["L1"])[0].astype(float)
     _, wanted = welch(strain, 1024, nperseg=4096, average="median")

@@ -165,7 +165,6 @@ def test_without_a_threshold_nothing_is_rejected(tmp_path, background):
 def test_does_not_depend_on_workers_or_kills(tmp_path, background, monkeypatch, workers):
     """Byte for byte; a second run of a draft makes only the branches that are missing."""
     monkeypatch.setattr(injections, "BRANCH", 8)
-    monkeypatch.setattr("aframe_data.testing.BRANCH", 8)
     names = ("waveforms.hdf5", "rejected-parameters.hdf5")
     resources = Resources(workers=workers)
     first = made(tmp_path / "first", background)

@@ -14,6 +14,7 @@ from aframe_data.waveforms import (
     Window,
     load_approximant,
     polarizations,
+    refuse_misfit_tides,
     refuse_tilted_spins,
 )
 
@@ -42,6 +43,16 @@ MODELS = [
     ("IMRPhenomTPHM", TILTED),
     ("SEOBNRv4_opt", {"heavy": ALIGNED["heavy"]}),
 ]
+#: Neutron stars: as above, then their tidal deformabilities.
+STARS = {
+    "light stars": (1.4, 1.3, 0.02, 0.03, 0.0, 0.0, 400.0, 700.0),
+    "heavy stars": (2.4, 1.9, 0.3, 0.0, np.pi, 0.0, 5.0, 5000.0),
+}
+TIDAL = [
+    ("IMRPhenomD_NRTidalv2", STARS),
+    ("IMRPhenomPv2_NRTidalv2", {**STARS, "tilted": (1.6, 1.2, 0.4, 0.3, 1.0, 2.0, 300.0, 900.0)}),
+    ("IMRPhenomPv2", {"light stars": STARS["light stars"][:6]}),
+]
 CASES = [
     pytest.param(model, binary, id=f"{model}, {name}")
     for model, binaries in MODELS
@@ -52,8 +63,8 @@ CASES = [
 def parameters(*binaries, **others):
     """Columns of parameters of some binaries."""
     columns = np.array(binaries, float).T
-    names = ("mass_1", "mass_2", "a_1", "a_2", "tilt_1", "tilt_2")
-    found = {name: column.copy() for name, column in zip(names, columns, strict=True)}
+    names = ("mass_1", "mass_2", "a_1", "a_2", "tilt_1", "tilt_2", *priors.TIDES)
+    found = {name: column.copy() for name, column in zip(names, columns, strict=False)}
     rest = {
         "phi_12": 0.7, "phi_jl": 1.9, "ra": 0.0, "dec": 0.0, "redshift": 0.2, "psi": 0.0,
         "theta_jn": 0.9, "phase": 2.1, **others,
@@ -61,7 +72,18 @@ def parameters(*binaries, **others):
     return {**found, **{name: np.full(len(binaries), value) for name, value in rest.items()}}
 
 
-def conditioned(binary, approximant, window, f_min):
+def options(binary):
+    """LALSimulation's dictionary of tides, by the lambdas of each body."""
+    if len(binary) == 6:
+        return None
+    found = lal.CreateDict()
+    for body, value in enumerate(binary[6:], 1):
+        name = f"SimInspiralWaveformParamsInsertTidalLambda{body}"
+        getattr(lalsimulation, name)(found, value)
+    return found
+
+
+def conditioned(binary, approximant, window, f_min, seconds=64):
     """LALSimulation's conditioned waveform with coalescence at the window's place."""
     columns = {name: float(values[0]) for name, values in parameters(binary).items()}
     masses = [columns[name] * lal.MSUN_SI for name in ("mass_1", "mass_2")]
@@ -79,9 +101,11 @@ def conditioned(binary, approximant, window, f_min):
     everything = (*masses, *spins, float(distance), inclination, columns["phase"], 0, 0, 0)
     if approximant.in_frequency:
         both = lalsimulation.SimInspiralFD(
-            *everything, 1 / 64, f_min, window.sample_rate / 2, reference, None, approximant.number
+            *(*everything, 1 / seconds, f_min, window.sample_rate / 2, reference),
+            options(binary),
+            approximant.number,
         )
-        size = round(64 * window.sample_rate)
+        size = round(seconds * window.sample_rate)
         series = [np.fft.irfft(h.data.data, size) * window.sample_rate for h in both]
         offset = round(float(both[0].epoch) * window.sample_rate)
         series = [np.roll(one, offset)[:size] for one in series]
@@ -123,6 +147,30 @@ def test_is_the_waveform_of_lalsimulation(model, binary, curve):
     np.testing.assert_allclose(
         np.linalg.norm(one, axis=1), np.linalg.norm(other, axis=1), rtol=2e-3
     )
+
+
+@pytest.mark.parametrize(
+    ("model", "binary"),
+    [
+        pytest.param(model, binary, id=f"{model}, {name}")
+        for model, binaries in TIDAL
+        for name, binary in binaries.items()
+    ],
+)
+def test_neutron_stars_are_those_of_lalsimulation(model, binary, curve):
+    """Minutes from 20 Hz on, tides and all."""
+    approximant, window = load_approximant(model), Window(RATE, 256.0, 2.0, 20.0, 20.0)
+
+    found = polarizations(parameters(binary), approximant, window)[0].astype(float)
+    wanted = conditioned(binary, approximant, window, 20.0, 256)
+
+    one, other = (whitened(strain, curve, 20) for strain in (found, wanted))
+    assert mismatch(one, other).max() < 1e-3
+    np.testing.assert_allclose(
+        np.linalg.norm(one, axis=1), np.linalg.norm(other, axis=1), rtol=2e-3
+    )
+    loudest = np.hypot(*found).argmax()
+    assert abs(loudest - window.coalescence) < 0.02 * RATE
 
 
 @pytest.mark.parametrize("model", ["IMRPhenomD", "IMRPhenomPv2"])
@@ -192,6 +240,37 @@ def test_a_signal_longer_than_its_window_is_only_cut(model, tolerance):
     assert (found[:, 0] == 0).all()
     assert abs(found[:, -RATE // 2 :]).max() < tolerance * scale
     assert abs(found[:, taper : 2 * taper]).max() > 0.05 * scale
+
+
+def test_neutron_stars_in_the_window_of_the_search_are_only_cut():
+    """45 s of two minutes are kept: no part of the past is wrapped, none is missing."""
+    approximant = load_approximant("IMRPhenomD_NRTidalv2")
+    stars, short = parameters(STARS["light stars"]), Window(RATE, 90.0, 45.0, 20.0, 20.0)
+
+    found = polarizations(stars, approximant, short)[0]
+    longer = polarizations(stars, approximant, Window(RATE, 256.0, 45.0, 20.0, 20.0))[0]
+
+    wanted = longer[:, -short.size :]
+    taper, scale = round(0.1 * RATE), abs(wanted).max()
+    assert abs(found - wanted)[:, taper:].max() < 1e-3 * scale
+    assert (found[:, 0] == 0).all()
+    assert abs(found[:, taper : 2 * taper]).max() > 1e-2 * scale
+    assert abs(found[:, short.coalescence + RATE :]).max() < 1e-3 * scale
+
+
+def test_masses_at_the_detector_are_redshifted_ones():
+    """At redshift 1 a signal is that of half its masses, twice as slow and twice as strong.
+
+    The strain of a binary at a distance goes as its mass, and its times go as its mass.
+    """
+    approximant, fast = load_approximant("IMRPhenomPv2"), Window(4096, 4.0, 1.0, 40.0, 100.0)
+    slow = Window(2048, 8.0, 2.0, 20.0, 50.0)
+    at_source, seen = (18.0, 14.0, 0.4, 0.7, 1.2, 0.4), (36.0, 28.0, 0.4, 0.7, 1.2, 0.4)
+
+    source = polarizations(parameters(at_source, redshift=1.0), approximant, fast)
+    detector = polarizations(parameters(seen, redshift=1.0), approximant, slow)
+
+    assert abs(detector - 2 * source).max() < 1e-4 * abs(detector).max()
 
 
 def test_heavy_binaries_start_lower(curve):
@@ -275,6 +354,36 @@ class TestApproximants:
 
         with pytest.raises(AframeError, match=r"in 50% of the draws[\s\S]*the prior some"):
             refuse_tilted_spins(aligned, parameters(ALIGNED["equal"], TILTED["precessing"]), "some")
+
+
+class TestTides:
+    """Which models feel tides, and which populations have them."""
+
+    DEFORMED = parameters(STARS["light stars"])
+    RIGID = parameters(STARS["light stars"][:6])
+    WINDOW = Window(1024, 4.0, 1.0, 30.0, 30.0)
+
+    @pytest.mark.parametrize("name", ["IMRPhenomD_NRTidalv2", "IMRPhenomXAS_NRTidalv3", "TaylorF2"])
+    def test_models_with_tides_take_them(self, name):
+        """Also those whose name does not say so; these do without, as for black holes."""
+        approximant = load_approximant(name)
+        refuse_misfit_tides(approximant, self.DEFORMED, self.WINDOW, "some")
+
+        if "Tidal" not in name:
+            refuse_misfit_tides(approximant, self.RIGID, self.WINDOW, "some")
+
+    @pytest.mark.parametrize("name", ["IMRPhenomD", "IMRPhenomXPHM"])
+    def test_refuses_tides_that_would_not_be_in_the_waveform(self, name):
+        """The ledger would have them, the strain not."""
+        with pytest.raises(AframeError, match=r"approximant has no tides[\s\S]*the prior some"):
+            refuse_misfit_tides(load_approximant(name), self.DEFORMED, self.WINDOW, "some")
+
+    def test_refuses_a_model_of_tides_for_a_prior_without(self):
+        """LALSimulation would take the deformabilities for zero."""
+        with pytest.raises(AframeError, match=r"has no tidal deformabilities[\s\S]*tidal_bns"):
+            refuse_misfit_tides(
+                load_approximant("IMRPhenomPv2_NRTidalv2"), self.RIGID, self.WINDOW, "some"
+            )
 
 
 @pytest.mark.parametrize(
