@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import torch
 from jaxtyping import Float
 from ml4gw.nn.autoencoder import ConvolutionalAutoencoder
-from ml4gw.transforms import ShiftedPearsonCorrelation
 from torch import Tensor, nn
 
 from aframe.errors import AframeError
@@ -38,8 +37,8 @@ class CoherentAutoencoder(nn.Module):
         AframeError: If there is one detector alone, or the kernel size is even.
 
     Source:
-        The convolutional autoencoder and the correlation of :mod:`ml4gw`; the score is the
-        existing search's, which adds the pairs in quadrature.
+        The convolutional autoencoder of :mod:`ml4gw`; the score is the existing search's,
+        which adds the pairs in quadrature.
     """
 
     def __init__(
@@ -71,7 +70,7 @@ class CoherentAutoencoder(nn.Module):
             output_activation=nn.Identity,
             norm=lambda width: nn.GroupNorm(num_ifos, width),
         )
-        self.correlation = ShiftedPearsonCorrelation(round(max_shift * sample_rate))
+        self.max_shift = round(max_shift * sample_rate)
 
     def reconstruct(
         self, kernels: Float[Tensor, "batch ifo time"]
@@ -83,6 +82,29 @@ class CoherentAutoencoder(nn.Module):
         """Score *kernels*: the larger, the more of what one detector shows is in another."""
         found = self.reconstruct(kernels)
         # The sign depends on where in the sky a source is.
-        best = [self.correlation(kernels, found.roll(n, 1)).abs().amax(0) for n in self.others]
+        best = [
+            shifted_correlation(kernels, found.roll(n, 1), self.max_shift).abs().amax(0)
+            for n in self.others
+        ]
         power = torch.cat(best, 1).square().mean(1, keepdim=True)
         return (kernels.shape[-1] * power).sqrt()
+
+
+def shifted_correlation(
+    x: Float[Tensor, "batch ifo time"], y: Float[Tensor, "batch ifo time"], max_shift: int
+) -> Float[Tensor, "shift batch ifo"]:
+    """Correlate *x*, shifted by up to *max_shift* samples either way, with *y* (Pearson).
+
+    What :class:`ml4gw.transforms.ShiftedPearsonCorrelation` gives, but without a copy of the
+    data for each shift, and in operations that ONNX has.
+    """
+    size = x.shape[-1]
+    padded = nn.functional.pad(x, (max_shift, max_shift))
+    y = y - y.mean(-1, keepdim=True)
+    y = y / y.square().sum(-1, keepdim=True).sqrt()
+    found = []
+    for begin in range(2 * max_shift + 1):
+        window = padded[..., begin : begin + size]
+        power = window.square().sum(-1) - window.sum(-1).square() / size
+        found.append((window * y).sum(-1) / power.sqrt())
+    return torch.stack(found)

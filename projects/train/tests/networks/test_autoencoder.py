@@ -2,10 +2,12 @@
 
 import pytest
 import torch
+from ml4gw.transforms import ShiftedPearsonCorrelation
 from scipy.stats import pearsonr
 
 from aframe.errors import AframeError
 from aframe_train.networks import CoherentAutoencoder
+from aframe_train.networks.autoencoder import shifted_correlation
 
 
 @pytest.fixture
@@ -56,6 +58,16 @@ def test_the_score_is_the_largest_correlation_over_shifts(network):
         scores.append([(256 * power / 6) ** 0.5])
 
     torch.testing.assert_close(network(kernels), torch.tensor(scores), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("shift", [0, 1, 5])
+def test_correlations_are_those_of_ml4gw(shift):
+    """Every shift, where neither series has a mean of zero."""
+    x, y = 3 + white(2, 3, 64), 1 + white(2, 3, 64, seed=1)
+
+    torch.testing.assert_close(
+        shifted_correlation(x, y, shift), ShiftedPearsonCorrelation(shift)(x, y)
+    )
 
 
 def test_noise_scores_a_few_and_a_signal_its_strength():
