@@ -86,6 +86,28 @@ def _refuse_flags(flags: Sequence[str], ifos: Sequence[str], wanted_by: str) -> 
         )
 
 
+def refuse_rate(source: Mapping[str, Any], sample_rate: float, *, wanted_by: str) -> None:
+    """Refuse open data that are sampled lower than asked; of other kinds only the files tell.
+
+    Args:
+        source: Its kind, one of :data:`KEYS`, and what that kind takes.
+        sample_rate: Samples a second to have (Hz).
+        wanted_by: Who asks, for the message.
+
+    Raises:
+        AframeError: If so.
+    """
+    has = source.get("sample_rate", GWOSC_RATES[0])
+    if source["kind"] == "gwosc" and has < sample_rate:
+        raise AframeError(
+            "strain is sampled lower than asked",
+            found=f"open data at {has:g} Hz, sample_rate {sample_rate:g} Hz",
+            wanted_by=wanted_by,
+            fix=f"choose a sample_rate of at most {has:g} Hz, or give the source "
+            f'"sample_rate": {GWOSC_RATES[-1]}',
+        )
+
+
 def refuse_span(
     source: Mapping[str, Any], start: float | None, stop: float | None, *, wanted_by: str
 ) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from aframe.errors import AframeError
-from aframe.sources import refuse_source, refuse_span
+from aframe.sources import refuse_rate, refuse_source, refuse_span
 
 PSDS = {"H1": "aLIGOO3LowT1800545", "L1": "/data/l1.txt"}
 FIT = [
@@ -98,3 +98,12 @@ def test_sources_without(source, problem):
     for start, stop in ((None, None), (5.0, None), (None, 6.0), (5.0, float("inf"))):
         with pytest.raises(AframeError, match=problem):
             refuse_span(source, start, stop, wanted_by="a test")
+
+
+def test_open_data_sampled_too_low():
+    """Of other kinds, only the files tell."""
+    for source in (FIT[0], FIT[1], FIT[2], FIT[3]):
+        refuse_rate(source, 4096.0, wanted_by="a test")
+    refuse_rate(FIT[3], 16384.0, wanted_by="a test")
+    with pytest.raises(AframeError, match=r"sampled lower than asked[\s\S]*16384"):
+        refuse_rate(FIT[2], 4097.0, wanted_by="a test")

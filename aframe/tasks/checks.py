@@ -61,6 +61,11 @@ def refuse_source(task: Any) -> None:
     sources.refuse_source(task.source, task.ifos, wanted_by=_asker(task))
 
 
+def refuse_low_rate(task: Any) -> None:
+    """Refuse a source that is sampled lower than *task* wants, as far as it tells."""
+    sources.refuse_rate(task.source, task.sample_rate, wanted_by=_asker(task))
+
+
 def refuse_span(task: Any) -> None:
     """Refuse a span of *task* that ends before it starts, and none where its source has no own."""
     sources.refuse_span(task.source, task.start, task.stop, wanted_by=_asker(task))

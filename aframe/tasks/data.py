@@ -24,6 +24,7 @@ from aframe.tasks.base import StageTask
 from aframe.tasks.checks import (
     refuse_band,
     refuse_few_slots,
+    refuse_low_rate,
     refuse_source,
     refuse_span,
     refuse_window,
@@ -36,7 +37,7 @@ class StrainParameters(law.Task):
     task_namespace = ""
 
     source = Source(
-        default={"kind": "simulated", "psds": {}},
+        default={"kind": "gwosc"},
         description="where strain comes from, as JSON: "
         '{"kind": "gwosc"} for open data, '
         '{"kind": "simulated", "psds": {"H1": NAME-OR-FILE, …}}, '
@@ -94,8 +95,9 @@ class FetchTask(StageTask, StrainParameters):
     )
 
     def check(self) -> None:
-        """Refuse a source without strain and an empty span."""
+        """Refuse a source without strain or sampled too low, and an empty span."""
         refuse_source(self)
+        refuse_low_rate(self)
         refuse_span(self)
 
     def requires(self) -> Query:

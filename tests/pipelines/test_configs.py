@@ -71,8 +71,7 @@ def test_the_full_search_is_the_tasks_defaults():
         if written != default and (family, name) not in NOT_DEFAULTS
     }
 
-    # No task can know which strain is meant.
-    assert {name for _, name in differing} == {"source"}
+    assert differing == {}
 
 
 def test_the_full_search_reads_what_it_shows():

@@ -14,10 +14,21 @@ from aframe.parameters import BASE_SECTION
 PSDS = {"H1": "aLIGOO3LowT1800545", "L1": "aLIGOO3LowT1800545"}
 SIMULATED = {"source": {"kind": "simulated", "psds": PSDS}, "start": 0.0, "stop": 10000.0}
 FILES = {"source": {"kind": "files", "paths": ["/data/*.hdf5"]}}
+SPAN = {"start": 0.0, "stop": 10000.0}
+GWOSC = {"source": {"kind": "gwosc", "flags": ["CBC_CAT2", "H1:A:1"], "sample_rate": 16384}, **SPAN}
+FRAMES = {
+    "source": {"kind": "datafind", "frametypes": {"H1": "A", "L1": "B"}, "urltype": "https"},
+    **SPAN,
+}
+NDS2 = {"source": {"kind": "nds2", "channels": {"H1": "H1:A", "L1": "L1:A"}}, **SPAN}
 #: Each task with settings that its stage can be told; the rest are defaults.
 TASKS = [
     (tasks.Query, SIMULATED),
     (tasks.Query, FILES),
+    (tasks.Query, GWOSC),
+    (tasks.Query, FRAMES),
+    (tasks.FetchTest, GWOSC),
+    (tasks.FetchTest, NDS2),
     (tasks.FetchTrain, SIMULATED),
     (tasks.FetchTest, SIMULATED),
     (tasks.FetchZeroLag, FILES),

@@ -101,6 +101,15 @@ def test_a_source_of_no_files(source):
     _refused(checks.refuse_source, task, match="a source of files names none")
 
 
+def test_open_data_sampled_too_low():
+    """The files of 16 kHz would do."""
+    checks.refuse_low_rate(_task(source={"kind": "gwosc"}, sample_rate=4096.0))
+    task = _task(source={"kind": "gwosc"}, sample_rate=8192.0)
+    error = _refused(checks.refuse_low_rate, task, match="strain is sampled lower than asked")
+
+    assert '"sample_rate": 16384' in error.fix
+
+
 def test_spans():
     """Files may be taken whole; simulated strain needs both ends."""
     checks.refuse_span(_task(source={"kind": "files"}, start=None, stop=None))

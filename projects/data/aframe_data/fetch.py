@@ -28,7 +28,7 @@ from aframe_data.noise import ColoredNoise
 from aframe_data.query import whole_seconds
 from aframe_data.recordings import Recording, assemble, find_recordings, refuse_gaps
 from aframe_data.resampling import margin, resample_piece
-from aframe_data.sources import Files, Nds2, Simulated, Source, refuse_unfit
+from aframe_data.sources import Files, Nds2, Simulated, Source, refuse_low_rate, refuse_unfit
 from aframe_data.spectra import Asd, load_asd
 
 OUTPUT = "background"
@@ -90,6 +90,7 @@ class FetchSettings:
                 fix="give at least 1 s; some thousand make good files",
             )
         refuse_unfit(self.source, self.ifos)
+        refuse_low_rate(self.source, self.sample_rate)
 
 
 def fetch(settings: FetchSettings, draft: Draft) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 
+import gwosc.api
 from gwpy.segments import DataQualityFlag
 
 from aframe.artifacts.segments import Segment, coalesce
@@ -28,6 +29,11 @@ def flags_of(flags: tuple[str, ...], ifo: str) -> list[str]:
     return [flag for flag in named if flag.startswith(ifo)]
 
 
+def gwosc_server(source: Flagged) -> str:
+    """Address of the open data."""
+    return (source.gwosc_server or gwosc.api.DEFAULT_URL).rstrip("/")
+
+
 def active(flag: str, span: Segment, source: Flagged) -> list[Segment]:
     """Ask when a flag is active.
 
@@ -41,9 +47,8 @@ def active(flag: str, span: Segment, source: Flagged) -> list[Segment]:
     """
     start, stop = math.floor(span.start), math.ceil(span.stop)
     if ":" in flag:
-        fetch, server = DataQualityFlag.query_dqsegdb, source.segment_server
+        fetch, host = DataQualityFlag.query_dqsegdb, source.segment_server
     else:
-        fetch, server = DataQualityFlag.fetch_open_data, source.gwosc_server
-    where = {} if server is None else {"host": server.rstrip("/")}
-    found = ask(lambda: fetch(flag, start, stop, **where), wanted_by=f"the flag {flag}")
+        fetch, host = DataQualityFlag.fetch_open_data, gwosc_server(source)
+    found = ask(lambda: fetch(flag, start, stop, host=host), wanted_by=f"the flag {flag}")
     return coalesce([Segment(float(one[0]), float(one[1])) for one in found.active])

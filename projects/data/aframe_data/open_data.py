@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from gwosc import datasets, locate
-from gwosc.api import DEFAULT_URL, v2
+from gwosc.api import v2
 from gwosc.utils import url_segment
 
 from aframe.artifacts.segments import Segment, coalesce, intersect, subtract
@@ -15,18 +15,13 @@ from aframe_data.servers import ask
 from aframe_data.sources import Gwosc
 
 
-def server(source: Gwosc) -> str:
-    """Address to ask."""
-    return (source.gwosc_server or DEFAULT_URL).rstrip("/")
-
-
 def dataset_span(source: Gwosc) -> Segment:
     """The time that the source's dataset, a run or an event, covers (GPS s).
 
     Raises:
         AframeError: If GWOSC knows no such dataset.
     """
-    name, host = str(source.dataset), server(source)
+    name, host = str(source.dataset), flags.gwosc_server(source)
     wanted_by = f"the dataset {name}"
     if name in ask(lambda: _runs(host), wanted_by=wanted_by):
         run = ask(lambda: v2.fetch_run(name, host=host), wanted_by=wanted_by)
@@ -66,7 +61,7 @@ def find_files(source: Gwosc, ifo: str, segments: Sequence[Segment]) -> list[Rem
     span = (int(segments[0].start), int(segments[-1].stop))
 
     def of_runs() -> list[str]:
-        host = server(source)
+        host = flags.gwosc_server(source)
         names = datasets.find_datasets(detector=ifo, type="run", segment=span, host=host)
         chosen = [name for name in names if source.dataset in {None, name}]
         return [url for name in chosen for url in _run_urls(source, ifo, name, span)]
@@ -87,11 +82,13 @@ def _runs(host: str) -> list[str]:
 
 
 def _run_urls(source: Gwosc, ifo: str, run: str, span: tuple[int, int]) -> list[str]:
-    return locate.get_run_urls(run, ifo, *span, sample_rate=source.sample_rate, host=server(source))
+    return locate.get_run_urls(
+        run, ifo, *span, sample_rate=source.sample_rate, host=flags.gwosc_server(source)
+    )
 
 
 def _event_urls(source: Gwosc, ifo: str, segment: Segment) -> list[str]:
-    host, span = server(source), (int(segment.start), int(segment.stop))
+    host, span = flags.gwosc_server(source), (int(segment.start), int(segment.stop))
     names = [source.dataset] if source.dataset else []
     if not names:
         names = datasets.find_datasets(detector=ifo, type="event", segment=span, host=host)

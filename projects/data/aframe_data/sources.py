@@ -120,6 +120,15 @@ def refuse_unfit(source: Source, ifos: Sequence[str]) -> None:
     sources.refuse_source(asdict(source), ifos, wanted_by=_SETTING)
 
 
+def refuse_low_rate(source: Source, sample_rate: float) -> None:
+    """Refuse open data that are sampled lower than asked.
+
+    Raises:
+        AframeError: If so.
+    """
+    sources.refuse_rate(asdict(source), sample_rate, wanted_by="the setting `sample_rate`")
+
+
 def refuse_missing_span(source: Source, start: float | None, stop: float | None) -> None:
     """Refuse to ask for all times of a source that has no end.
 

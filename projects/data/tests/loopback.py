@@ -33,7 +33,7 @@ class Server:
         routes: Functions of the parts of a matched path and the query, that give JSON or a
             path to send, by the pattern of the path.
         troubles: What to do to the next requests whose address matches a pattern: a status
-            to answer with, or one of ``slow``, ``cut`` (the connection is lost in the middle),
+            to answer with, or one of ``slow``, ``stalled``, ``cut`` (lost in the middle),
             ``spoiled`` (half a file, as if that were all) and ``dropped`` (no answer).
     """
 
@@ -85,8 +85,8 @@ class Server:
             request.connection.close()
             request.close_connection = True
             return
-        if kind == "slow":
-            time.sleep(0.6)
+        if kind in {"slow", "stalled"}:
+            time.sleep(0.6 if kind == "slow" else 5)
         status, content = (kind, b"trouble") if isinstance(kind, int) else self._content(request)
         length = len(content) // 2 if kind in {"cut", "spoiled"} else len(content)
         try:

@@ -15,7 +15,7 @@ from aframe.artifacts.strain import list_strain, read_strain
 from aframe.errors import AframeError
 from aframe.program import Draft, Resources
 from aframe_data.fetch import FetchInputs, FetchSettings, fetch, pieces
-from aframe_data.sources import Files, Simulated
+from aframe_data.sources import Files, Gwosc, Simulated
 
 CURVES = {"H1": "aLIGOO3LowT1800545", "L1": "AdVDesignSensitivityP1200087"}
 SIMULATED = Simulated("simulated", CURVES)
@@ -162,6 +162,7 @@ class TestRefusals:
             ({"max_duration": 0.5}, "strain files would be shorter than a second"),
             ({"seed": -1}, "seed cannot be used"),
             ({"ifos": ("H1", "V1")}, "a detector has no noise curve"),
+            ({"source": Gwosc("gwosc"), "sample_rate": 8192.0}, "sampled lower than asked"),
         ],
     )
     def test_settings(self, tmp_path, changes, message):
