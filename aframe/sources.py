@@ -71,6 +71,13 @@ def refuse_source(source: Mapping[str, Any], ifos: Sequence[str], *, wanted_by: 
 
 def _refuse_flags(flags: Sequence[str], ifos: Sequence[str], wanted_by: str) -> None:
     """Refuse flags of other detectors, and a detector that none of the flags speaks of."""
+    if isinstance(flags, str):
+        raise AframeError(
+            "the flags of a source are a list",
+            found=f'"flags": "{flags}"',
+            wanted_by=wanted_by,
+            fix=f'write "flags": ["{flags}"]',
+        )
     owners = {flag: match[1] for flag in flags if (match := _DETECTOR.match(flag))}
     foreign = [flag for flag, ifo in owners.items() if ifo not in ifos]
     bare = len(owners) < len(set(flags))

@@ -50,6 +50,11 @@ def test_sources_that_fit(source):
             "it takes sample_rate, dataset, flags",
         ),
         (
+            {"kind": "gwosc", "flags": "DATA"},
+            "the flags of a source are a list",
+            'write "flags": ["DATA"]',
+        ),
+        (
             {"kind": "gwosc", "flags": ["H1:A:1", "V1:A:1"]},
             "the flags do not fit the detectors",
             "take out V1:A:1",

@@ -106,7 +106,10 @@ def fetch(settings: FetchSettings, draft: Draft) -> None:
             wanted_by="aframe-data fetch",
             fix="find segments with `aframe-data query`",
         )
-    origins = _origins(settings, segments, draft.work / "downloads")
+    downloads = draft.work / "downloads"
+    for cut_short in downloads.glob(".*"):
+        cut_short.unlink()
+    origins = _origins(settings, segments, downloads)
     directory = draft.path / OUTPUT
     plan = tuple(
         (piece, segment) for segment in segments for piece in pieces(segment, settings.max_duration)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 
 from gwosc import datasets, locate
@@ -13,6 +14,8 @@ from aframe_data import flags
 from aframe_data.downloads import RemoteFile
 from aframe_data.servers import ask
 from aframe_data.sources import Gwosc
+
+log = logging.getLogger(__name__)
 
 
 def dataset_span(source: Gwosc) -> Segment:
@@ -40,7 +43,11 @@ def available(source: Gwosc, ifo: str, span: Segment) -> list[Segment]:
     """
     active = flags.active(f"{ifo}_{flags.DATA}", span, source)
     files = find_files(source, ifo, active) if active else []
-    return intersect(active, coalesce([file.segment for file in files]))
+    lacking = subtract(active, [file.segment for file in files])
+    if lacking:
+        seconds = sum(one.duration for one in lacking)
+        log.info("no files of %s at %d Hz for %d s of data", ifo, source.sample_rate, seconds)
+    return subtract(active, lacking)
 
 
 def find_files(source: Gwosc, ifo: str, segments: Sequence[Segment]) -> list[RemoteFile]:

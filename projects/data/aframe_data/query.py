@@ -126,10 +126,15 @@ def _span(settings: QuerySettings) -> Segment:
     if isinstance(settings.source, Gwosc) and settings.source.dataset:
         from aframe_data import open_data  # noqa: PLC0415 - gwpy takes a second to import
 
-        (span,) = intersect([open_data.dataset_span(settings.source)], [settings.span]) or [
-            settings.span
-        ]
-        return span
+        whole = open_data.dataset_span(settings.source)
+        for span in intersect([whole], [settings.span]):
+            return span
+        raise AframeError(
+            "the dataset has nothing of the span",
+            found=f"{settings.source.dataset} from {gps(whole.start)} to {gps(whole.stop)}",
+            wanted_by=f"start {settings.start}, stop {settings.stop}",
+            fix="leave out start and stop, or the dataset",
+        )
     return settings.span
 
 

@@ -185,13 +185,17 @@ class TestOpenData:
         assert fetched("H1").size == 32 * 4096
 
     def test_a_trouble_for_ever(self, type_in, gwosc, capsys):
-        """Ends with what to do; the same command goes on with what is there."""
+        """Ends with what to do; the same command goes on with what is there whole."""
         write_source(gwosc)
-        gwosc.troubles = [("/files/.*L1", 503)] * 6
+        gwosc.troubles = [("/files/.*L1", 503)] * 12
+        downloads = Path("run/.draft-fetch/.work/downloads")
         assert type_in(QUERY) == 0
 
         assert type_in(FETCH) == 2
         assert "a server does not answer as it should" in capsys.readouterr().err
+        (downloads / ".H-H1_TEST.hdf5.1").write_text("what a killed download leaves")
+        assert type_in(FETCH) == 2
+        assert [path.name for path in downloads.iterdir()] == [f"H-H1_LOSC_4_V2-{G}-32.hdf5"]
         assert not Path("run/background").exists()
         assert type_in(FETCH) == 0
         assert gwosc.times("/files/.*H1") == 1
@@ -263,7 +267,7 @@ class TestOpenData:
         assert left[4] == [f"H-H1_LOSC_4_V1-{G + 8}-8.hdf5", f"L-L1_LOSC_4_V1-{G + 8}-8.hdf5"]
         assert not Path("run/.draft-fetch").exists()
 
-    def test_a_dataset_needs_no_span(self, type_in, enter, no_waiting, real_strain):
+    def test_a_dataset_needs_no_span(self, type_in, enter, no_waiting, real_strain, capsys):
         """That of an event, from the catalogue."""
         data = OpenData(
             events={"GW150914-v3": G + 16.4},
@@ -277,6 +281,9 @@ class TestOpenData:
 
         assert read_segments(Path("run/segments.txt")) == [(G, G + 32)]
         assert fetched("L1").size == 32 * 4096
+        late = f"aframe-data query --config source.json --start {G + 32} --output late"
+        assert type_in(late) == 2
+        assert "the dataset has nothing of the span" in capsys.readouterr().err
 
     def test_what_is_wrong_is_said_before_any_request(self, type_in, gwosc, capsys):
         """A flag of another detector, and a rate that no file has."""

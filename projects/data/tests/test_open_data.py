@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -84,14 +85,16 @@ def test_no_files(server):
     assert found(server, (G + 2000, G + 2001)) == []
 
 
-def test_strain_is_available_where_there_are_files_and_data(server):
+def test_strain_is_available_where_there_are_files_and_data(server, caplog):
     """A flag without files is of no use."""
+    caplog.set_level(logging.INFO)
     source = Gwosc("gwosc", gwosc_server=server.url, dataset="O1")
     span = Segment(G - 100.0, G + 200.0)
 
     assert available(source, "H1", span) == [Segment(G, G + 64)]
     assert available(source, "L1", span) == [Segment(G + 10, G + 20)]
     assert available(source, "V1", span) == []
+    assert "no files of H1 at 4096 Hz for 86 s of data" in caplog.text
 
 
 @pytest.mark.parametrize(
