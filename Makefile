@@ -46,7 +46,7 @@ bench: $(READY)  ## Measure speed, as ratios within one run
 
 constraints: $(READY)  ## Write constraints.txt anew from what the projects ask for
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --no-header --no-annotate \
-	  --no-emit-index-url --no-emit-find-links --group pyproject.toml:dev \
+	  --no-emit-index-url --no-emit-find-links --all-extras --group pyproject.toml:dev \
 	  $(if $(UPGRADE),--upgrade) --output-file constraints.txt \
 	  pyproject.toml $(PROJECTS:%=%/pyproject.toml)
 	@sed -i -E '/^(-e |aframe|\.)/d; s|^\./.*||' constraints.txt
@@ -67,5 +67,5 @@ $(READY): constraints.txt pyproject.toml $(PROJECTS:%=%/pyproject.toml)
 	  $$pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
 	@$(BIN)/uv pip install --python $(BIN)/python --compile-bytecode --constraint constraints.txt \
 	  --build-constraint constraints.txt --group pyproject.toml:dev \
-	  --editable . $(PROJECTS:%=--editable %)
+	  --editable . $(PROJECTS:%=--editable %) --editable 'projects/train[tune]'
 	@touch $@

@@ -215,7 +215,9 @@ def test_every_import_is_declared(project):
         declared = _declared(ROOT / "pyproject.toml", extras["optional-dependencies"])
         sources = [path for name, path in SOURCES.items() if name.split(".")[0] == "aframe"]
     else:
-        declared = _declared(ROOT / "projects" / project / "pyproject.toml", ())
+        pyproject = ROOT / "projects" / project / "pyproject.toml"
+        extras = tomllib.loads(pyproject.read_text())["project"].get("optional-dependencies", {})
+        declared = _declared(pyproject, extras)
         sources = list((ROOT / "projects" / project).glob(f"aframe_{project}/**/*.py"))
     distributions = importlib.metadata.packages_distributions()
 

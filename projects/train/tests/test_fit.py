@@ -193,7 +193,7 @@ def test_the_command_says_what_is_wrong(settings_file, tmp_path, monkeypatch, ca
 
 def test_the_verb_publishes_what_it_says():
     """The table of verbs and the module agree."""
-    (verb,) = VERBS
+    verb = VERBS[0]
 
     assert verb.name == "fit"
     assert verb.publishes == PUBLISHES

@@ -1,0 +1,191 @@
+"""A Ray cluster for a search: one of its own on this machine, or one that runs already."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from aframe.errors import AframeError
+from aframe_train.tune.settings import TuneResources
+
+#: Ray says nothing of its own, asks nobody, and leaves interruption to us.
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+}
+#: Longest directory (bytes) in which Ray's sockets keep below the 107 that a system allows:
+#: it adds /session_<date>_<time>_<microseconds>_<process>/sockets/plasma_store.
+LONGEST = 107 - len("/session_2015-09-14_09-50-45_391000_4194304/sockets/plasma_store")
+_SECONDS_TO_ANSWER, _SECONDS_TO_JOIN = 10, 120
+_OBJECT_STORE = 100 * 2**20  # bytes; a search hands over no data
+
+
+@dataclass(frozen=True)
+class Room:
+    """What each trial gets, and how many run side by side.
+
+    Args:
+        cpus: Cores of a trial.
+        gpus: GPUs of a trial.
+        trials: Trials side by side.
+    """
+
+    cpus: int
+    gpus: int
+    trials: int
+
+
+def divide(resources: TuneResources, machines: list[tuple[int, int]]) -> Room:
+    """Divide machines among trials.
+
+    Args:
+        resources: What each trial is to have, and how many are to run.
+        machines: Cores and GPUs of each machine.
+
+    Raises:
+        AframeError: If there is not room for as many trials as asked for, or for one.
+    """
+    with_gpus = resources.device != "cpu" and any(gpus for _, gpus in machines)
+    gpus = resources.gpus_per_worker if with_gpus else 0
+    cpus = resources.cpus_per_gpu * max(gpus, 1)
+    each = [min(has // cpus, owns // gpus if gpus else has) for has, owns in machines]
+    most = sum(each)
+    wanted = resources.gpus_per_worker if resources.device == "cuda" else 0
+    if most < max(resources.num_workers, 1) or (wanted and not gpus):
+        raise AframeError(
+            "there is no room for the trials",
+            found="; ".join(f"{has} cores and {owns} GPUs" for has, owns in machines),
+            wanted_by=f"{max(resources.num_workers, 1)} trials side by side, each with "
+            f"{cpus} cores and {gpus or wanted} GPUs",
+            fix="lower num_workers, cpus_per_gpu or gpus_per_worker",
+        )
+    return Room(cpus, gpus, resources.num_workers or most)
+
+
+@contextlib.contextmanager
+def cluster(resources: TuneResources, samples: int) -> Iterator[Room]:
+    """Start a cluster of one's own for *samples* trials, or join the one at the endpoint.
+
+    Raises:
+        AframeError: If there is no room for the trials, or nobody answers at the endpoint.
+    """
+    os.environ.update(QUIET)
+    for name in ("ray", "ray.tune"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    with contextlib.ExitStack() as stack:
+        if resources.endpoint:
+            _join(resources.endpoint)
+            stack.callback(ray.shutdown)
+            room = divide(resources, _machines())
+        else:
+            room = divide(resources, [_this_machine(resources.workers)])
+            room = Room(room.cpus, room.gpus, min(room.trials, samples))
+            _start(room, stack.enter_context(short_directory(resources.temp_dir)))
+            stack.callback(ray.shutdown)
+        yield room
+
+
+def _start(room: Room, directory: Path) -> None:
+    ray.init(
+        # Not the cluster that happens to run on this machine.
+        address="local",
+        num_cpus=room.cpus * room.trials,
+        num_gpus=room.gpus * room.trials,
+        object_store_memory=_OBJECT_STORE,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.CRITICAL,
+        _temp_dir=str(directory),
+    )
+
+
+def _join(endpoint: str) -> None:
+    address = endpoint.removeprefix("ray://")
+    host, _, port = address.rpartition(":")
+    try:
+        # Ray itself would be a while in finding out that nobody is there.
+        socket.create_connection((host, int(port)), timeout=_SECONDS_TO_ANSWER).close()
+        _connect(f"ray://{address}")
+    except (OSError, ValueError, RuntimeError) as error:
+        raise AframeError(
+            "no Ray cluster answers",
+            found=" ".join(str(error).split())[:300],
+            wanted_by=f"endpoint {endpoint}",
+            fix="give host:port of a cluster's client server (`ray start --head "
+            "--ray-client-server-port 10001`) with the versions of Python and Ray that run here",
+        ) from error
+
+
+def _connect(address: str) -> None:
+    """Join; the server starts a process for us, which takes a busy head longer than Ray waits."""
+    end = time.monotonic() + _SECONDS_TO_JOIN
+    while True:
+        try:
+            ray.init(
+                address,
+                log_to_driver=False,
+                logging_level=logging.CRITICAL,
+                runtime_env={"env_vars": QUIET},
+            )
+        except ConnectionError:
+            ray.shutdown()
+            if time.monotonic() > end:
+                raise
+        else:
+            return
+
+
+def _machines() -> list[tuple[int, int]]:
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    alive = [node["Resources"] for node in nodes if node["Alive"]]
+    return [(int(each.get("CPU", 0)), int(each.get("GPU", 0))) for each in alive]
+
+
+def _this_machine(workers: int) -> tuple[int, int]:
+    import torch  # noqa: PLC0415 (a cluster's nodes read this module too, and need none)
+
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    return min(cores, workers), torch.cuda.device_count()
+
+
+@contextlib.contextmanager
+def short_directory(parent: Path | None) -> Iterator[Path]:
+    """Make a private directory that is gone at the end, by a name that Ray's sockets fit in.
+
+    Args:
+        parent: Where to make it; the system's directory of temporary files if ``None``.
+            Where its name is too long, a link from there with a short one stands for it.
+    """
+    with contextlib.ExitStack() as stack:
+        base = parent or Path(tempfile.gettempdir())
+        base.mkdir(parents=True, exist_ok=True)
+        private = Path(tempfile.mkdtemp(prefix="ray-", dir=base)).absolute()
+        stack.callback(shutil.rmtree, private, ignore_errors=True)
+        if len(os.fsencode(private / "r")) > LONGEST:
+            link = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
+            stack.callback(shutil.rmtree, link, ignore_errors=True)
+            (link / "r").symlink_to(private, target_is_directory=True)
+            private = link
+        else:
+            (private / "r").mkdir()
+        # Ray opens its directory to everybody; the one around it stays ours.
+        yield private / "r"

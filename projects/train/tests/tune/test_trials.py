@@ -1,0 +1,78 @@
+"""Trials in their storage."""
+
+import math
+
+import pytest
+
+from aframe.errors import AframeError
+from aframe_train.tune.trials import (
+    Storage,
+    Trial,
+    folder,
+    mark_stopped,
+    open_storage,
+    read_trial,
+    refuse_other_search,
+    write_trial,
+)
+
+
+@pytest.fixture
+def storage(tmp_path):
+    return Storage(str(tmp_path / "search"))
+
+
+def test_a_trial_is_read_as_it_was_written(storage):
+    """With scores that are no numbers, too."""
+    trial = Trial(3, {"rate": 0.1}, "running", [0.5, math.nan, 0.4], [1.0, 2.0, 3.0])
+    write_trial(storage, trial)
+
+    found = read_trial(storage, 3, {})
+
+    assert repr(found) == repr(trial)
+    assert (found.score, found.epochs, found.ended) == (0.5, 3, False)
+
+
+def test_a_trial_that_nobody_began_waits(storage):
+    """It has its settings and no score."""
+    found = read_trial(storage, 0, {"rate": 1})
+
+    assert found == Trial(0, {"rate": 1}, "waiting")
+    assert math.isnan(found.score)
+
+
+def test_a_stopped_trial_has_ended(storage):
+    """The mark of the scheduler counts, whoever was killed before writing more."""
+    write_trial(storage, Trial(1, {}, "running", [0.5], [1.0]))
+    mark_stopped(storage, 1, 1)
+
+    assert read_trial(storage, 1, {}).status == "stopped"
+    assert read_trial(storage, 1, {}).ended
+
+
+def test_a_directory_at_hand_is_used_itself(storage, tmp_path):
+    """No copies are made of what is there."""
+    here = storage.fetch(5, tmp_path / "scratch")
+    storage.keep(5, here)
+
+    assert here == tmp_path / "search" / folder(5)
+    assert not (tmp_path / "scratch").exists()
+
+
+def test_the_storage_has_the_name_of_the_search(tmp_path, monkeypatch):
+    """Below storage_dir, a directory or an address; else where it is told."""
+    monkeypatch.chdir(tmp_path)
+
+    assert open_storage("runs", "first", default=tmp_path).address == f"{tmp_path}/runs/first"
+    assert open_storage(None, "first", default=tmp_path / "d").address == f"{tmp_path}/d"
+
+
+def test_a_storage_is_of_one_search(storage):
+    """The same goes on, more trials go on, another is refused by the name of what differs."""
+    refuse_other_search(storage, {"words": ["a"], "space": {"x": "uniform(0, 1)"}})
+    refuse_other_search(storage, {"words": ("a",), "space": {"x": "uniform(0, 1)"}})
+
+    with pytest.raises(AframeError, match="trials of another search") as error:
+        refuse_other_search(storage, {"words": ["a"], "space": {"x": "uniform(0, 2)"}})
+
+    assert error.value.found == f"{storage.address}: other space"
