@@ -19,7 +19,7 @@ CONFIGS = Path(__file__).parent / "pipelines" / "configs"
 USER_ERROR = 2
 #: What each mode runs, and the training presets it offers.
 MODES = {"sandbox": "aframe.pipelines.sandbox.Sandbox"}
-PRESETS = ("bbh", "demo")
+PRESETS = ("bbh", "bns", "demo")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
         "--preset",
         choices=PRESETS,
         default="bbh",
-        help="bbh: the full search; demo: minutes on two cores; default: bbh",
+        help="bbh: the full search; bns: neutron stars; demo: minutes on two cores; default: bbh",
     )
     offline.add_argument("--seed", type=int, help="seed of all random streams")
     offline.add_argument(
@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         metavar="FILE",
         help="strain files (GWOSC HDF5, GWF, background-*.hdf5) to search at zero lag; "
-        "default: for demo the shipped 32 s of H1 and L1, for bbh the testing strain",
+        "default: for demo the shipped 32 s of H1 and L1, else the testing strain",
     )
     offline.add_argument("--force", action="store_true", help="rewrite files that were edited")
     return parser

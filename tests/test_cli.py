@@ -268,7 +268,7 @@ def test_a_path_is_quoted_for_the_shell(tmp_path, capsys):
         (["offline", "--mode", "sandbox"], "required: -d/--directory"),
         (["offline", "-d", "x"], "required: --mode"),
         (["offline", "--mode", "search", "-d", "x"], "invalid choice: 'search'"),
-        (["offline", "--mode", "sandbox", "-d", "x", "--preset", "bns"], "invalid choice: 'bns'"),
+        (["offline", "--mode", "sandbox", "-d", "x", "--preset", "nsbh"], "invalid choice: 'nsbh'"),
         (["offline", "--mode", "sandbox", "-d", "x", "--seed", "a"], "invalid int value: 'a'"),
         ([], "required: kind"),
     ],

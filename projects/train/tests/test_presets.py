@@ -19,6 +19,7 @@ FAMILIES = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
 SIZES = {
     "demo": 80_961,
     "bbh": 7_219_201,
+    "bns": 21_282_049,
     "resnet54": 24_615_681,
     "s4": 200_193,
     "wavenet": 509_313,
@@ -29,6 +30,8 @@ SIZES = {
     "autoencoder": 93_380,
     "heterodyne": 58_851_969,
 }
+#: What does not fit kernels of a second.
+SHORTER = {"bns": ["--model.arch.init_args.representation.init_args.q=8"]}
 HANDED_OVER = {
     "ifos", "sample_rate", "kernel_length", "fduration", "fftlength", "highpass", "lowpass", "seed",
     "data_dir", "background_dir", "training_waveforms", "validation_waveforms",
@@ -53,7 +56,7 @@ def test_a_preset_trains(path, data_dir, small, tmp_path):
         ["--config", str(path), "--data.ifos=[H1,L1]", "--data.data_dir", str(data_dir),
          f"--trainer.logger.save_dir={tmp_path}", "--trainer.max_epochs=1",
          "--trainer.accelerator=cpu", "--data.batches_per_epoch=2", "--data.psd_length=4",
-         *preprocessing,
+         "--data.left_pad=0.25", *preprocessing, *SHORTER.get(path.stem, ()),
          *(f"--data.mixture.{name}={value}" for name, value in amounts.items()),
          *(f"--data.validation.{name}={value}" for name, value in validation.items())]
     )  # fmt: skip
