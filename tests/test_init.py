@@ -29,3 +29,10 @@ def test_importing_it_imports_nothing_else():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout == "set()\n"
+
+
+def test_a_class_that_is_none_of_ours_imports_no_law():
+    """Jsonargparse looks for the classes of a stage's settings in every package above them."""
+    code = "import aframe, sys; getattr(aframe, 'Resources', None); sys.exit('law' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
