@@ -235,6 +235,8 @@ class Heterodyned(nn.Module):
             )
         masses = torch.logspace(math.log10(lowest), math.log10(highest), number)
         self.heterodyne = Heterodyne(kernels.sample_rate, kernels.length, masses, "time")
+        # The mean has no phase; it is set to zero, but not a number times zero would not be.
+        self.heterodyne.heterodyning_phase[:, 0] = 0
         self.first = kernels.size - round(keep * kernels.sample_rate)
 
     def forward(

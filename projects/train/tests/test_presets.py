@@ -30,6 +30,7 @@ SIZES = {
     "autoencoder": 93_380,
     "heterodyne": 58_851_969,
 }
+BATCH_NORM = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d)
 #: What does not fit kernels of a second.
 SHORTER = {"bns": ["--model.arch.init_args.representation.init_args.q=8"]}
 HANDED_OVER = {
@@ -68,13 +69,13 @@ def test_a_preset_trains(path, data_dir, small, tmp_path):
 
 @pytest.mark.parametrize("path", FAMILIES, ids=lambda path: path.stem)
 def test_a_family_has_its_size(path):
-    """Its network is of the size it says, and scores kernels of the length that it is for.
+    """Its network is of the size it says, and learns with all of its parameters.
 
-    That it trains and is exported is seen in `tests/end_to_end/test_families.py`.
+    A parameter without a part in the loss would stop a training on several devices. That it
+    trains and is exported is seen in `tests/end_to_end/test_families.py`.
     """
-    length = 8.0 if path.stem == "heterodyne" else 1.5
     told = {
-        "num_ifos": 2, "sample_rate": 2048.0, "kernel_length": length,
+        "num_ifos": 2, "sample_rate": 2048.0, "kernel_length": 1.5,
         "highpass": 32.0, "lowpass": None,
     }  # fmt: skip
     described = yaml.safe_load(path.read_text())["model"]["init_args"]["arch"]
@@ -91,8 +92,11 @@ def test_a_family_has_its_size(path):
     # The file says so too, in millions.
     stated = re.search(r"([0-9.]+) million parameters", path.read_text())[1]
     assert stated == f"{size / 1e6:.{len(stated.split('.')[1])}f}"
-    with torch.no_grad():
-        assert network(torch.randn(1, 2, round(2048 * length))).shape == (1, 1)
+    assert not any(isinstance(each, BATCH_NORM) for each in network.modules())
+    scores = network(torch.randn(1, 2, 3072))
+    assert scores.shape == (1, 1)
+    scores.sum().backward()
+    assert [name for name, each in network.named_parameters() if each.grad is None] == []
 
 
 @pytest.mark.parametrize("path", [*PRESETS, *FAMILIES], ids=lambda path: path.stem)

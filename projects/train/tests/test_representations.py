@@ -6,6 +6,7 @@ import pytest
 import torch
 from ml4gw.transforms import MultiResolutionSpectrogram as TheirSpectrogram
 from ml4gw.transforms import SingleQTransform
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from aframe.errors import AframeError
 from aframe_train.representations import (
@@ -52,6 +53,20 @@ def test_a_traced_representation_takes_any_number(name):
     for count in (1, 7):
         kernels = white(count, 2, KERNELS.size, seed=count)
         torch.testing.assert_close(traced(kernels), make(kernels))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_averages_of_weights_leave_a_representation_alone(name):
+    """Its numbers are all finite, and the average of equal ones is the same one."""
+    make = ALL[name](KERNELS)
+    network = torch.nn.Sequential(make, torch.nn.Linear(1, 1))
+    averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.998), use_buffers=True)
+    for _ in range(3):
+        averaged.update_parameters(network)
+
+    for found, wanted in zip(averaged.module.buffers(), make.buffers(), strict=True):
+        assert torch.isfinite(wanted).all()
+        assert torch.equal(found, wanted)
 
 
 @pytest.mark.parametrize("windows", [(0.125,), (0.0625, 0.125, 0.25)])

@@ -80,7 +80,7 @@ class CoherentAutoencoder(nn.Module):
 
     def forward(self, kernels: Float[Tensor, "batch ifo time"]) -> Float[Tensor, "batch 1"]:
         """Score *kernels*: the larger, the more of what one detector shows is in another."""
-        found = self.reconstruct(kernels)
+        found = self.reconstruct(kernels).float()
         # The sign depends on where in the sky a source is.
         best = [
             shifted_correlation(kernels, found.roll(n, 1), self.max_shift).abs().amax(0)

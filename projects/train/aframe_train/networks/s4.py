@@ -91,4 +91,6 @@ class S4(nn.Module):
 
     def forward(self, kernels: Float[Tensor, "batch ifo time"]) -> Float[Tensor, "batch 1"]:
         """Score *kernels*: the larger, the more like a signal."""
-        return self.model(kernels)
+        # In single precision whatever the trainer's: there is no Fourier transform of bfloat16.
+        with torch.autocast(kernels.device.type, enabled=False):
+            return self.model(kernels)

@@ -79,10 +79,10 @@ class WaveNet(nn.Module):
     def features(
         self, kernels: Float[Tensor, "batch ifo time"]
     ) -> Float[Tensor, "batch channel time"]:
-        """Sum what all layers leave; none looks into a sample's future."""
+        """Sum what all layers leave and the last one gives; none looks into a sample's future."""
         series = self.first(kernels)
         total = torch.zeros_like(series)
         for layer in self.layers:
             series, skipped = layer(series)
             total = total + skipped
-        return total
+        return total + series

@@ -36,3 +36,13 @@ def test_scores_are_those_of_ml4gw():
 def test_the_defaults_are_the_published_size():
     """0.2 million parameters: four layers of 128 channels and 64 states."""
     assert sum(each.numel() for each in S4(2, 2048.0, 1.5).parameters()) == 200_193
+
+
+def test_scores_in_single_precision():
+    """Whatever precision the trainer asks for."""
+    network = S4(2, 256.0, 1.0, d_model=8, n_layers=2).eval()
+    kernels = torch.randn(3, 2, 256, generator=torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = network(kernels)
+
+    assert torch.equal(found, network(kernels))
