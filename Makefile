@@ -26,7 +26,8 @@ demo: $(READY)  ## Install, then train a small search and find an event in real 
 
 test: $(READY)  ## Install, then run all tests
 	@echo "Running the tests on two processes"
-	$(BIN)/pytest -n 2 --dist loadgroup $(TESTS)
+	@# One thread each: threads of several processes that wait for one another cost minutes.
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadgroup $(TESTS)
 
 lint: $(READY)  ## Check format, style, types and spelling
 	$(BIN)/ruff format --check .
@@ -39,7 +40,7 @@ format: $(READY)  ## Format the code
 	$(BIN)/ruff check --fix .
 
 coverage: $(READY)  ## Run the tests and show the branches they miss
-	$(BIN)/pytest -n 2 --dist loadgroup --cov --cov-branch --cov-report=term-missing:skip-covered $(TESTS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadgroup --cov --cov-branch --cov-report=term-missing:skip-covered $(TESTS)
 
 bench: $(READY)  ## Measure speed, as ratios within one run
 	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
