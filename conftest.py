@@ -13,3 +13,6 @@ settings.register_profile(
     "steady", settings.get_profile("search"), max_examples=100, derandomize=True
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
+
+#: A bucket on S3, for the tests that ask for one.
+pytest_plugins = ["object_store"]

@@ -33,6 +33,7 @@ from typing import Any
 
 import jsonargparse
 
+from aframe.artifacts.mirror import Mirror
 from aframe.artifacts.record import (
     RESERVED,
     Record,
@@ -48,6 +49,7 @@ from aframe.artifacts.record import (
     write_record,
     write_text,
 )
+from aframe.artifacts.remote import address, cached
 from aframe.errors import AframeError
 
 log = logging.getLogger(__name__)
@@ -85,10 +87,12 @@ class Draft:
     Args:
         path: Directory of the files to publish.
         notes: What the verb wants kept in the record.
+        mirror: Where an output on S3 is kept.
     """
 
     path: Path
     notes: dict[str, Any] = field(default_factory=dict)
+    mirror: Mirror | None = None
     _said: float = 0.0
 
     @property
@@ -97,6 +101,14 @@ class Draft:
         path = self.path / ".work"
         path.mkdir(parents=True, exist_ok=True)
         return path
+
+    def keep(self, path: Path, *, wait: bool = False) -> None:
+        """Send a file of :attr:`work` to where an output on S3 resumes from; else do nothing.
+
+        What is sent with *wait* is there before anything that is sent after it.
+        """
+        if self.mirror is not None:
+            self.mirror.keep(path, wait=wait)
 
     def progress(self, done: int, total: int, unit: str) -> None:
         """Say how far the work is, at most every few seconds and at its end."""
@@ -207,12 +219,15 @@ def run_verb(stage: str, verb: Verb, settings: Any, *, remake: bool = False) -> 
             file without a record is in the way.
     """
     command = f"aframe-{stage} {verb.name}"
-    output = Path(settings.output)
+    settings = _with_inputs_at_hand(settings)
+    mirror = Mirror(settings.output, verb.name, _STAMP)
+    output = mirror.directory
     plain = {k: v for k, v in dataclasses.asdict(settings).items() if k not in RESERVED}
     inputs = _input_digests(settings)
     output.mkdir(parents=True, exist_ok=True)
     path, target = output / f".draft-{verb.name}", record_path(output, verb.name)
     with _locked(output / f".draft-{verb.name}.lock"):
+        mirror.pull(verb.publishes)
         if (path / _PREPARED).exists():
             log.info("publishing what a killed run had finished")
             _publish(path, target)
@@ -220,7 +235,8 @@ def run_verb(stage: str, verb: Verb, settings: Any, *, remake: bool = False) -> 
             log.info("%s is current: nothing to do", target)
         else:
             _open_draft(path, settings_digest(plain, inputs))
-            draft, started = Draft(path), _now()
+            mirror.begin()
+            draft, started = Draft(path, mirror=mirror), _now()
             try:
                 verb.run(settings, draft)
             except SystemExit as ended:
@@ -242,7 +258,19 @@ def run_verb(stage: str, verb: Verb, settings: Any, *, remake: bool = False) -> 
             )
             write_record(path / _PREPARED, record)
             _publish(path, target)
+        mirror.push()
         _remove(path)
+
+
+def _with_inputs_at_hand(settings: Any) -> Any:
+    """Give *settings* whose inputs are on this machine: those on S3 come from the cache."""
+    inputs: Any = getattr(settings, "inputs", None)
+    fields = dataclasses.fields(inputs) if inputs is not None else ()
+    paths = {each.name: getattr(inputs, each.name) for each in fields}
+    fetched = {name: cached(path) for name, path in paths.items() if path and address(path)}
+    if not fetched:
+        return settings
+    return dataclasses.replace(settings, inputs=dataclasses.replace(inputs, **fetched))
 
 
 def _now() -> str:

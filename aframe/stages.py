@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from aframe.artifacts.record import write_text
+from aframe.artifacts.remote import here
 from aframe.errors import AframeError
 
 #: Where the checkout lies in an image; ``--dev`` binds the one at hand over it.
@@ -146,7 +147,7 @@ class Stage:
             AframeError: If the scratch folder cannot be made, or if the command fails;
                 ``logs/<verb>.failure.json`` has the particulars.
         """
-        logs = Path(settings["output"]) / "logs"
+        logs = here(settings["output"]) / "logs"
         logs.mkdir(parents=True, exist_ok=True)
         settings_file = logs / f"{verb}.settings.json"
         write_text(settings_file, json.dumps(settings, indent=2) + "\n")
@@ -204,12 +205,13 @@ def _folders(settings: Mapping[str, Any]) -> list[Path]:
     files = [
         *(settings.get("inputs") or {}).values(),
         *settings.get("resources", {}).get("records", ()),
+        *(settings.get("resources", {}).get(name) for name in ("storage_dir", "temp_dir")),
         *source.get("psds", {}).values(),
         *(_without_pattern(path) for path in source.get("paths", ())),
     ]
     absolute = [Path(file) for file in files if file and Path(file).is_absolute()]
     # What is not here, such as the image's own configuration, the image has itself.
-    folders = {Path(settings["output"]), *(path.parent for path in absolute)}
+    folders = {here(settings["output"]), *(path.parent for path in absolute)}
     return sorted(folder for folder in folders if folder.is_dir())
 
 

@@ -45,12 +45,21 @@ RULES = (
         (),
     ),
     Rule(
+        ("aframe.artifacts.remote", "aframe.artifacts.mirror"),
+        ("aframe.errors", "aframe.artifacts.record", "aframe.artifacts.remote"),
+        ("boto3", "botocore"),
+    ),
+    Rule(
         ("aframe.artifacts", "aframe.artifacts.*"),
         ("aframe.errors", "aframe.artifacts.*"),
         ("numpy", "h5py", "jaxtyping"),
     ),
     Rule(("aframe.cfg",), ("aframe.errors",), ()),
-    Rule(("aframe.program",), ("aframe.errors", "aframe.artifacts.record"), ("jsonargparse",)),
+    Rule(
+        ("aframe.program",),
+        ("aframe.errors", *(f"aframe.artifacts.{name}" for name in ("record", "remote", "mirror"))),
+        ("jsonargparse",),
+    ),
     Rule(
         ("aframe.priors",),
         ("aframe.errors",),
@@ -66,7 +75,10 @@ RULES = (
     ),
     Rule(
         ("aframe.stages", "aframe.parameters", "aframe.targets"),
-        ("aframe.errors", "aframe.artifacts.record", "aframe.paths", "aframe.sources"),
+        (
+            *("aframe.errors", "aframe.paths", "aframe.sources"),
+            *("aframe.artifacts.record", "aframe.artifacts.remote"),
+        ),
         LIGHT,
     ),
     Rule(
@@ -76,6 +88,7 @@ RULES = (
             "aframe.sources",
             *("aframe.tasks*", "aframe.stages", "aframe.targets"),
             *("aframe.artifacts.record", "aframe.artifacts.segments", "aframe.cfg"),
+            "aframe.artifacts.remote",
         ),
         LIGHT,
     ),

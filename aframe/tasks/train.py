@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import law
 
+from aframe.artifacts.remote import address, here
 from aframe.errors import AframeError
 from aframe.parameters import (
     Detectors,
@@ -21,7 +22,7 @@ from aframe.tasks.base import StageTask
 from aframe.tasks.checks import refuse_band
 from aframe.tasks.data import FetchTrain, TrainingWaveforms, ValidationWaveforms
 
-_CONFIGS = Path(__file__).resolve().parents[1] / "pipelines" / "configs"
+CONFIGS = Path(__file__).resolve().parents[1] / "pipelines" / "configs"
 
 
 class PreprocessingParameters(law.Task):
@@ -68,17 +69,18 @@ class TrainLocal(StageTask, PreprocessingParameters):
     }
 
     config = PathParameter(
-        default=str(_CONFIGS / "bbh.yaml"),
+        default=str(CONFIGS / "bbh.yaml"),
         description="training configuration (Lightning YAML); default: the bbh preset's",
     )
     data_dir = PathParameter(
         default="",
         description="folder with background/, training_waveforms.hdf5 and val_waveforms.hdf5 "
-        "to train on; default: what the data tasks make",
+        "to train on, also s3://BUCKET/…; default: what the data tasks make",
     )
     run_dir = PathParameter(
         default="",
-        description="folder for the training's files; default: $AFRAME_TRAIN_RUN_DIR",
+        description="folder for the training's files, also s3://BUCKET/…; "
+        "default: $AFRAME_TRAIN_RUN_DIR",
     )
     seed = Seed(default=101588, description="seed of all random streams; default: 101588")
     use_wandb = Flag(
@@ -92,8 +94,13 @@ class TrainLocal(StageTask, PreprocessingParameters):
 
     @property
     def directory(self) -> Path:
-        """Where the training's files appear."""
-        return (self.run_dir or self.paths.train_run).absolute()
+        """Where the training's files appear on this machine."""
+        return here(self.run_dir or self.paths.train_run).absolute()
+
+    def settings_file(self) -> dict[str, Any]:
+        """The settings, with the output's address where it is on S3."""
+        at = address(self.run_dir or "")
+        return {**super().settings_file(), **({"output": at} if at else {})}
 
     def check(self) -> None:
         """Refuse a band beyond Nyquist."""
@@ -112,7 +119,7 @@ class TrainLocal(StageTask, PreprocessingParameters):
     def inputs(self) -> dict[str, Path | None]:
         """Strain, waveforms and configuration."""
         if self.data_dir is not None:
-            folder = self.data_dir.absolute()
+            folder = self.data_dir if address(self.data_dir) else self.data_dir.absolute()
             data = {
                 "background": folder / "background",
                 "training_waveforms": folder / "training_waveforms.hdf5",

@@ -94,6 +94,17 @@ def test_paths_are_relative_to_where_the_command_is_typed(law, empty, data):
     assert empty.calls() == ["train fit in mine"]
 
 
+def test_data_and_run_may_lie_on_s3(monkeypatch, tmp_path):
+    """The stage is told the addresses; its files appear in the cache of this machine."""
+    monkeypatch.setenv("AFRAME_CACHE_DIR", str(tmp_path))
+    task = TrainLocal(data_dir=Path("s3://mine/data"), run_dir=Path("s3://mine/run"))
+    settings = task.settings_file()
+
+    assert Path(settings["inputs"]["background"]) == Path("s3://mine/data/background")
+    assert settings["output"] == "s3://mine/run"
+    assert task.output()["weights"].path == f"{tmp_path}/mine/run/model.pt"
+
+
 def test_other_data_make_another_training(law, empty, data):
     """Changed strain is named, and no old weights are taken for its."""
     words = ("aframe.Train", "--data-dir", data, "--run-dir", empty.directory / "training")

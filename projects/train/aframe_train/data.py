@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch import LightningDataModule
 
 from aframe.artifacts.preprocessing import Preprocessing
+from aframe.artifacts.remote import cached
 from aframe.artifacts.strain import StrainFile, list_strain
 from aframe.checks import refuse_short_psd
 from aframe.errors import AframeError
@@ -75,7 +76,8 @@ class AframeData(LightningDataModule):
         snr: Signal-to-noise ratios of the training's signals.
         validation: How much is validated with.
         data_dir: Directory with ``background/``, ``training_waveforms.hdf5`` and
-            ``val_waveforms.hdf5``, unless these are given themselves.
+            ``val_waveforms.hdf5``, unless these are given themselves; any of them may be an
+            address ``s3://…``, from which this machine fetches them once.
         background_dir: Directory of the strain files.
         training_waveforms: Ledger of polarizations ``plus`` and ``cross``.
         validation_waveforms: Ledger of signals as each detector sees them.
@@ -301,7 +303,7 @@ def _path(name: str, given: str | None, data_dir: str | None, default: str) -> P
             wanted_by="the training data",
             fix=f"give --data.data_dir DIR, or --data.{name}",
         )
-    return Path(given) if given is not None else Path(str(data_dir), default)
+    return cached(given if given is not None else Path(str(data_dir), default))
 
 
 def _agreed_rate(asked: float | None, files: Sequence[StrainFile]) -> float:

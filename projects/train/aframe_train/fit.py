@@ -116,9 +116,10 @@ def fit(settings: FitSettings, draft: Draft) -> None:
     words = arguments(settings, draft.work)
     number = threads(draft.work, settings.resources.workers, torch.get_num_threads())
     torch.set_num_threads(number)
+    draft.keep(draft.work / "threads", wait=True)
     log.info("python -m train %s", shlex.join(words))
     try:
-        cli = train(words)
+        cli = train(words, keep=draft.keep)
     except SystemExit as ended:
         # Lightning ends the process where it is interrupted; the command says what resumes.
         raise KeyboardInterrupt from ended

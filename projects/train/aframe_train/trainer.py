@@ -13,11 +13,13 @@ from typing import Any
 
 import jsonargparse
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import LightningDataModule, LightningModule
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
+from aframe.artifacts.remote import cached
 from aframe.errors import AframeError
 from aframe_train.callbacks import Progress, SaveConfig
+from aframe_train.runs import Keep, SentCheckpoints, fetch_run
 
 SEED = 101588
 #: Lightning's remarks on what is meant to be so.
@@ -35,10 +37,12 @@ class AframeCLI(LightningCLI):
 
     Args:
         words: Arguments, a subcommand first.
+        keep: Told of each file from which a training resumes.
     """
 
-    def __init__(self, words: Sequence[str]) -> None:
+    def __init__(self, words: Sequence[str], keep: Keep | None = None) -> None:
         self.words = list(words)
+        self.keep = keep
         options = {"parser_mode": "omegaconf", "exit_on_error": False}
         super().__init__(
             LightningModule,
@@ -89,6 +93,26 @@ class AframeCLI(LightningCLI):
             _refuse_unknown_rate(self._get(self.config, "model"))
             super().instantiate_classes()
 
+    def before_instantiate_classes(self) -> None:
+        """Bring to this machine what lies on S3: the run directory, and a checkpoint."""
+        config = self.config[self.subcommand]
+        self.run = fetch_run(config.trainer.get("logger"))
+        self.keep = self.run.keep if self.run else self.keep
+        if config.get("ckpt_path"):
+            config.ckpt_path = str(cached(config.ckpt_path))
+
+    def instantiate_trainer(self, **options: Any) -> Trainer:
+        """Make the trainer, which sends its checkpoints where they are kept."""
+        trainer = super().instantiate_trainer(**options)
+        if self.keep:
+            trainer.strategy.checkpoint_io = SentCheckpoints(self.keep)
+        return trainer
+
+    def after_fit(self) -> None:
+        """Send the training's files to a run directory on S3."""
+        if self.run and self.trainer.is_global_zero:
+            self.run.push()
+
     @property
     def progress(self) -> Progress:
         """What is known of the training's course."""
@@ -134,11 +158,12 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def train(words: Sequence[str]) -> AframeCLI:
+def train(words: Sequence[str], keep: Keep | None = None) -> AframeCLI:
     """Run the training's command line.
 
     Args:
         words: Arguments; without a subcommand they are those of ``fit``.
+        keep: Told of each file from which a training resumes.
 
     Raises:
         AframeError: If they, or a configuration file among them, cannot be used.
@@ -151,7 +176,7 @@ def train(words: Sequence[str]) -> AframeCLI:
         for message in _EXPECTED:
             warnings.filterwarnings("ignore", message)
         with _as_program([*command, *words]):
-            return AframeCLI([*command, *words])
+            return AframeCLI([*command, *words], keep)
 
 
 @contextlib.contextmanager

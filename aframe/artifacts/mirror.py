@@ -1,0 +1,151 @@
+"""The output directory of a verb where it lies on S3: fetched, kept and published there.
+
+A verb works in a directory of this machine. What its draft needs to go on elsewhere is
+sent as it comes, so that the same command resumes on an empty machine; what it publishes is
+sent at the end, the record last, as on a disk.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Collection, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+from aframe.artifacts.record import read_record, record_path
+from aframe.artifacts.remote import Remote, address, here, size
+from aframe.errors import AframeError
+
+log = logging.getLogger(__name__)
+
+
+class Mirror:
+    """What a verb keeps at its output's address; nothing where that is a directory at hand.
+
+    Args:
+        output: Directory or address of the output.
+        verb: The verb.
+        stamp: Name of the file of a draft that tells whose it is.
+    """
+
+    def __init__(self, output: str | Path, verb: str, stamp: str) -> None:
+        at = address(output)
+        self.remote = Remote(at) if at else None
+        self.directory = here(output)
+        self.record = record_path(self.directory, verb)
+        self.draft = f".draft-{verb}/"
+        self.stamp = self.draft + stamp
+        self._sender = ThreadPoolExecutor(1)
+        self._last: Future[None] | None = None
+        self._owed: dict[str, Path] = {}
+
+    def pull(self, publishes: Iterable[str]) -> None:
+        """Fetch what was published, if that is newer, and the draft of a run elsewhere.
+
+        Args:
+            publishes: Names that the verb publishes.
+
+        Raises:
+            AframeError: If they are there without a record.
+        """
+        if self.remote is None:
+            return
+        there = self.remote.entries()
+        if self.record.name in there:
+            self._pull_published(self.remote)
+        if self.stamp in there:
+            self._pull_draft(self.remote, [name for name in there if name.startswith(self.draft)])
+        elif not self.record.exists():
+            self._refuse_foreign({name.partition("/")[0] for name in there} & {*publishes})
+
+    def _refuse_foreign(self, names: Collection[str]) -> None:
+        if names:
+            raise AframeError(
+                "a file without a record is in the way",
+                found=", ".join(sorted(names)),
+                wanted_by=f"the output {self.remote and self.remote.address}",
+                fix="move it away, or choose another output",
+            )
+
+    def _pull_published(self, remote: Remote) -> None:
+        fetched = self.record.with_name(f".{self.record.name}.fetched")
+        remote.download(self.record.name, fetched)
+        theirs, mine = read_record(fetched), read_record(self.record)
+        if theirs is not None and (mine is None or theirs.finished >= mine.finished):
+            same = theirs == mine
+            for name, length in theirs.sizes.items():
+                if not same or size(self.directory / name) != length:
+                    remote.download(name, self.directory / name)
+            fetched.replace(self.record)
+        fetched.unlink(missing_ok=True)
+
+    def _pull_draft(self, remote: Remote, names: list[str]) -> None:
+        log.info("going on from what a run left at %s/%s", remote.address, self.draft)
+        # The stamp comes last: without it a draft that is only half fetched is emptied.
+        (self.directory / self.stamp).unlink(missing_ok=True)
+        for name in sorted(names, key=lambda name: name == self.stamp):
+            remote.download(name, self.directory / name)
+
+    def begin(self) -> None:
+        """Claim the address for the draft at hand; another's that lies there goes."""
+        if self.remote is None:
+            return
+        there = [name for name in self.remote.entries() if name.startswith(self.draft)]
+        stamp = self.directory / self.stamp
+        if self.stamp not in there or self.remote.read(self.stamp) != stamp.read_bytes():
+            self.remote.remove(there)
+            self.remote.upload(stamp, self.stamp)
+
+    def keep(self, path: Path, *, wait: bool) -> None:
+        """Send a file of the draft, from which another machine may go on.
+
+        Args:
+            path: The file.
+            wait: Whether to wait until it is there. Otherwise it is sent beside the work,
+                and not at all while the one before is still on its way: the next one will be.
+        """
+        if self.remote is None or (not wait and self._last is not None and not self._last.done()):
+            return
+        name = path.relative_to(self.directory).as_posix()
+        # The file may be replaced before its turn comes.
+        copy = path.with_name(f".{path.name}.sent")
+        shutil.copyfile(path, copy)
+        if wait:
+            self._owed[name] = copy
+        self._last = self._sender.submit(self._send, self.remote, {} if wait else {name: copy})
+        if wait:
+            self._last.result()
+
+    def _send(self, remote: Remote, files: Mapping[str, Path]) -> None:
+        """Send *files*, after those that were to be there before them."""
+        try:
+            for name, path in list(self._owed.items()):
+                remote.upload(path, name)
+                del self._owed[name]
+            for name, path in files.items():
+                remote.upload(path, name)
+        except AframeError as error:
+            log.warning("a checkpoint was not sent to %s: %s", remote.address, error.found)
+
+    def push(self) -> None:
+        """Publish what was published here, unless it is there, and remove the draft.
+
+        Raises:
+            AframeError: If the store refuses.
+        """
+        if self.remote is None:
+            return
+        self._sender.submit(lambda: None).result()
+        there = self.remote.entries()
+        old = self.remote.read(self.record.name) if self.record.name in there else b""
+        record = read_record(self.record)
+        if record and old != self.record.read_bytes():
+            log.info("sending %d files to %s", len(record.outputs), self.remote.address)
+            replaced = set(json.loads(old)["outputs"]) - set(record.outputs) if old else set()
+            self.remote.remove([self.record.name, *replaced] if old else [])
+            for name in record.outputs:
+                self.remote.upload(self.directory / name, name)
+            self.remote.upload(self.record, self.record.name)
+        self.remote.remove(name for name in there if name.startswith(self.draft))

@@ -1,0 +1,79 @@
+"""A training's run directory on S3, and checkpoints that are sent as they come."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+from lightning.fabric.plugins import TorchCheckpointIO
+
+from aframe.artifacts.mirror import Mirror
+from aframe.artifacts.remote import Remote, address, cached, here
+from aframe_train.callbacks import LAST
+
+
+class Keep(Protocol):
+    """Sends a file from which a training resumes to where it is kept."""
+
+    def __call__(self, path: Path, *, wait: bool) -> None:
+        """Send the file at *path*, and *wait* until it is there or let the training go on."""
+
+
+class SentCheckpoints(TorchCheckpointIO):
+    """Checkpoints on this machine's disk, each of which is then sent.
+
+    The last one is sent beside the training; any other is there before it.
+
+    Args:
+        keep: Sends a file.
+    """
+
+    def __init__(self, keep: Keep) -> None:
+        self.keep = keep
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
+    ) -> None:
+        """Write a checkpoint, and send it."""
+        super().save_checkpoint(checkpoint, path, storage_options)
+        self.keep(Path(path), wait=Path(path).stem != LAST)
+
+
+class RemoteRun:
+    """A run directory on S3, and the directory of this machine that stands for it.
+
+    Args:
+        address: ``s3://bucket/key``.
+    """
+
+    def __init__(self, address: str) -> None:
+        self.directory = here(address)
+        self.remote = Remote(address)
+        self.keep: Keep = Mirror(address, "fit", "").keep
+        if self.remote.entries():
+            cached(address)
+
+    def push(self) -> None:
+        """Send all files but those whose name begins with a dot."""
+        for path in sorted(self.directory.rglob("*")):
+            name = path.relative_to(self.directory).as_posix()
+            if path.is_file() and not any(part.startswith(".") for part in name.split("/")):
+                self.remote.upload(path, name)
+
+
+def fetch_run(loggers: Any) -> RemoteRun | None:
+    """Have loggers write on this machine what they are told to write on S3.
+
+    Args:
+        loggers: Configuration of the training's loggers; their ``save_dir`` is changed.
+
+    Returns:
+        The run directory, which is where the first logger writes, if it is on S3.
+    """
+    several = loggers if isinstance(loggers, list) else [loggers]
+    options = [each.init_args for each in several if hasattr(each, "init_args")]
+    addresses = [address(each.get("save_dir") or "") for each in options]
+    for each, at in zip(options, addresses, strict=True):
+        if at:
+            each.save_dir = str(here(at))
+    return RemoteRun(addresses[0]) if addresses and addresses[0] else None

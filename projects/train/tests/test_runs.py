@@ -1,0 +1,101 @@
+"""Trainings whose data and run directory lie on S3."""
+
+import csv
+import io
+import json
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from aframe.artifacts.remote import cache_directory
+from aframe_train.cli import main
+from aframe_train.trainer import train
+
+#: `aframe-train`, which kills itself in the middle of the second of its epochs of 7 steps.
+KILLED = """
+import os, signal, sys
+from aframe_train import cli, runs
+
+save = runs.SentCheckpoints.save_checkpoint
+
+def save_then_die(self, checkpoint, path, **options):
+    mirror = self.keep.__self__.mirror
+    if mirror._last is not None:
+        mirror._last.result()
+    save(self, checkpoint, path, **options)
+    if checkpoint["global_step"] == 10:
+        mirror._last.result()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+runs.SentCheckpoints.save_checkpoint = save_then_die
+sys.exit(cli.main())
+"""
+
+
+@pytest.fixture
+def write(config, tmp_path, small):
+    """Write a settings file for data at *home*, a path or an address; give its path."""
+
+    def write(home, output):
+        inputs = {
+            "background": f"{home}/background",
+            "training_waveforms": f"{home}/training_waveforms.hdf5",
+            "validation_waveforms": f"{home}/val_waveforms.hdf5",
+            "train_config": str(config),
+        }
+        settings = {
+            "inputs": inputs,
+            "output": str(output),
+            "ifos": list(small.IFOS),
+            "seed": 4,
+            **small.PREPROCESSING,
+            "resources": {"workers": 1},
+        }
+        path = tmp_path / "settings.json"
+        path.write_text(json.dumps(settings))
+        return str(path)
+
+    return write
+
+
+def test_killed_it_resumes_on_an_empty_machine(write, data_dir, bucket, tmp_path, monkeypatch):
+    """Killed in mid-epoch, it ends elsewhere with every file of an uninterrupted training."""
+    whole = tmp_path / "whole"
+    monkeypatch.setattr(sys, "argv", ["aframe-train", "fit", "--config", write(data_dir, whole)])
+    assert main() == 0
+    bucket.put(data_dir, "data")
+    words = ["fit", "--config", write(f"{bucket.address}/data", f"{bucket.address}/run")]
+    killed = subprocess.run([sys.executable, "-c", KILLED, *words], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert "run/.draft-fit/.work/last.ckpt" in bucket.names()
+    shutil.rmtree(cache_directory())
+    monkeypatch.setattr(sys, "argv", ["aframe-train", *words])
+    assert main() == 0
+
+    files = [path.name for path in whole.iterdir() if path.name[0] != "."]
+    assert sorted(f"run/{name}" for name in files) == bucket.names("run/")
+    differ = {"fit.record.json", "config.yaml", "model.pt"}  # times, places, names of a trace
+    for name in sorted(set(files) - differ):
+        assert bucket.get(f"run/{name}") == (whole / name).read_bytes(), name
+
+
+def test_by_hand(config, data_dir, bucket, small):
+    """`python -m train` fetches its data, and goes on from a checkpoint, where nothing is."""
+    bucket.put(data_dir, "data")
+    words = [
+        "--config", str(config), "--data.ifos=[H1,L1]", f"--data.data_dir={bucket.address}/data",
+        f"--trainer.logger.save_dir={bucket.address}/run", "--data.batches_per_epoch=2",
+        *(f"--data.{name}={value}" for name, value in small.PREPROCESSING.items() if value),
+    ]  # fmt: skip
+    train([*words, "--trainer.max_epochs=2"])
+    shutil.rmtree(cache_directory())
+    bucket.client.delete_object(Bucket=bucket.name, Key="run/model.pt")
+    train([*words, "--trainer.max_epochs=2", f"--ckpt_path={bucket.address}/run/last.ckpt"])
+
+    rows = list(csv.DictReader(io.StringIO(bucket.get("run/metrics.csv").decode())))
+    assert [row["step"] for row in rows] == ["2", "4"]
+    assert "run/model.pt" in bucket.names()
+    assert not any("/." in name for name in bucket.names())
