@@ -6,11 +6,12 @@ from pathlib import Path
 
 import lalframe
 import numpy as np
-from gwpy.io.gwf import data_segments, get_channel_names
+from gwpy.io.gwf import get_channel_names
 from gwpy.timeseries import TimeSeries
 from jaxtyping import Float
 
-from aframe.artifacts.segments import Segment
+from aframe.artifacts.segments import Segment, coalesce, gps
+from aframe.errors import AframeError
 
 #: First bytes of a frame file.
 MAGIC = b"IGWD"
@@ -38,19 +39,55 @@ def channels(path: Path) -> list[str]:
     return list(get_channel_names(path))
 
 
-def span(path: Path, channel: str) -> list[Segment]:
-    """Times at which a frame file has *channel* (GPS s)."""
-    return [Segment(float(start), float(stop)) for start, stop in data_segments([path], channel)]
+def span(path: Path) -> list[Segment]:
+    """Times of a frame file's frames, from its table of contents."""
+    # The table is the file's, and gone with it.
+    file = lalframe.FrameUFrFileOpen(str(path), "r")
+    contents = lalframe.FrameUFrTOCRead(file)
+    starts = [
+        sum(lalframe.FrameUFrTOCQueryGTimeModf(contents, number))
+        for number in range(lalframe.FrameUFrTOCQueryNFrame(contents))
+    ]
+    lengths = [lalframe.FrameUFrTOCQueryDt(contents, number) for number in range(len(starts))]
+    return coalesce(
+        [Segment(start, start + length) for start, length in zip(starts, lengths, strict=True)]
+    )
 
 
 def sample_rate(path: Path, channel: str) -> float:
-    """Samples a second of a channel (Hz), from the header of its first frame."""
+    """Samples a second of a channel (Hz).
+
+    No table of contents has it, so that this reads the channel in the first frame: some
+    seconds for an hour of strain. Ask it of one file of many.
+    """
     file = lalframe.FrameUFrFileOpen(str(path), "r")
     series = lalframe.FrameUFrChanRead(file, channel, 0)
     return round(1 / lalframe.FrameUFrChanVectorQueryDx(series, 0), 6)
 
 
-def read(path: Path, channel: str, segment: Segment) -> Float[np.ndarray, " time"]:
-    """Read a channel's samples."""
-    found = TimeSeries.read(path, channel, start=segment.start, end=segment.stop, format="gwf")
+def read(
+    path: Path, channel: str, segment: Segment, *, sample_rate: float
+) -> Float[np.ndarray, " time"]:
+    """Read a channel's samples.
+
+    Raises:
+        AframeError: If a frame of *segment* lacks the channel, or has it at another rate.
+    """
+    start, stop = segment
+    try:
+        found = TimeSeries.read(path, channel, start=start, end=stop, format="gwf")
+    except (OSError, RuntimeError, ValueError) as error:
+        raise _unfit(path, f"no {channel} from {gps(start)} to {gps(stop)}: {error}") from error
+    rate = round(float(found.sample_rate.value), 6)
+    if rate != sample_rate:
+        raise _unfit(path, f"{channel} at {rate:g} Hz, elsewhere at {sample_rate:g} Hz")
     return np.asarray(found.value, float)
+
+
+def _unfit(path: Path, found: str) -> AframeError:
+    return AframeError(
+        "a frame file is not like the others",
+        found=f"{path}: {found}",
+        wanted_by="the setting `source`",
+        fix="narrow the source to frames of one kind, or fetch the file again",
+    )

@@ -53,7 +53,7 @@ class Recording:
         if self.frame:
             from aframe_data import frames  # noqa: PLC0415 - gwpy takes a second to import
 
-            return frames.read(self.path, self.name, segment)
+            return frames.read(self.path, self.name, segment, sample_rate=self.sample_rate)
         first, stop = (
             math.ceil(round((time - self.segment.start) * self.sample_rate, 6)) for time in segment
         )
@@ -81,17 +81,24 @@ def find_recordings(source: Files, ifos: Sequence[str]) -> list[Recording]:
                 fix="correct the pattern, or put the files there",
             )
         paths += [Path(path) for path in found]
-    unique = dict.fromkeys(paths)
-    recordings = [one for path in unique for one in _recordings(path, ifos, source.channels)]
+    # Of each channel of frames: the rate is read once, since that reads a frame.
+    rates: dict[str, float] = {}
+    recordings = [
+        one
+        for path in dict.fromkeys(paths)
+        for one in _recordings(path, ifos, source.channels, rates)
+    ]
     return sorted(recordings, key=lambda one: (one.ifo, one.segment))
 
 
-def _recordings(path: Path, ifos: Sequence[str], channels: dict[str, str]) -> list[Recording]:
+def _recordings(
+    path: Path, ifos: Sequence[str], channels: dict[str, str], rates: dict[str, float]
+) -> list[Recording]:
     try:
         if h5py.is_hdf5(path):
             with h5py.File(path, "r") as file:
                 return list(_in_hdf5(path, file, ifos, channels))
-        return list(_in_frame(path, ifos, channels))
+        return list(_in_frame(path, ifos, channels, rates))
     except (OSError, KeyError, ValueError, RuntimeError) as error:
         raise AframeError(
             "a strain file cannot be read",
@@ -130,7 +137,9 @@ def _in_hdf5(
             yield Recording(path, ifo, dataset.name, segment, round(1 / step, 6))
 
 
-def _in_frame(path: Path, ifos: Sequence[str], chosen: dict[str, str]) -> Iterator[Recording]:
+def _in_frame(
+    path: Path, ifos: Sequence[str], chosen: dict[str, str], rates: dict[str, float]
+) -> Iterator[Recording]:
     from aframe_data import frames  # noqa: PLC0415 - gwpy takes a second to import
 
     with path.open("rb") as file:
@@ -142,9 +151,10 @@ def _in_frame(path: Path, ifos: Sequence[str], chosen: dict[str, str]) -> Iterat
     for ifo in ifos:
         channel = _channel(ifo, names, chosen)
         if channel is not None:
-            rate = frames.sample_rate(path, channel)
-            for segment in frames.span(path, channel):
-                yield Recording(path, ifo, channel, segment, rate, frame=True)
+            if channel not in rates:
+                rates[channel] = frames.sample_rate(path, channel)
+            for segment in frames.span(path):
+                yield Recording(path, ifo, channel, segment, rates[channel], frame=True)
 
 
 def _channel(ifo: str, names: Sequence[str], chosen: dict[str, str]) -> str | None:

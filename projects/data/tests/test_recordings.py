@@ -293,3 +293,15 @@ class TestChannels:
 
         with pytest.raises(AframeError, match=r'"channels": \{"H1": "H1:[AB]-STRAIN"\}'):
             find(path)
+
+
+def test_the_rate_of_many_frames_is_read_once(tmp_path, monkeypatch):
+    """Since that reads a frame; the others are held to it when they are read."""
+    for start in (START, START + 8, START + 16):
+        path = write_frame(tmp_path, ["H1:STRAIN"])
+        path.rename(tmp_path / f"H-{start}.gwf")
+    read = []
+    monkeypatch.setattr("aframe_data.frames.sample_rate", lambda *one: read.append(one) or 64.0)
+
+    assert [one.sample_rate for one in find(tmp_path / "*.gwf")] == [64.0] * 3
+    assert len(read) == 1
