@@ -95,7 +95,11 @@ RULES = (
     Rule(("aframe.pipelines", "aframe.pipelines.*"), ("aframe.tasks", "aframe.pipelines*"), LIGHT),
     Rule(("aframe_data*",), (*SHARED, "aframe.priors", "aframe.sources", "aframe_data*"), None),
     Rule(("aframe_sv*",), (*SHARED, "aframe.priors", "aframe_sv*"), None),
-    Rule(("aframe_train*", "train*"), (*SHARED, "aframe.transforms.*", "aframe_train*"), None),
+    Rule(
+        ("aframe_train*", "train*"),
+        (*SHARED, "aframe.priors", "aframe.transforms.*", "aframe_train*"),
+        None,
+    ),
     Rule(("aframe_export*",), (*SHARED, "aframe.transforms.*", "aframe_export*"), None),
     Rule(("aframe_infer*",), (*SHARED, "aframe.transforms.*", "aframe_infer*"), None),
 )

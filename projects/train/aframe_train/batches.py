@@ -11,9 +11,11 @@ from torch import Tensor
 from aframe.errors import AframeError
 from aframe_train.background import Background
 from aframe_train.chunks import Chunks
+from aframe_train.generation import Generated
 from aframe_train.injections import Counts, Injector
 from aframe_train.snr import SnrPowerLaw
 from aframe_train.streams import DeviceStream, host_stream
+from aframe_train.waveforms import Stored
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ class TrainingBatches(torch.nn.Module):
 
     Args:
         background: Strain, in chunks.
-        waveforms: Polarizations ``(2, waveform, time)``, in chunks.
+        waveforms: Source of polarizations: read from a ledger, or made for each batch.
         injector: Maker of whitened signals; its whitener whitens the background as well.
         mixture: What a batch is made of.
         snr: Signal-to-noise ratios.
@@ -81,7 +83,7 @@ class TrainingBatches(torch.nn.Module):
     def __init__(
         self,
         background: Chunks[Background],
-        waveforms: Chunks[Tensor],
+        waveforms: Stored | Generated,
         injector: Injector,
         *,
         mixture: Mixture,
@@ -116,10 +118,9 @@ class TrainingBatches(torch.nn.Module):
         counts = Counts.of(len(kernels), shares, uniform)
         number = sum(counts)
         if number:
-            bank = self.waveforms.at(index)
-            rows = torch.randint(bank.shape[1], (number,), generator=generator, device=bank.device)
+            waves = self.waveforms.draw(number, index, generator)
             snr = self.snr.sample(number, index, generator)
-            kernels[:number] += self.injector(bank[:, rows], psd[:number], snr, counts, generator)
+            kernels[:number] += self.injector(waves, psd[:number], snr, counts, generator)
         labels = torch.zeros(len(kernels), 1, device=kernels.device)
         labels[: counts.signals] = 1
         return kernels, labels

@@ -20,6 +20,7 @@ from aframe_train.background import Background, Stretch, choose, pieces, read_se
 from aframe_train.batches import Mixture, TrainingBatches
 from aframe_train.checks import refuse_impossible
 from aframe_train.chunks import Chunks
+from aframe_train.generation import Generated, Generation, generated
 from aframe_train.injections import Injector
 from aframe_train.placement import Placement
 from aframe_train.snr import SnrPowerLaw
@@ -31,7 +32,7 @@ from aframe_train.validation import (
     whiten_segments,
     whiten_signals,
 )
-from aframe_train.waveforms import POLARIZATIONS, WaveformFile
+from aframe_train.waveforms import POLARIZATIONS, Stored, WaveformFile
 
 FLOATS_PER_GIGABYTE = 1e9 / 4
 #: Length of a whitened block of validation data (s).
@@ -81,6 +82,8 @@ class AframeData(LightningDataModule):
         background_dir: Directory of the strain files.
         training_waveforms: Ledger of polarizations ``plus`` and ``cross``.
         validation_waveforms: Ledger of signals as each detector sees them.
+        generation: How to make waveforms during the training, new ones for each batch, instead
+            of reading *training_waveforms*.
         sample_rate: Samples a second (Hz); that of the strain if ``None``.
         kernel_length: Length of a whitened kernel (s).
         fduration: Length of the whitening filter (s).
@@ -109,6 +112,7 @@ class AframeData(LightningDataModule):
         background_dir: str | None = None,
         training_waveforms: str | None = None,
         validation_waveforms: str | None = None,
+        generation: Generation | None = None,
         sample_rate: float | None = None,
         kernel_length: float = 1.5,
         fduration: float = 1.0,
@@ -127,9 +131,11 @@ class AframeData(LightningDataModule):
         self.mixture, self.snr, self.validation = mixture, snr, validation
         self.batches_per_epoch = batches_per_epoch
         background = _path("background_dir", background_dir, data_dir, "background")
-        self.training_waveforms = _path(
-            "training_waveforms", training_waveforms, data_dir, "training_waveforms.hdf5"
-        )
+        self.generation = generation
+        if generation is None:
+            self.training_waveforms = _path(
+                "training_waveforms", training_waveforms, data_dir, "training_waveforms.hdf5"
+            )
         self.validation_waveforms = _path(
             "validation_waveforms", validation_waveforms, data_dir, "val_waveforms.hdf5"
         )
@@ -166,8 +172,7 @@ class AframeData(LightningDataModule):
             self.validation_waveforms, [ifo.lower() for ifo in self.ifos], rate
         )
         if stage == "fit":
-            waveforms = WaveformFile.open(self.training_waveforms, POLARIZATIONS, rate)
-            self.training_batches = self._training_batches(training, waveforms, device)
+            self.training_batches = self._training_batches(training, signals, device)
         self.validation_batches = self._validation_batches(validation, signals, device)
 
     def _whitener(self) -> Whitener:
@@ -180,15 +185,16 @@ class AframeData(LightningDataModule):
         )
 
     def _training_batches(
-        self, training: Sequence[Stretch], waveforms: WaveformFile, device: torch.device
+        self, training: Sequence[Stretch], signals: WaveformFile, device: torch.device
     ) -> TrainingBatches:
         whitener = self._whitener()
+        waveforms, source = self._source(signals, device)
         psd_size = round(self.preprocessing.psd_length * self.preprocessing.sample_rate)
         kernels = self.mixture.kernels_per_stretch * self.placement.size
         size = psd_size + 2 * whitener.edge + kernels
         return TrainingBatches(
             self._background(training, size, device),
-            self._waveforms(waveforms, device),
+            source,
             self._injector(waveforms, whitener),
             mixture=self.mixture,
             snr=self.snr,
@@ -213,6 +219,26 @@ class AframeData(LightningDataModule):
             return Background(read_segments(chosen, self.ifos), size, device)
 
         return Chunks(load, None if whole else self._chunk_steps())
+
+    def _source(
+        self, signals: WaveformFile, device: torch.device
+    ) -> tuple[WaveformFile, Stored | Generated]:
+        """Where the training's waveforms come from, and the file whose layout they have."""
+        if self.generation is None:
+            rate = self.preprocessing.sample_rate
+            stored = WaveformFile.open(self.training_waveforms, POLARIZATIONS, rate)
+            return stored, Stored(self._waveforms(stored, device))
+        mixture = self.mixture
+        shares = mixture.waveform_prob + mixture.swap_prob + mixture.mute_prob
+        return signals, generated(
+            self.generation,
+            self.validation_waveforms,
+            samples=signals.samples,
+            coalescence=signals.coalescence,
+            most=int(mixture.batch_size * shares) + 1,
+            seed=self.seed,
+            device=device,
+        )
 
     def _waveforms(self, waveforms: WaveformFile, device: torch.device) -> Chunks[torch.Tensor]:
         most = int(self.memory * FLOATS_PER_GIGABYTE / (len(POLARIZATIONS) * waveforms.samples))

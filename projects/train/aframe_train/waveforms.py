@@ -13,6 +13,7 @@ from torch import Tensor
 
 from aframe.artifacts.ledger import read_ledger, read_metadata
 from aframe.errors import AframeError
+from aframe_train.chunks import Chunks
 from aframe_train.streams import host_stream
 
 #: Rows read at a time where the file is too large to hold: one seek each.
@@ -82,3 +83,22 @@ class WaveformFile:
             self.length - run + 1, size=count // run
         )
         return torch.cat([self.read(slice(start, start + run)) for start in starts.tolist()], 1)
+
+
+class Stored:
+    """Waveforms of a ledger, drawn at random from what is in memory.
+
+    Args:
+        bank: Polarizations ``(2, waveform, time)``, in chunks.
+    """
+
+    def __init__(self, bank: Chunks[Tensor]) -> None:
+        self.bank = bank
+
+    def draw(
+        self, number: int, index: int, generator: torch.Generator
+    ) -> Float[Tensor, "2 signal time"]:
+        """Draw *number* signals for the batch *index*."""
+        bank = self.bank.at(index)
+        rows = torch.randint(bank.shape[1], (number,), generator=generator, device=bank.device)
+        return bank[:, rows]

@@ -12,6 +12,7 @@ from aframe_train.chunks import Chunks
 from aframe_train.injections import Injector
 from aframe_train.placement import Placement
 from aframe_train.snr import SnrPowerLaw
+from aframe_train.waveforms import Stored
 
 CPU = torch.device("cpu")
 PSD = 16 * 256
@@ -30,7 +31,7 @@ def make(small):
         size = PSD + 128 + 256 * mixture.kernels_per_stretch
         return TrainingBatches(
             Chunks(lambda _: Background(strain, size, CPU), None),
-            Chunks(lambda _: waves, None),
+            Stored(Chunks(lambda _: waves, None)),
             injector,
             mixture=mixture,
             snr=snr or SnrPowerLaw(),

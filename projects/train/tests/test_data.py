@@ -68,7 +68,7 @@ def test_little_memory_means_chunks(make):
     # 4 bytes, 2 detectors, 256 Hz: 76 of 128 s of strain, and 38 of 40 waveforms of 2 s.
     data = make(memory=76 * 256 * 8 / 1e9, chunks_per_epoch=2)
     data.setup("fit")
-    background, waveforms = data.training_batches.background, data.training_batches.waveforms
+    background, waveforms = data.training_batches.background, data.training_batches.waveforms.bank
 
     for step in range(0, 20, 2):
         both = background.at(step).strain.shape[-1], background.at(step + 2).strain.shape[-1]
@@ -86,7 +86,7 @@ def test_what_fits_is_held_whole(make):
     data.setup("fit")
 
     assert data.training_batches.background.at(0).strain.shape[-1] == 128 * 256
-    assert data.training_batches.waveforms.at(0).shape == (2, 40, 512)
+    assert data.training_batches.waveforms.bank.at(0).shape == (2, 40, 512)
 
 
 def test_chunks_do_not_depend_on_where_a_run_began(make):
