@@ -13,6 +13,7 @@ import dataclasses
 import errno
 import fcntl
 import importlib.metadata
+import json
 import logging
 import multiprocessing
 import os
@@ -56,6 +57,8 @@ log = logging.getLogger(__name__)
 
 #: Exit status of an error that the user can mend.
 USER_ERROR = 2
+#: The word that looks through steps before any of them runs; no stage has a verb of this name.
+CHECK = "check"
 _DISK = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
@@ -128,12 +131,14 @@ class Verb:
             has any, ``inputs`` (a dataclass of paths) and ``resources``.
         run: What does it; gets the settings and the draft.
         publishes: Names of the files and folders it makes in the output directory.
+        check: Refuses settings that *run* would refuse later, while the inputs are not there yet.
     """
 
     name: str
     settings: type
     run: Callable[[Any, Draft], None]
     publishes: tuple[str, ...]
+    check: Callable[[Any], None] | None = None
 
     @property
     def summary(self) -> str:
@@ -142,7 +147,12 @@ class Verb:
 
 
 def main(stage: str, verbs: Sequence[Verb], argv: Sequence[str] | None = None) -> int:
-    """Run the command ``aframe-<stage>``; returns its exit status."""
+    """Run the command ``aframe-<stage>``; returns its exit status.
+
+    ``aframe-<stage> check`` reads steps from its standard input, a JSON list of verbs each with
+    its settings, runs none of them, and refuses what is already known to be wrong.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
     logging.basicConfig(
         level=logging.INFO,
         stream=sys.stderr,
@@ -152,7 +162,9 @@ def main(stage: str, verbs: Sequence[Verb], argv: Sequence[str] | None = None) -
     )
     try:
         with _explained_os_errors(f"aframe-{stage}"):
-            verb, settings, remake = _parse(stage, verbs, argv)
+            if words == [CHECK]:
+                return _check(stage, verbs, json.load(sys.stdin))
+            verb, settings, remake = _parse(stage, verbs, words)
             run_verb(stage, verb, settings, remake=remake)
     except AframeError as error:
         print(f"aframe-{stage}: error: {error}", file=sys.stderr)
@@ -163,7 +175,21 @@ def main(stage: str, verbs: Sequence[Verb], argv: Sequence[str] | None = None) -
     return 0
 
 
-def _parse(stage: str, verbs: Sequence[Verb], argv: Sequence[str] | None) -> tuple[Verb, Any, bool]:
+def _check(stage: str, verbs: Sequence[Verb], steps: Sequence[tuple[str, Any]]) -> int:
+    """Refuse the first of *steps* that is known to be wrong, to the caller's program."""
+    for number, (name, asked) in enumerate(steps):
+        try:
+            verb, settings, _ = _parse(stage, verbs, [name, "--config", json.dumps(asked)])
+            if verb.check is not None:
+                verb.check(settings)
+        except AframeError as error:
+            told = {"step": number, **vars(error)}
+            print(json.dumps(told))
+            return USER_ERROR
+    return 0
+
+
+def _parse(stage: str, verbs: Sequence[Verb], words: Sequence[str]) -> tuple[Verb, Any, bool]:
     parser = jsonargparse.ArgumentParser(
         prog=f"aframe-{stage}", exit_on_error=False, version=importlib.metadata.version("aframe")
     )
@@ -176,7 +202,6 @@ def _parse(stage: str, verbs: Sequence[Verb], argv: Sequence[str] | None) -> tup
         )
         one.add_class_arguments(verb.settings)
         subcommands.add_subcommand(verb.name, one, help=verb.summary)
-    words = list(sys.argv[1:] if argv is None else argv)
     try:
         parsed = parser.parse_args(words)
         chosen = next(verb for verb in verbs if verb.name == parsed.verb)
@@ -185,8 +210,8 @@ def _parse(stage: str, verbs: Sequence[Verb], argv: Sequence[str] | None) -> tup
         raise AframeError(
             "the settings cannot be used",
             found=re.sub(r"\s*\n\s*", " ", str(error)),
-            wanted_by=" ".join([f"aframe-{stage}", *words]),
-            fix=f"aframe-{stage} {words[0] if words else ''} --help describes each setting",
+            wanted_by=" ".join([f"aframe-{stage}", *(w for w in words if not w.startswith("{"))]),
+            fix=f"{' '.join([f'aframe-{stage}', *words[:1]])} --help describes each setting",
         ) from error
     names = {each.name for each in dataclasses.fields(chosen.settings)}
     settings = chosen.settings(**{key: namespace[key] for key in names})

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import errno
+import io
 import json
 import logging
 import os
@@ -650,3 +651,35 @@ class TestPool:
                 draft.progress(done, 20, "slides")
 
         assert caplog.messages == [f"{n} of 20 slides" for n in (1, 7, 13, 19, 20)]
+
+
+def _checked(monkeypatch, capsys, steps, check=None):
+    """Status and answer of the command that looks through *steps*."""
+    monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(steps)))
+    status = main("data", [dataclasses.replace(VERB, check=check)], ["check"])
+    told = capsys.readouterr().out
+    return status, json.loads(told) if told else None
+
+
+def test_check_refuses_a_step_without_running_any(tmp_path, monkeypatch, capsys):
+    """Steps whose inputs are still to be made are told to be wrong, and which; nothing is made."""
+    good = {"output": str(tmp_path / "out"), "inputs": {"strain": str(tmp_path / "missing")}}
+
+    def refuse_high(settings):
+        if settings.highpass == 64:
+            raise AframeError("too high", found="64", wanted_by="the test", fix="less")
+
+    steps = [["make", good], ["make", {**good, "highpass": 64.0}]]
+    assert _checked(monkeypatch, capsys, steps) == (0, None)
+    assert _checked(monkeypatch, capsys, steps, refuse_high) == (
+        USER_ERROR,
+        {"step": 1, "problem": "too high", "found": "64", "wanted_by": "the test", "fix": "less"},
+    )
+    status, told = _checked(monkeypatch, capsys, [["make", {**good, "higpass": 1.0}]])
+    assert (status, told["step"], told["problem"]) == (2, 0, "the settings cannot be used")
+    assert "higpass" in told["found"]
+    assert told["wanted_by"] == "aframe-data make --config"
+    assert _checked(monkeypatch, capsys, [["make", {**good, "highpass": 2e3}]])[1]["found"] == (
+        "2000.0"
+    )
+    assert not (tmp_path / "out").exists()

@@ -148,14 +148,7 @@ def _origins(
     """Find what each detector's strain comes from, and refuse what is unfit."""
     source, ifos = settings.source, settings.ifos
     if isinstance(source, Simulated):
-        return {
-            ifo: load_asd(
-                source.psds[ifo],
-                nyquist=settings.sample_rate / 2,
-                wanted_by=f"simulated strain of {ifo}",
-            )
-            for ifo in ifos
-        }
+        return {**_curves(settings, source)}
     origins: dict[str, Origin]
     if isinstance(source, Nds2):
         origins = {ifo: nds.channel(source, ifo, segments[0]) for ifo in ifos}
@@ -167,6 +160,33 @@ def _origins(
     for ifo, origin in origins.items():
         _refuse_unfit(origin, segments, ifo, settings.sample_rate)
     return origins
+
+
+def _curves(settings: FetchSettings, source: Simulated) -> dict[str, Asd]:
+    return {
+        ifo: load_asd(
+            source.psds[ifo],
+            nyquist=settings.sample_rate / 2,
+            wanted_by=f"simulated strain of {ifo}",
+        )
+        for ifo in settings.ifos
+    }
+
+
+def refuse_unfit_source(settings: FetchSettings) -> None:
+    """Refuse what the headers of local files, and the noise curves, already tell.
+
+    Raises:
+        AframeError: If there is no such curve or it ends too low, or a file is missing, cut
+            short, foreign, or of an unfit rate.
+    """
+    source = settings.source
+    if isinstance(source, Simulated):
+        _curves(settings, source)
+    elif isinstance(source, Files):
+        found = find_recordings(source, settings.ifos)
+        for ifo in dict.fromkeys(one.ifo for one in found):
+            _refuse_rates([one for one in found if one.ifo == ifo], settings.sample_rate)
 
 
 def _refuse_unfit(origin: Origin, segments: Sequence[Segment], ifo: str, wanted: float) -> None:

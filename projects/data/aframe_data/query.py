@@ -110,6 +110,31 @@ def query(settings: QuerySettings, draft: Draft) -> None:
     }
 
 
+def refuse_unfit_source(settings: QuerySettings) -> None:
+    """Refuse what the headers of local files, and the names of curves, already tell.
+
+    Raises:
+        AframeError: If there is no such curve, a file is missing, cut short or foreign, or no
+            segment would be found even if all samples were good.
+    """
+    source = settings.source
+    if isinstance(source, Simulated):
+        _refuse_unknown_curves(source, settings.ifos)
+    elif isinstance(source, Files):
+        found: dict[str, list[Segment]] = {ifo: [] for ifo in settings.ifos}
+        for one in find_recordings(source, settings.ifos):
+            found[one.ifo] += intersect([one.segment], [settings.span])
+        found = {ifo: coalesce(mine) for ifo, mine in found.items()}
+        together = whole_seconds(functools.reduce(intersect, found.values()))
+        if not longer_than(together, settings.min_duration):
+            raise _nothing(settings, found, together)
+
+
+def _refuse_unknown_curves(source: Simulated, ifos: Sequence[str]) -> None:
+    for ifo in ifos:
+        load_asd(source.psds[ifo], nyquist=2 * LOWEST, wanted_by=f"strain of {ifo}")
+
+
 def whole_seconds(segments: Sequence[Segment]) -> list[Segment]:
     """Shrink segments to whole seconds; those without one fall away.
 
@@ -155,9 +180,8 @@ def _available(settings: QuerySettings, span: Segment, draft: Draft) -> dict[str
     """When there is strain of each detector."""
     source, ifos = settings.source, settings.ifos
     if isinstance(source, Simulated):
-        for ifo in ifos:
-            # Only to refuse an unknown name now, not when the strain is wanted.
-            load_asd(source.psds[ifo], nyquist=2 * LOWEST, wanted_by=f"strain of {ifo}")
+        # Now, not when the strain is wanted.
+        _refuse_unknown_curves(source, ifos)
         return {ifo: [span] for ifo in ifos}
     if isinstance(source, Files):
         return _in_files(settings, source, draft)

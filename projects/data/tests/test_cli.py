@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import pytest
@@ -109,3 +110,16 @@ def test_the_command_knows_its_verbs(monkeypatch, capsys):
 
     said = capsys.readouterr().out
     assert all(verb.name in said for verb in VERBS)
+
+
+def test_check_tells_a_wrong_name_while_there_is_nothing_to_read(tmp_path, monkeypatch, capsys):
+    """An approximant that does not exist, of a step whose strain is still to be made."""
+    step = {**SIGNALS, "output": str(tmp_path / "out"), "inputs": {"background": "/nowhere"}}
+    good, wrong = step, {**step, "waveform_approximant": "IMRPhenomZZ"}
+    steps = [["validation_waveforms", each] for each in (good, wrong)]
+    monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(steps)))
+
+    assert main("data", VERBS, ["check"]) == 2
+    told = json.loads(capsys.readouterr().out)
+    assert (told["step"], told["found"]) == (1, "IMRPhenomZZ")
+    assert not (tmp_path / "out").exists()

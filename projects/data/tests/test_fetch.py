@@ -14,7 +14,7 @@ from aframe.artifacts.segments import Segment, write_segments
 from aframe.artifacts.strain import list_strain, read_strain
 from aframe.errors import AframeError
 from aframe.program import Draft, Resources
-from aframe_data.fetch import FetchInputs, FetchSettings, fetch, pieces
+from aframe_data.fetch import FetchInputs, FetchSettings, fetch, pieces, refuse_unfit_source
 from aframe_data.sources import Files, Gwosc, Simulated
 
 CURVES = {"H1": "aLIGOO3LowT1800545", "L1": "AdVDesignSensitivityP1200087"}
@@ -203,3 +203,17 @@ class TestRefusals:
 
         with pytest.raises(AframeError, match="there is no such noise curve"):
             fetched(tmp_path, [Segment(1e9, 1e9 + 9)], source)
+
+
+def test_the_rates_of_files_are_told_before_the_fetch(tmp_path, tones):
+    """Headers and curves are enough."""
+    segments = [Segment(START + 10.0, START + 50.0)]
+    for source in (tones, SIMULATED, Gwosc(kind="gwosc")):
+        refuse_unfit_source(asked(tmp_path, segments, source))
+    with pytest.raises(AframeError, match="strain is sampled lower than asked"):
+        refuse_unfit_source(asked(tmp_path, segments, tones, sample_rate=4096.0))
+    table = tmp_path / "short.txt"
+    table.write_text("10 1e-23\n100 1e-23\n")
+    short = Simulated("simulated", dict.fromkeys(("H1", "L1"), str(table)))
+    with pytest.raises(AframeError, match="a noise curve does not reach the Nyquist frequency"):
+        refuse_unfit_source(asked(tmp_path, segments, short))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from aframe.artifacts.segments import Segment, read_segments
 from aframe.errors import AframeError
 from aframe.program import Draft, Resources
-from aframe_data.query import QuerySettings, query, whole_seconds
+from aframe_data.query import QuerySettings, query, refuse_unfit_source, whole_seconds
 from aframe_data.sources import Files, Gwosc, Simulated
 
 RATE, START = 64, 1_126_259_446
@@ -143,3 +143,28 @@ def test_refuses_an_unknown_noise_curve(tmp_path):
 
     with pytest.raises(AframeError, match="there is no such noise curve"):
         found(tmp_path, source, start=1.2e9, stop=1.3e9)
+
+
+def test_the_headers_of_files_tell_what_will_be_missing(tmp_path, files, write_gwosc):
+    """Before any sample is read: a detector without a file, a short span, a file cut short."""
+    refuse_unfit_source(asked(tmp_path, files, min_duration=10))
+    alone = Files("files", (str(Path(files.paths[0]).parent / "H-*.hdf5"),))
+    with pytest.raises(AframeError, match="no time with data of all detectors") as refused:
+        refuse_unfit_source(asked(tmp_path, alone))
+    assert "L1 nothing" in refused.value.found
+    with pytest.raises(AframeError, match="no time with data of all detectors"):
+        refuse_unfit_source(asked(tmp_path, files, min_duration=17))
+    broken = write_gwosc(np.zeros(16 * RATE), ifo="L1", rate=RATE, start=START + 2)
+    broken.write_bytes(broken.read_bytes()[:1000])
+    with pytest.raises(AframeError, match="a strain file cannot be read"):
+        refuse_unfit_source(asked(tmp_path, files))
+
+
+def test_an_unknown_curve_is_told_before_the_query(tmp_path):
+    """Of a simulation only the names count; servers are not asked."""
+    span = {"start": 1e9, "stop": 1e9 + 100}
+    refuse_unfit_source(asked(tmp_path, **span))
+    refuse_unfit_source(asked(tmp_path, Gwosc(kind="gwosc"), **span))
+    misspelt = Simulated("simulated", {**SIMULATED.psds, "L1": "aLIGOO3LowT1800"})
+    with pytest.raises(AframeError, match="there is no such noise curve"):
+        refuse_unfit_source(asked(tmp_path, misspelt, **span))

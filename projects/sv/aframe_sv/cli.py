@@ -3,12 +3,18 @@
 from aframe.program import Verb
 from aframe.program import main as run
 from aframe_sv.estimate import OUTPUT as VOLUMES
-from aframe_sv.estimate import EstimateSettings, estimate
+from aframe_sv.estimate import EstimateSettings, estimate, refuse_unknown_prior
 from aframe_sv.report import OUTPUT as PAGE
 from aframe_sv.report import ReportSettings, report
 
 VERBS = (
-    Verb("estimate", EstimateSettings, estimate, publishes=(VOLUMES,)),
+    Verb(
+        "estimate",
+        EstimateSettings,
+        estimate,
+        publishes=(VOLUMES,),
+        check=refuse_unknown_prior,
+    ),
     Verb("report", ReportSettings, report, publishes=(PAGE,)),
 )
 

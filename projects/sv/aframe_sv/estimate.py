@@ -109,6 +109,15 @@ class EstimateSettings:
         return [(first, second) for first, second in self.mass_combos]
 
 
+def refuse_unknown_prior(settings: EstimateSettings) -> None:
+    """Refuse a prior that there is not.
+
+    Raises:
+        AframeError: If so.
+    """
+    load_prior(settings.source_prior)
+
+
 def pair_name(pair: Sequence[float]) -> str:
     """Name of a population in the result.
 

@@ -1,5 +1,6 @@
 """The command `aframe-sv`."""
 
+import io
 import json
 import sys
 
@@ -101,3 +102,14 @@ def test_help_describes_every_setting(monkeypatch, capsys):
     said = " ".join(capsys.readouterr().out.split())
     assert "Largest false alarm rate to report (1/yr)" in said
     assert "heavier first" in said
+
+
+def test_check_tells_an_unknown_prior(search, monkeypatch, capsys, tmp_path):
+    """Before there are events."""
+    settings = {**estimate_settings(search, tmp_path / "plots"), "source_prior": "nosuch"}
+    steps = json.dumps([["estimate", settings]], default=str)
+    monkeypatch.setattr(sys, "argv", ["aframe-sv", "check"])
+    monkeypatch.setattr("sys.stdin", io.StringIO(steps))
+
+    assert cli.main() == 2
+    assert "nosuch" in json.loads(capsys.readouterr().out)["found"]

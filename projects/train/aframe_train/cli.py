@@ -8,9 +8,17 @@ from aframe_train.tune.settings import TuneSettings
 from aframe_train.tune.verb import PUBLISHES as SEARCH
 from aframe_train.tune.verb import tune
 
+
+def _rehearse(settings: FitSettings) -> None:
+    # torch takes seconds to load.
+    from aframe_train.rehearsal import rehearse  # noqa: PLC0415
+
+    rehearse(settings)
+
+
 VERBS = (
-    Verb("fit", FitSettings, fit, publishes=TRAINING),
-    Verb("tune", TuneSettings, tune, publishes=SEARCH),
+    Verb("fit", FitSettings, fit, publishes=TRAINING, check=_rehearse),
+    Verb("tune", TuneSettings, tune, publishes=SEARCH, check=_rehearse),
 )
 
 

@@ -158,12 +158,15 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def train(words: Sequence[str], keep: Keep | None = None) -> AframeCLI:
+def train(
+    words: Sequence[str], keep: Keep | None = None, kind: type[AframeCLI] = AframeCLI
+) -> AframeCLI:
     """Run the training's command line.
 
     Args:
         words: Arguments; without a subcommand they are those of ``fit``.
         keep: Told of each file from which a training resumes.
+        kind: The command line.
 
     Raises:
         AframeError: If they, or a configuration file among them, cannot be used.
@@ -176,7 +179,7 @@ def train(words: Sequence[str], keep: Keep | None = None) -> AframeCLI:
         for message in _EXPECTED:
             warnings.filterwarnings("ignore", message)
         with _as_program([*command, *words]):
-            return AframeCLI([*command, *words], keep)
+            return kind([*command, *words], keep)
 
 
 @contextlib.contextmanager

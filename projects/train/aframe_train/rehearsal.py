@@ -1,0 +1,56 @@
+"""What a configuration of the training alone tells to be wrong, before there are any data."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import LightningDataModule
+
+from aframe.artifacts.remote import cached
+from aframe.errors import AframeError
+from aframe_train.fit import FitSettings, arguments
+from aframe_train.trainer import AframeCLI, train
+from aframe_train.tune.settings import TuneSettings, read_search
+
+
+def rehearse(settings: FitSettings) -> None:
+    """Refuse a configuration with which a training, or each of a search's, would not begin.
+
+    Raises:
+        AframeError: If there is none, it holds an unknown key or value, or describes a network
+            or amounts of data that cannot be.
+    """
+    config = cached(settings.inputs.train_config)
+    if not config.is_file():
+        raise AframeError(
+            "there is no training configuration",
+            found=f"{config} is no file",
+            wanted_by="the input `train_config`",
+            fix="correct the path; aframe-init writes one",
+        )
+    if isinstance(settings, TuneSettings):
+        read_search(settings.inputs.tune_config)
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            train(arguments(settings, Path(scratch)), kind=Rehearsal)
+        except AframeError as error:
+            raise AframeError(
+                error.problem, found=error.found, wanted_by=str(config), fix=error.fix
+            ) from error
+
+
+class Rehearsal(AframeCLI):
+    """The training's command line, with its network and trainer, but without data."""
+
+    def before_instantiate_classes(self) -> None:
+        """Have no data; what they are made of (amounts, mixture) is made and refused."""
+        self.parser.add_instantiator(_nothing, LightningDataModule, prepend=True)
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Train nothing."""
+
+
+def _nothing(_kind: type, *_arguments: Any, **_options: Any) -> LightningDataModule:
+    return LightningDataModule()

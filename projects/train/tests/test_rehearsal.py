@@ -1,0 +1,71 @@
+"""A configuration is refused before there are data."""
+
+import pytest
+
+from aframe.errors import AframeError
+from aframe_train.fit import FitInputs, FitSettings
+from aframe_train.rehearsal import rehearse
+from aframe_train.tune.settings import TuneInputs, TuneSettings
+
+
+@pytest.fixture
+def settings(config, tmp_path, small):
+    """Settings of a training whose data are still to be made."""
+    absent = tmp_path / "absent"
+    return FitSettings(
+        inputs=FitInputs(absent, absent, absent, config),
+        output=tmp_path / "out",
+        ifos=("H1", "L1"),
+        **small.PREPROCESSING,
+    )
+
+
+def test_a_good_configuration_needs_no_data(settings, tmp_path):
+    """Nothing is read but the configuration, and nothing is written."""
+    before = sorted(tmp_path.rglob("*"))
+    rehearse(settings)
+
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "message"),
+    [
+        ("batches_per_epoch", "batch_per_epoch", "batch_per_epoch"),
+        ("norm_groups: 2", "norm_groups: 3", "the network cannot be built"),
+        ("max_epochs", "max_epoch", "trainer.max_epoch"),
+        ("waveform_prob: 0", "waveform_prob: 7", "the shares of a batch do not add up"),
+        ("data:", "data: [", "the training configuration cannot be used"),
+    ],
+)
+def test_a_wrong_configuration_is_refused(settings, here, there, message):
+    """An unknown key, a network that cannot be, amounts that contradict, no YAML at all."""
+    config = settings.inputs.train_config
+    text = config.read_text()
+    assert here in text
+    config.write_text(text.replace(here, there, 1))
+
+    with pytest.raises(AframeError, match=message) as refused:
+        rehearse(settings)
+    assert refused.value.wanted_by == str(config)
+
+
+def test_a_missing_configuration_is_refused(settings):
+    """It is named."""
+    settings.inputs.train_config.unlink()
+
+    with pytest.raises(AframeError, match="there is no training configuration"):
+        rehearse(settings)
+
+
+def test_a_search_is_refused_for_what_it_tries(settings, tmp_path, small):
+    """Both configurations of a search are looked through."""
+    absent, tried = tmp_path / "absent", tmp_path / "tune.yaml"
+    tried.write_text("space: {model.learning_rate: 'uniform(0, 1)'}\nnum_sample: 2\n")
+    inputs = TuneInputs(absent, absent, absent, settings.inputs.train_config, tried)
+    search = TuneSettings(
+        inputs=inputs, output=tmp_path / "out", ifos=("H1", "L1"), **small.PREPROCESSING
+    )
+
+    with pytest.raises(AframeError, match="the configuration of the search cannot be used"):
+        rehearse(search)
