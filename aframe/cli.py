@@ -18,8 +18,23 @@ from aframe.paths import RUN_VARIABLES
 CONFIGS = Path(__file__).parent / "pipelines" / "configs"
 USER_ERROR = 2
 #: What each mode runs, and the training presets it offers.
-MODES = {"sandbox": "aframe.pipelines.sandbox.Sandbox"}
+MODES = {
+    "sandbox": "aframe.pipelines.sandbox.Sandbox",
+    "tune": "aframe.pipelines.tune.Tune",
+}
 PRESETS = ("bbh", "bns", "demo")
+# How the section of the training becomes that of a search for its settings.
+_TRAINING = "[luigi_Train]\nconfig = @directory@/train.yaml\n"
+_SEARCH = """[luigi_TuneTask]
+config = @directory@/train.yaml
+tune_config = @directory@/tune.yaml
+# Trials side by side (0: as many as there is room for), and what each of them gets.
+num_workers = 0
+gpus_per_worker = 1
+cpus_per_gpu = 1
+# Where the trials are kept, to try more of them later; blank: until the search has ended.
+storage_dir =
+"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -97,10 +112,12 @@ def write_run_directory(
     """
     directory = directory.expanduser().resolve()
     files = {
-        directory / f"{mode}.cfg": _configuration(directory, preset, seed, strain),
+        directory / f"{mode}.cfg": _configuration(directory, mode, preset, seed, strain),
         directory / "train.yaml": (CONFIGS / f"{preset}.yaml").read_text(),
         directory / "run.sh": _run_script(directory, mode),
     }
+    if mode == "tune":
+        files[directory / "tune.yaml"] = (CONFIGS / "tune" / f"{preset}.yaml").read_text()
     try:
         return _write(directory, files, force=force)
     except OSError as error:
@@ -138,9 +155,11 @@ def _refuse_edited(paths: Sequence[Path], directory: Path) -> None:
 
 
 def _configuration(
-    directory: Path, preset: str, seed: int | None, strain: Sequence[Path] | None
+    directory: Path, mode: str, preset: str, seed: int | None, strain: Sequence[Path] | None
 ) -> str:
     text = (CONFIGS / f"{preset}.cfg").read_text()
+    if mode == "tune":
+        text = text.replace(_TRAINING, _SEARCH)
     paths = {
         "@directory@": str(directory),
         "@zero_lag_source@": _zero_lag_source(preset, strain),

@@ -29,6 +29,14 @@ class Sandbox(Pipeline):
         return SandboxReport.req(self)
 
 
+class Tune(Pipeline):
+    """Run the search end to end, with the best of many trainings."""
+
+    def requires(self) -> SandboxReport:
+        """The report, and through it every step."""
+        return SandboxReport.req(self, train_task="TuneTask")
+
+
 # Their sections and options are those of the classes above.
 for _replaced in (Infer, SensitiveVolume, Report):
     _replaced.deregister()

@@ -18,6 +18,7 @@ from aframe.tasks.export import ExportLocal, StreamParameters
 from aframe.tasks.infer import Infer
 from aframe.tasks.sv import Report, SensitiveVolume
 from aframe.tasks.train import PreprocessingParameters, Train, TrainLocal
+from aframe.tasks.tune import TuneTask
 
 __all__ = [
     "ExportLocal",
@@ -34,6 +35,7 @@ __all__ = [
     "Train",
     "TrainLocal",
     "TrainingWaveforms",
+    "TuneTask",
     "ValidationWaveforms",
 ]
 

@@ -20,6 +20,7 @@ from aframe.tasks.configuration import (
     refuse_unknown_sections,
     set_defaults,
 )
+from aframe.tasks.foresight import refuse_missing_inputs, refuse_wrong, unfinished
 from aframe.tasks.screen import prepare_screen
 
 prepare_screen()
@@ -80,6 +81,14 @@ class RunParameters(law.Task):
         description="what to do with an output that was made with other settings: stop and say "
         "which differ, or remake it; default: stop",
     )
+    train_task = Choice(
+        choices=("Train", "TuneTask"),
+        default="Train",
+        significant=False,
+        always_in_help=False,
+        description="task that makes the network: Train, or TuneTask for the best of many "
+        "trainings; default: Train, but TuneTask in the pipeline Tune",
+    )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -97,6 +106,11 @@ class RunParameters(law.Task):
 
     def check(self) -> None:
         """Refuse parameters that contradict each other; called when the task is built."""
+
+    def _print_status(self, args: Any) -> None:
+        """Print the status; then refuse what a run would, as far as that takes no time."""
+        super()._print_status(args)
+        refuse_missing_inputs(unfinished(self))
 
     @property
     def paths(self) -> RunPaths:
@@ -176,13 +190,16 @@ class StageTask(RunParameters):
         luigi asks it of the whole graph before anything runs, and ``--print-status`` does not.
 
         Raises:
-            AframeError: If a step is to be run that lacks its image or its command.
+            AframeError: If a step is to be run that lacks its image, its command or an input,
+                whose output was made with other settings, or that its stage refuses.
         """
-        required = [task.complete() for task in law.util.flatten(self.requires())]
-        done = all(required) and all(target.exists() for target in self.output().values())
-        if not done:
-            self.where.refuse_missing()
-        return done
+        todo = unfinished(self)
+        for step in todo:
+            step.where.refuse_missing()
+            step.refuse_changed()
+        refuse_missing_inputs(todo)
+        refuse_wrong(todo)
+        return not todo
 
     @property
     def where(self) -> Stage:
@@ -204,11 +221,16 @@ class StageTask(RunParameters):
             AframeError: If the output was made with other settings, unless *on_change* says to
                 remake it, or if the command fails.
         """
-        self._refuse_changed()
+        self.refuse_changed()
         remake = self.on_change == "remake"
         self.where.run(self.verb, self.settings_file(), label=self.task_family, remake=remake)
 
-    def _refuse_changed(self) -> None:
+    def refuse_changed(self) -> None:
+        """Refuse an output that was made with other settings, unless it is to be remade.
+
+        Raises:
+            AframeError: It names the settings.
+        """
         changed = {line for target in self.output().values() for line in target.stale()}
         if changed and self.on_change == "stop":
             raise AframeError(

@@ -9,6 +9,9 @@ from aframe.parameters import Choice, Count, Positive
 from aframe.tasks.base import StageTask
 from aframe.tasks.checks import refuse_band, refuse_stream
 from aframe.tasks.train import PreprocessingParameters, Train, TrainLocal
+from aframe.tasks.tune import TuneTask
+
+_TRAINERS: dict[str, type[TrainLocal]] = {"Train": Train, "TuneTask": TuneTask}
 
 
 class StreamParameters(PreprocessingParameters):
@@ -33,8 +36,6 @@ class ExportLocal(StageTask, StreamParameters):
 
     stage, verb = "export", "export"
     publishes: ClassVar = {"repository": "model_repo"}
-    #: The task that trains; a pipeline that tunes names another.
-    train_task: ClassVar[type[TrainLocal]] = Train
 
     streams_per_gpu = Count(default=6, description="streams a GPU serves; default: 6")
     platform = Choice(
@@ -55,7 +56,7 @@ class ExportLocal(StageTask, StreamParameters):
 
     def requires(self) -> TrainLocal:
         """The trained network."""
-        return self.train_task.req(self)
+        return _TRAINERS[self.train_task].req(self)
 
     def inputs(self) -> dict[str, Path | None]:
         """What training left."""

@@ -117,6 +117,7 @@ class Report(StageTask):
             "zero_lag_background": _optional(zero_lag.output() if zero_lag else {}, "background"),
             "metrics": Path(train.output()["metrics"].path),
             "preprocessing": Path(train.output()["preprocessing"].path),
+            "tune": _optional(train.output(), "trials"),
         }
 
     def settings(self) -> dict[str, Any]:

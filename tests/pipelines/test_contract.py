@@ -38,7 +38,13 @@ TASKS = [
     (tasks.TrainLocal, {}),
     (tasks.TrainLocal, {"data_dir": "/data/train", "use_wandb": True, "wandb_name": "mine"}),
     (tasks.Train, {}),
+    (tasks.TuneTask, {}),
+    (
+        tasks.TuneTask,
+        {"num_workers": "2", "storage_dir": "s3://b/t", "temp_dir": "/scratch", "endpoint": "h:1"},
+    ),
     (tasks.ExportLocal, {}),
+    (tasks.ExportLocal, {"train_task": "TuneTask"}),
     (tasks.Infer, {}),
     (tasks.Infer, {"zero_lag_source": FILES["source"]}),
     (tasks.Infer, {"zero_lag": False}),

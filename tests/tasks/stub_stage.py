@@ -33,6 +33,11 @@ PUBLISHES = {
         "model.pt", "best.ckpt", "last.ckpt", "batch.hdf5", "val_batch.hdf5",
         "preprocessing.json", "metrics.csv", "config.yaml",
     ),
+    "train tune": (
+        "model.pt", "best.ckpt", "last.ckpt", "batch.hdf5", "val_batch.hdf5",
+        "preprocessing.json", "metrics.csv", "config.yaml",
+        "trials.csv", "trials.json", "best.yaml",
+    ),
     "export export": ("model_repo",),
     "infer infer": ("background.hdf5", "foreground.hdf5", "0lag.hdf5", "candidates.hdf5"),
     "sv estimate": ("sensitive_volume.h5",),

@@ -43,6 +43,7 @@ class Inputs:
         zero_lag_background: Directory of the strain that is searched unshifted.
         metrics: Table of the training (``metrics.csv``).
         preprocessing: What the network saw (``preprocessing.json``).
+        tune: Trials of the search for the training's settings (``trials.json``).
     """
 
     background: Path | None = None
@@ -57,6 +58,7 @@ class Inputs:
     zero_lag_background: Path | None = None
     metrics: Path | None = None
     preprocessing: Path | None = None
+    tune: Path | None = None
 
 
 @dataclass(frozen=True)

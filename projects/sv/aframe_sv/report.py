@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from aframe.artifacts.record import Record, read_record, write_text
 from aframe.program import Draft, Resources
 from aframe_sv.evidence import Evidence, Inputs
-from aframe_sv.page import render
+from aframe_sv.page import Section, render
 from aframe_sv.sections import (
     candidates,
     headline,
@@ -20,17 +20,19 @@ from aframe_sv.sections import (
     steps,
     strain,
     training,
+    tuning,
 )
 
 log = logging.getLogger(__name__)
 
 OUTPUT = "report.html"
-SECTIONS = (
+SECTIONS: tuple[Callable[[Evidence], Section | None], ...] = (
     headline.section,
     candidates.section,
     sensitivity.section,
     ranking.section,
     training.section,
+    tuning.section,
     injections.section,
     strain.section,
     steps.section,
@@ -72,7 +74,9 @@ def report(settings: ReportSettings, draft: Draft) -> None:
     evidence = Evidence(settings.inputs, read_records(settings.resources.records))
     parts = []
     for done, section in enumerate(SECTIONS, 1):
-        parts.append(section(evidence))
+        part = section(evidence)
+        if part is not None:
+            parts.append(part)
         draft.progress(done, len(SECTIONS), "sections")
     page = render(settings.title, subtitle(evidence), parts)
     write_text(draft.path / OUTPUT, page)

@@ -18,9 +18,9 @@ import jsonargparse
 from aframe.errors import AframeError
 from aframe.program import USER_ERROR
 from aframe_train.fit import FitResources
+from aframe_train.tune.environment import prepare
 from aframe_train.tune.settings import TuneResources, read_search
 from aframe_train.tune.training import DIRECTORY
-from aframe_train.tune.verb import require_ray
 
 _SAVE_DIR = "--trainer.logger.save_dir"
 _OF_A_TRAINING = {field.name for field in dataclasses.fields(FitResources)}
@@ -57,13 +57,13 @@ def _search(words: list[str]) -> None:
     given = {name: options.pop(name) for name in ("num_samples",) if options[name] is not None}
     search = read_search(options.pop("config"), **given)
     options.pop("num_samples", None)
-    require_ray()
+    chosen = TuneResources(**options)
+    prepare(chosen.endpoint)
     from aframe_train.tune.results import publish  # noqa: PLC0415 (torch, ray: seconds)
     from aframe_train.tune.search import Plan, run  # noqa: PLC0415
     from aframe_train.tune.trials import open_storage  # noqa: PLC0415
 
     trainings, output = redirect(trainings)
-    chosen = TuneResources(**options)
     storage = open_storage(chosen.storage_dir, chosen.name, default=output / chosen.name)
     plan = Plan(tuple(trainings), search, storage, chosen)
     publish(run(plan), plan, output)

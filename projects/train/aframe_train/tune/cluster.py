@@ -17,20 +17,9 @@ from typing import Any
 import ray
 
 from aframe.errors import AframeError
+from aframe_train.tune.environment import QUIET
 from aframe_train.tune.settings import TuneResources
 
-#: Ray says nothing of its own, asks nobody, and leaves interruption to us.
-QUIET = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
-}
 #: Longest directory (bytes) in which Ray's sockets keep below the 107 that a system allows:
 #: it adds /session_<date>_<time>_<microseconds>_<process>/sockets/plasma_store.
 LONGEST = 107 - len("/session_2015-09-14_09-50-45_391000_4194304/sockets/plasma_store")
@@ -87,7 +76,6 @@ def cluster(resources: TuneResources, samples: int) -> Iterator[Room]:
     Raises:
         AframeError: If there is no room for the trials, or nobody answers at the endpoint.
     """
-    os.environ.update(QUIET)
     for name in ("ray", "ray.tune"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     with contextlib.ExitStack() as stack:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 import shlex
-from importlib.util import find_spec
 from pathlib import Path
 
-from aframe.errors import AframeError
 from aframe.program import Draft
 from aframe_train.fit import PUBLISHES as TRAINING
 from aframe_train.fit import arguments
+from aframe_train.tune.environment import prepare
 from aframe_train.tune.settings import TuneSettings, read_search
 
 log = logging.getLogger(__name__)
@@ -21,7 +20,7 @@ PUBLISHES = (*TRAINING, "trials.csv", "trials.json", "best.yaml")
 def tune(settings: TuneSettings, draft: Draft) -> None:
     """Search for the settings of the training that give the best validation score."""
     search = read_search(settings.inputs.tune_config)
-    require_ray()
+    prepare(settings.resources.endpoint)
     # torch and ray take seconds to load, so they are not loaded before the settings are known
     # to be good.
     from aframe_train.tune.results import publish  # noqa: PLC0415
@@ -43,19 +42,3 @@ def tune(settings: TuneSettings, draft: Draft) -> None:
         best_valid_auroc=outcome.best.score,
         trials={status: ended.count(status) for status in sorted(set(ended))},
     )
-
-
-def require_ray() -> None:
-    """Refuse an environment without Ray.
-
-    Raises:
-        AframeError: If it is not installed.
-    """
-    missing = [name for name in ("ray", "pyarrow") if find_spec(name) is None]
-    if missing:
-        raise AframeError(
-            "Ray Tune is not installed",
-            found=f"no package {', '.join(missing)}",
-            wanted_by="a search for settings",
-            fix="pip install 'aframe-train[tune]'",
-        )

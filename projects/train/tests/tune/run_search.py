@@ -4,14 +4,17 @@ import logging
 import sys
 from pathlib import Path
 
-from aframe_train.tune.search import Plan, run
+from aframe_train.tune.environment import prepare
 from aframe_train.tune.settings import Search, TuneResources
-from aframe_train.tune.training import DIRECTORY
-from aframe_train.tune.trials import Storage
 
 
 def plan(config, storage, endpoint=None, samples=6):
     """Six trials on two workers, of four epochs each."""
+    prepare(endpoint)
+    from aframe_train.tune.search import Plan  # noqa: PLC0415 (Ray reads what is prepared)
+    from aframe_train.tune.training import DIRECTORY  # noqa: PLC0415
+    from aframe_train.tune.trials import Storage  # noqa: PLC0415
+
     words = (
         "fit", "--config", str(config), "--seed_everything=7", "--trainer.max_epochs=4",
         f"--trainer.logger.save_dir={DIRECTORY}",
@@ -27,4 +30,7 @@ def plan(config, storage, endpoint=None, samples=6):
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
-    print(run(plan(*sys.argv[1:])).best.number)  # noqa: T201
+    chosen = plan(*sys.argv[1:])
+    from aframe_train.tune.search import run
+
+    print(run(chosen).best.number)  # noqa: T201

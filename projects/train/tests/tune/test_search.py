@@ -19,6 +19,8 @@ from aframe_train.tune.trials import Storage, Trial, folder, read_trial, write_t
 HERE = Path(__file__).parent
 plan = runpy.run_path(str(HERE / "run_search.py"))["plan"]
 SAMPLES = 6
+#: What takes longer than this on a busy machine does not end at all (s).
+LONGEST = 500
 
 
 def search(config, storage, *endpoint, **environment):
@@ -43,8 +45,8 @@ def states(storage):
     return [read_trial(Storage(str(storage)), number, {}) for number in range(SAMPLES)]
 
 
-def wait_until(true, seconds=90):
-    end = time.monotonic() + seconds
+def wait_until(true):
+    end = time.monotonic() + LONGEST
     while not true():
         assert time.monotonic() < end
         time.sleep(0.05)
@@ -70,10 +72,10 @@ def test_a_killed_search_goes_on_with_what_had_ended(config, tmp_path):
     wait_until(lambda: any(trial.status == "finished" for trial in states(storage)))
     os.kill(first.pid, signal.SIGKILL)
     first.communicate()
-    wait_until(lambda: not processes_of(storage), seconds=20)
+    wait_until(lambda: not processes_of(storage))
     before = states(storage)
 
-    out, err = search(config, storage).communicate(timeout=120)
+    out, err = search(config, storage).communicate(timeout=LONGEST)
 
     after = states(storage)
     ended = [trial for trial in before if trial.ended]

@@ -1,0 +1,5 @@
+"""The search end to end with the best of many trainings: :class:`Tune`."""
+
+from aframe.pipelines.sandbox import Tune
+
+__all__ = ["Tune"]
