@@ -28,8 +28,15 @@ log = logging.getLogger(__name__)
 
 BEST, LAST = "best", "last"
 SCORE = "valid_auroc"
+#: Folder of the pictures that a validation may leave.
+PICTURES = "validation"
 COLUMNS = ("epoch", "step", "train_loss", "learning_rate", SCORE)
 _SECONDS_BETWEEN_LINES = 15.0
+
+
+def batch_size(batch: Any) -> int:
+    """Kernels of a batch of training or validation, for Lightning's `ThroughputMonitor`."""
+    return len(batch[0] if isinstance(batch, tuple) else batch.index)
 
 
 def run_directory(trainer: Trainer) -> Path:

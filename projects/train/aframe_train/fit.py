@@ -110,7 +110,7 @@ def fit(settings: FitSettings, draft: Draft) -> None:
     # torch takes seconds to load, so it is not loaded before the settings are known to be good.
     import torch  # noqa: PLC0415
 
-    from aframe_train.callbacks import copy_checkpoint  # noqa: PLC0415
+    from aframe_train.callbacks import PICTURES, copy_checkpoint  # noqa: PLC0415
     from aframe_train.trainer import train  # noqa: PLC0415
 
     words = arguments(settings, draft.work)
@@ -126,6 +126,8 @@ def fit(settings: FitSettings, draft: Draft) -> None:
     for name in PUBLISHES:
         copy = copy_checkpoint if name.endswith(".ckpt") else shutil.copyfile
         copy(draft.work / name, draft.path / name)
+    if (draft.work / PICTURES).exists():
+        shutil.copytree(draft.work / PICTURES, draft.path / PICTURES, dirs_exist_ok=True)
     draft.notes.update(
         parameters=sum(each.numel() for each in cli.model.parameters()),
         steps=cli.trainer.global_step,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -59,6 +61,7 @@ class TimeSlideAUROC(Metric):
         max_fpr: Largest false-positive rate, in (0, 1].
         pool_length: Time of background that counts as one trial (s): its loudest score.
         stride: Time from one background score to the next (s); the data's *valid_stride*.
+        also: Further false-positive rates up to which the area is logged; 1 is the whole curve.
 
     Raises:
         AframeError: If a value is out of range.
@@ -72,17 +75,22 @@ class TimeSlideAUROC(Metric):
     foreground: list[Tensor]
 
     def __init__(
-        self, max_fpr: float = 1e-3, pool_length: float = 8.0, stride: float = 0.5
+        self,
+        max_fpr: float = 1e-3,
+        pool_length: float = 8.0,
+        stride: float = 0.5,
+        also: Sequence[float] = (1.0,),
     ) -> None:
         super().__init__()
-        if not (0 < max_fpr <= 1 and 0 < stride <= pool_length):
+        self.rates = (max_fpr, *also)
+        if not (all(0 < rate <= 1 for rate in self.rates) and 0 < stride <= pool_length):
             raise AframeError(
                 "the validation score is not defined",
-                found=f"max_fpr {max_fpr:g}, pool_length {pool_length:g} s, stride {stride:g} s",
+                found=f"max_fpr {', '.join(f'{rate:g}' for rate in self.rates)}, "
+                f"pool_length {pool_length:g} s, stride {stride:g} s",
                 wanted_by="model.metric of the training configuration",
-                fix="give 0 < max_fpr <= 1 and 0 < stride <= pool_length",
+                fix="give 0 < max_fpr <= 1, also for `also`, and 0 < stride <= pool_length",
             )
-        self.max_fpr = max_fpr
         self.width = int(pool_length / stride)
         for name in ("index", "slide", "background", "foreground"):
             self.add_state(name, default=[], dist_reduce_fx="cat")
@@ -107,11 +115,10 @@ class TimeSlideAUROC(Metric):
         self.background.append(background)
         self.foreground.append(foreground)
 
-    def compute(self) -> Float[Tensor, ""]:
-        """Return the score over all that was added since the last reset."""
+    def compute(self) -> Float[Tensor, " rate"]:
+        """Return the areas over all that was added since the last reset, *max_fpr*'s first."""
         # Several processes score alternating parts of the background.
         order = torch.argsort(dim_zero_cat(self.index))
         scores, slides = dim_zero_cat(self.background)[order], dim_zero_cat(self.slide)[order]
-        return auroc(
-            loudest(scores, slides, self.width), dim_zero_cat(self.foreground), self.max_fpr
-        )
+        background, foreground = loudest(scores, slides, self.width), dim_zero_cat(self.foreground)
+        return torch.stack([auroc(background, foreground, rate) for rate in self.rates])

@@ -80,11 +80,40 @@ class Aframe(LightningModule):
         # Where there are more batches than signals some hold none, which no FFT takes.
         scores = self(batch.injected.flatten(0, 1)) if signals else batch.injected.new_empty(0)
         foreground = scores.reshape(views, signals).mean(0)
-        self.metric.update(batch.index, batch.slide, self(batch.background)[:, 0], foreground)
+        background = self(batch.background)[:, 0]
+        self.metric.update(batch.index, batch.slide, background, foreground)
+        self._tell(batch, background, foreground)
+
+    def _tell(
+        self,
+        batch: ValidationBatch,
+        background: Float[Tensor, " noise"],
+        foreground: Float[Tensor, " signal"],
+    ) -> None:
+        """Call ``on_validation_score(inputs, outputs, labels)`` of each callback that has it.
+
+        It gets kernels ``(batch, ifo, time)``, a signal where it lies in the middle of its
+        views; their scores ``(batch,)``; and which of them hold a signal.
+        """
+        hooks = [getattr(each, "on_validation_score", None) for each in self._callbacks]
+        listeners = [hook for hook in hooks if hook is not None]
+        if listeners:
+            inputs = torch.cat([batch.background, batch.injected[len(batch.injected) // 2]])
+            labels = torch.arange(len(inputs), device=inputs.device) >= len(background)
+            for listener in listeners:
+                listener(inputs, torch.cat([background, foreground]), labels)
+
+    @property
+    def _callbacks(self) -> list[Callback]:
+        trainer: Any = self.trainer
+        return trainer.callbacks
 
     def on_validation_epoch_end(self) -> None:
-        """Log the score, and forget what it was made of."""
-        self.log(SCORE, self.metric.compute(), sync_dist=True)
+        """Log the score and its companions, and forget what they were made of."""
+        score, *others = self.metric.compute()
+        self.log(SCORE, score, sync_dist=True)
+        for rate, area in zip(self.metric.rates[1:], others, strict=True):
+            self.log(f"{SCORE}_{rate:g}", area, sync_dist=True)
         self.metric.reset()
 
     def configure_callbacks(self) -> list[Callback]:

@@ -26,7 +26,9 @@ class Sum(torch.nn.Module):
 
 @pytest.fixture
 def model():
-    return SupervisedAframe(Sum(), TimeSlideAUROC(0.5, 1, 0.5), 0.1, 0.25, 0.01)
+    made = SupervisedAframe(Sum(), TimeSlideAUROC(0.5, 1, 0.5), 0.1, 0.25, 0.01)
+    made._trainer = SimpleNamespace(callbacks=[])
+    return made
 
 
 def test_loss_is_the_cross_entropy_of_the_logits(model, monkeypatch):
@@ -93,6 +95,22 @@ def test_a_batch_without_signals_is_not_scored(model):
 
     assert torch.cat(model.metric.foreground).tolist() == []
     assert torch.cat(model.metric.background).tolist() == [7.0]
+
+
+def test_callbacks_hear_of_each_score(model):
+    """Kernels, of signals those of the middle view, with their scores and labels."""
+    heard = []
+    listener = SimpleNamespace(on_validation_score=lambda *told: heard.append(told))
+    model._trainer = SimpleNamespace(callbacks=[listener, Progress()])
+    injected = torch.tensor([[1.0], [3.0], [8.0]])[..., None, None]
+    model.validation_step(
+        ValidationBatch(torch.tensor([0]), torch.tensor([0]), torch.tensor([[[7.0]]]), injected)
+    )
+
+    ((inputs, outputs, labels),) = heard
+    assert inputs.flatten().tolist() == [7.0, 3.0]
+    assert outputs.tolist() == [7.0, 4.0]
+    assert labels.tolist() == [False, True]
 
 
 def test_learning_rate_rises_and_falls_once(model):

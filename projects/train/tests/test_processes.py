@@ -1,0 +1,69 @@
+"""One training by two processes, started as the guide says, and its validation."""
+
+import csv
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+#: Lightning's own monitors, and ours, as a configuration names them.
+CALLBACKS = """
+- class_path: lightning.pytorch.callbacks.LearningRateMonitor
+- class_path: lightning.pytorch.callbacks.EarlyStopping
+  init_args: {monitor: valid_auroc, mode: max, patience: 0}
+- class_path: lightning.pytorch.callbacks.ThroughputMonitor
+  init_args: {batch_size_fn: aframe_train.callbacks.batch_size, window_size: 2}
+- class_path: aframe_train.extremes.Extremes
+  init_args: {count: 2}
+"""
+
+
+@pytest.fixture
+def train(config, data_dir, small, tmp_path):
+    """Train by the command for two of three epochs, with weights that do not change."""
+    content = yaml.safe_load(config.read_text())
+    content["model"]["init_args"]["learning_rate"] = 0.0
+    content["trainer"]["callbacks"] = yaml.safe_load(CALLBACKS)
+    config.write_text(yaml.safe_dump(content))
+
+    def run(name, *words):
+        preprocessing = [f"--data.{k}={v}" for k, v in small.PREPROCESSING.items() if v]
+        command = [
+            sys.executable, "-m", "train", "--config", str(config), "--data.ifos=[H1,L1]",
+            f"--data.data_dir={data_dir}", f"--trainer.logger.save_dir={tmp_path / name}",
+            "--data.batches_per_epoch=4", "--trainer.log_every_n_steps=1",
+            *preprocessing, *words,
+        ]  # fmt: skip
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return tmp_path / name, done.stderr
+
+    return run
+
+
+def rows(path):
+    return list(csv.DictReader(path.open()))
+
+
+def test_two_processes_find_the_same_score(train):
+    """Score, its companions and the pictures; each file is written and each line said once."""
+    one, _ = train("one")
+    two, said = train("two", "--trainer.devices=2", "--trainer.strategy=ddp")
+
+    assert said.count("of a network of") == 1
+    names = {path.name for path in one.iterdir()}
+    assert {path.name for path in two.iterdir()} == names
+    # It never gets better, so that the second epoch is the last.
+    assert [row["step"] for row in rows(one / "metrics.csv")] == ["4", "8"]
+    assert [row["step"] for row in rows(two / "metrics.csv")] == ["2", "4"]
+    scores = [[row["valid_auroc"] for row in rows(run / "metrics.csv")] for run in (one, two)]
+    assert scores[0] == scores[1]
+    for name in ("val_batch.hdf5", "batch.hdf5", "preprocessing.json"):
+        assert (one / name).read_bytes() == (two / name).read_bytes()
+    for epoch in (1, 2):
+        picture = f"validation/epoch-{epoch:04d}.png"
+        assert (one / picture).read_bytes() == (two / picture).read_bytes()
+    logged = set(rows(one / "lightning_logs/version_0/metrics.csv")[0])
+    assert {"valid_auroc", "valid_auroc_1", "lr-AdamW"} < logged
+    assert "train/device/samples_per_sec" in logged
