@@ -69,7 +69,9 @@ def tiny_run(directory: Path) -> Run:
     configuration = directory / "sandbox.cfg"
     text = configuration.read_text()
     for kind, number in TINY_SIGNALS.items():
-        text = re.sub(rf"(\[luigi_{kind}Waveforms\]\nnum_signals = )\d+", rf"\g<1>{number}", text)
+        pattern = rf"(\[luigi_{kind}Waveforms\]\n(?:#.*\n)*num_signals = )\d+"
+        text, count = re.subn(pattern, rf"\g<1>{number}", text)
+        assert count == 1, kind
     configuration.write_text(text)
     return run
 
