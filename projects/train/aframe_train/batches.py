@@ -12,6 +12,7 @@ from aframe.errors import AframeError
 from aframe_train.background import Background
 from aframe_train.chunks import Chunks
 from aframe_train.generation import Generated
+from aframe_train.glitches import Glitches
 from aframe_train.injections import Counts, Injector
 from aframe_train.snr import SnrPowerLaw
 from aframe_train.streams import DeviceStream, host_stream
@@ -29,6 +30,7 @@ class Mixture:
             detector's strain and share its PSD.
         swap_prob: Share with the signals of two sources in two detectors, labeled noise.
         mute_prob: Share with a signal that one detector lacks, labeled noise.
+        glitch_prob: Share with a glitch in one detector and no signal, labeled noise.
         inversion_prob: Chance that a detector's background is turned upside down.
         reversal_prob: Chance that a detector's background runs backward.
     """
@@ -38,15 +40,21 @@ class Mixture:
     kernels_per_stretch: int = 1
     swap_prob: float = 0.0
     mute_prob: float = 0.0
+    glitch_prob: float = 0.0
     inversion_prob: float = 0.5
     reversal_prob: float = 0.5
 
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """Shares of the kernels that are more than background, in their order in a batch."""
+        return (self.waveform_prob, self.swap_prob, self.mute_prob, self.glitch_prob)
+
     def __post_init__(self) -> None:
-        shares = (self.waveform_prob, self.swap_prob, self.mute_prob)
-        if min(shares) < 0 or sum(shares) > 1:
+        if min(self.shares) < 0 or sum(self.shares) > 1:
+            names = "waveform_prob {:g}, swap_prob {:g}, mute_prob {:g}, glitch_prob {:g}"
             raise AframeError(
                 "the shares of a batch do not add up",
-                found="waveform_prob {:g}, swap_prob {:g}, mute_prob {:g}".format(*shares),
+                found=names.format(*self.shares),
                 wanted_by="the training data",
                 fix="give shares that are not negative and at most 1 together",
             )
@@ -78,9 +86,10 @@ class TrainingBatches(torch.nn.Module):
         psd_size: Length of the data that give a PSD (samples).
         seed: Seed of the run.
         device: Where batches are made.
+        glitches: What puts glitches into background; may be left out where none are asked for.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (the parts of a batch)
         self,
         background: Chunks[Background],
         waveforms: Stored | Generated,
@@ -91,8 +100,10 @@ class TrainingBatches(torch.nn.Module):
         psd_size: int,
         seed: int,
         device: torch.device,
+        glitches: Glitches | None = None,
     ) -> None:
         super().__init__()
+        self.glitches = glitches
         self.background, self.waveforms = background, waveforms
         self.injector = injector
         self.whitener = injector.whitener
@@ -112,15 +123,17 @@ class TrainingBatches(torch.nn.Module):
         """
         generator = self._stream.at(index)
         kernels, psd = self._noise(index, generator)
-        shares = (self.mixture.waveform_prob, self.mixture.swap_prob, self.mixture.mute_prob)
         # Rounded on the host, so that no shape depends on a tensor's value.
         uniform = host_stream(self.seed, "batch counts", index).random()
-        counts = Counts.of(len(kernels), shares, uniform)
-        number = sum(counts)
+        counts = Counts.of(len(kernels), self.mixture.shares, uniform)
+        number = counts.injected
         if number:
             waves = self.waveforms.draw(number, index, generator)
             snr = self.snr.sample(number, index, generator)
             kernels[:number] += self.injector(waves, psd[:number], snr, counts, generator)
+        if self.glitches is not None and counts.glitches:
+            place = slice(number, number + counts.glitches)
+            kernels[place] = self.glitches(kernels[place], generator)
         labels = torch.zeros(len(kernels), 1, device=kernels.device)
         labels[: counts.signals] = 1
         return kernels, labels

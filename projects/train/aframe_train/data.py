@@ -21,6 +21,7 @@ from aframe_train.batches import Mixture, TrainingBatches
 from aframe_train.checks import refuse_impossible
 from aframe_train.chunks import Chunks
 from aframe_train.generation import Generated, Generation, generated
+from aframe_train.glitches import Glitches, GlitchSettings, SineGaussians, real_glitches
 from aframe_train.injections import Injector
 from aframe_train.placement import Placement
 from aframe_train.snr import SnrPowerLaw
@@ -76,6 +77,8 @@ class AframeData(LightningDataModule):
         batches_per_epoch: Training batches in an epoch, over all processes.
         snr: Signal-to-noise ratios of the training's signals.
         validation: How much is validated with.
+        glitches: Where the share ``mixture.glitch_prob`` of glitches comes from; simulated
+            ones of usual ranges if ``None``.
         data_dir: Directory with ``background/``, ``training_waveforms.hdf5`` and
             ``val_waveforms.hdf5``, unless these are given themselves; any of them may be an
             address ``s3://…``, from which this machine fetches them once.
@@ -108,6 +111,7 @@ class AframeData(LightningDataModule):
         batches_per_epoch: int,
         snr: SnrPowerLaw,
         validation: ValidationAmounts,
+        glitches: GlitchSettings | None = None,
         data_dir: str | None = None,
         background_dir: str | None = None,
         training_waveforms: str | None = None,
@@ -129,6 +133,7 @@ class AframeData(LightningDataModule):
         super().__init__()
         self.ifos = tuple(ifos)
         self.mixture, self.snr, self.validation = mixture, snr, validation
+        self.glitches = glitches or GlitchSettings()
         self.batches_per_epoch = batches_per_epoch
         background = _path("background_dir", background_dir, data_dir, "background")
         self.generation = generation
@@ -201,6 +206,24 @@ class AframeData(LightningDataModule):
             psd_size=psd_size,
             seed=self.seed,
             device=device,
+            glitches=self._glitches(training, whitener, psd_size),
+        )
+
+    def _glitches(
+        self, training: Sequence[Stretch], whitener: Whitener, psd_size: int
+    ) -> Glitches | None:
+        """Make what puts glitches into background, if there is a share of them."""
+        if not self.mixture.glitch_prob:
+            return None
+        if self.glitches.table is None:
+            return SineGaussians(self.glitches, self.preprocessing)
+        return real_glitches(
+            self.glitches.table,
+            training,
+            self.ifos,
+            whitener,
+            psd_size=psd_size,
+            kernel=self.placement.size,
         )
 
     def _background(

@@ -22,6 +22,12 @@ class Counts(NamedTuple):
     signals: int
     swapped: int
     muted: int
+    glitches: int = 0
+
+    @property
+    def injected(self) -> int:
+        """Kernels into which a waveform goes, signal or not."""
+        return self.signals + self.swapped + self.muted
 
     @classmethod
     def of(cls, batch: int, probabilities: Sequence[float], uniform: float) -> Counts:
@@ -29,7 +35,7 @@ class Counts(NamedTuple):
 
         Args:
             batch: Number of kernels.
-            probabilities: Shares of the batch with a signal, swapped and muted.
+            probabilities: Shares of the batch with a signal, swapped, muted, and a glitch.
             uniform: A random number in [0, 1), which rounds up or down.
         """
         edges = [0]
