@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from aframe.artifacts.record import write_text
 from aframe.artifacts.remote import here
@@ -25,6 +25,14 @@ from aframe.errors import AframeError
 #: Where the checkout lies in an image; ``--dev`` binds the one at hand over it.
 CODE_IN_IMAGE = "/opt/aframe"
 _LAST_LINES = 40
+
+
+class Step(NamedTuple):
+    """What a stage is to do: who asks, the verb, and the whole settings file."""
+
+    label: str
+    verb: str
+    settings: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -76,16 +84,18 @@ class Stage:
             AframeError: If the image, Apptainer, the stage's command or, with *dev*, the
                 checkout is missing.
         """
-        words = [self.program, verb, "--config", str(settings_file)]
+        return self._command([verb, "--config", str(settings_file)], folders)
+
+    def _command(self, words: list[str], folders: Sequence[Path]) -> list[str]:
         if self.image is None:
-            return [self._installed(), *words[1:]]
+            return [self._installed(), *words]
         self.refuse_missing()
         options = ["--nv"] if self._visible_gpus else []
         binds = [str(folder) for folder in folders]
         if self.dev:
             binds.append(f"{_checkout()}:{CODE_IN_IMAGE}")
         options += [word for bind in binds for word in ("--bind", bind)]
-        return ["apptainer", "run", *options, str(self.image), *words]
+        return ["apptainer", "run", *options, str(self.image), self.program, *words]
 
     @property
     def _visible_gpus(self) -> str:
@@ -133,6 +143,37 @@ class Stage:
                 if name in mine:
                     mine[f"APPTAINERENV_{name}"] = mine[name]
         return mine
+
+    def refuse_wrong(self, steps: Sequence[Step]) -> None:
+        """Have the stage look through *steps* and refuse what it knows to be wrong; run none.
+
+        Raises:
+            AframeError: If it refuses one, or cannot look.
+        """
+        folders = {folder for step in steps for folder in _folders(step.settings)}
+        command = self._command(["check"], [*sorted(folders), *self._make_scratch()])
+        done = subprocess.run(
+            command,
+            env=self.environment(),
+            input=json.dumps([(step.verb, step.settings) for step in steps]),
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+        if done.returncode == 0:
+            return
+        try:
+            told = json.loads(done.stdout.splitlines()[-1])
+            label = steps[told.pop("step")].label
+        except (IndexError, ValueError) as error:
+            raise AframeError(
+                f"stage {self.name!r} cannot look through its steps",
+                found=f"{_ended(done.returncode)}; its last lines:{_indented(done.stderr)}",
+                wanted_by=shlex.join(command),
+                fix="mend what they say; the command should come with this version of aframe",
+            ) from error
+        raise AframeError(**{**told, "wanted_by": f"{told['wanted_by']}, for {label}"})
 
     def run(self, verb: str, settings: Mapping[str, Any], *, label: str, remake: bool) -> None:
         """Run *verb* with *settings*, its output on the screen and in ``logs/<verb>.log``.
@@ -241,7 +282,7 @@ def _checkout() -> Path:
 
 def _failure(label: str, command: list[str], code: int, last: list[str], log: Path) -> AframeError:
     """Leave the failure's record and word its error."""
-    ended = signal.Signals(-code).name if code < 0 else f"exit status {code}"
+    ended = _ended(code)
     record = {
         "step": label,
         "command": shlex.join(command),
@@ -251,10 +292,18 @@ def _failure(label: str, command: list[str], code: int, last: list[str], log: Pa
         "log": str(log),
     }
     write_text(log.with_suffix(".failure.json"), json.dumps(record, indent=2) + "\n")
-    indented = "".join(f"\n             {line}" for line in last[-6:])
     return AframeError(
         f"step {label} failed",
-        found=f"{ended}; its last lines:{indented}",
+        found=f"{ended}; its last lines:{_indented(*last)}",
         wanted_by=shlex.join(command),
         fix=f"mend what they say; the command above repeats the step, its log is {log}",
     )
+
+
+def _ended(code: int) -> str:
+    return signal.Signals(-code).name if code < 0 else f"exit status {code}"
+
+
+def _indented(*lines: str) -> str:
+    last = "\n".join(lines).splitlines()[-6:]
+    return "".join(f"\n             {line}" for line in last)

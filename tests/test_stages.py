@@ -10,7 +10,7 @@ import pytest
 
 from aframe import stages
 from aframe.errors import AframeError
-from aframe.stages import Stage
+from aframe.stages import Stage, Step
 
 CHECKOUT = Path(__file__).parents[1]
 #: Shows its words and the environment that it was given.
@@ -361,3 +361,45 @@ def test_all_images_are_built_in_one_way():
     }
 
     assert len(texts) == 1
+
+
+#: A stage that answers, to what it is asked, with what it was asked and by which environment.
+ANSWER = f"""#!{sys.executable}
+import json, sys
+
+verb, settings = json.load(sys.stdin)[1]
+print("a library's remark")
+told = {{"found": " ".join(sys.argv[1:]), "wanted_by": verb, "fix": settings["output"]}}
+print(json.dumps({{"step": 1, "problem": "wrong", **told}}))
+sys.exit(2)
+"""
+
+
+def test_a_stage_refuses_one_of_its_steps(commands, settings):
+    """It reads all of them, and tells which it refuses."""
+    _program(commands, "aframe-train", ANSWER)
+    steps = [Step("Good", "fit", settings), Step("Bad", "tune", settings)]
+
+    with pytest.raises(AframeError, match=r"^wrong\b") as caught:
+        Stage("train").refuse_wrong(steps)
+    told = caught.value
+    assert (told.found, told.wanted_by, told.fix) == ("check", "tune, for Bad", settings["output"])
+
+
+def test_a_stage_in_an_image_sees_what_its_steps_name(commands, apptainer, image, settings):
+    """The folders of the steps are bound, as when they run."""
+    _program(commands, "aframe-train", "#!/bin/sh\nexit 0\n")
+    Stage("train", image).refuse_wrong([Step("Train", "fit", settings)])
+
+    words = apptainer()
+    assert words[-2:] == ["aframe-train", "check"]
+    assert settings["inputs"]["background"].rpartition("/")[0] in words
+
+
+def test_a_stage_that_cannot_look_is_named(commands, settings):
+    """A command of another version, or one that fell over."""
+    _program(commands, "aframe-train", "#!/bin/sh\necho no such verb >&2; exit 2\n")
+
+    with pytest.raises(AframeError, match="stage 'train' cannot look through its steps") as caught:
+        Stage("train").refuse_wrong([Step("Train", "fit", settings)])
+    assert "no such verb" in caught.value.found

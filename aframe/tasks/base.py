@@ -47,6 +47,8 @@ class RunParameters(law.Task):
     """Where and how tasks run; these reach every task that one requires."""
 
     task_namespace = ""
+    #: Names of the files and folders that the task makes, by what they are.
+    publishes: ClassVar[dict[str, str]] = {}
 
     dev = Flag(
         default=False,
@@ -129,7 +131,6 @@ class StageTask(RunParameters):
 
     stage: ClassVar[str]
     verb: ClassVar[str]
-    publishes: ClassVar[dict[str, str]]
 
     image = PathParameter(
         default="",

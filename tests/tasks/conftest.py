@@ -54,6 +54,7 @@ class Run:
             "LAW_CONFIG_FILE": str(self.configuration),
             "PATH": os.pathsep.join([str(self.stubs), str(ENVIRONMENT), os.environ["PATH"]]),
             "STUB_CALLS": str(self.directory.parent / "calls"),
+            "STUB_CHECKS": str(self.directory.parent / "checks"),
             **{f"STUB_{name.upper()}": str(value) for name, value in steering.items()},
         }
 
@@ -92,6 +93,15 @@ class Run:
             f"{call['step']} in {Path(call['output']).relative_to(self.directory)}"
             for call in found
         ]
+
+    def checks(self):
+        """What the stand-ins were asked to look through since the last look, by stage."""
+        path = self.directory.parent / "checks"
+        found = (
+            [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        )
+        path.unlink(missing_ok=True)
+        return {call["step"].removesuffix(" check"): call["verbs"] for call in found}
 
     def files(self):
         """Content of every published file."""

@@ -2,7 +2,9 @@
 
 What they write is a pure function of settings and inputs, as with the real ones.
 The environment steers them: ``STUB_CALLS`` is a file that each call is added to,
-``STUB_FAIL`` a step that is refused, ``STUB_WAIT`` a step that waits for ``STUB_GO`` to exist.
+``STUB_CHECKS`` one that each look through steps is added to, ``STUB_REFUSE`` a step that is
+refused before any runs, ``STUB_FAIL`` a step that is refused when it runs, ``STUB_WAIT`` a step
+that waits for ``STUB_GO`` to exist.
 """
 
 import dataclasses
@@ -49,6 +51,8 @@ _LONGEST_WAIT = 600.0
 
 def main(stage, argv):
     """Run the stand-in of ``aframe-<stage>``; returns its exit status."""
+    if argv == ["check"]:
+        return _look_through(stage, json.load(sys.stdin))
     verb, flag, path, *rest = argv
     step = f"{stage} {verb}"
     if flag != "--config" or rest not in ([], ["--remake"]):
@@ -62,6 +66,16 @@ def main(stage, argv):
     except AframeError as error:
         sys.stderr.write(f"aframe-{stage}: error: {error}\n")
         return program.USER_ERROR
+    return 0
+
+
+def _look_through(stage, steps):
+    _note({"step": f"{stage} check", "verbs": [verb for verb, _ in steps]}, "STUB_CHECKS")
+    for number, (verb, _) in enumerate(steps):
+        if f"{stage} {verb}" == os.environ.get("STUB_REFUSE"):
+            error = {"problem": "no such prior", "found": "X", "wanted_by": "prior", "fix": "Y"}
+            sys.stdout.write(json.dumps({"step": number, **error}) + "\n")
+            return program.USER_ERROR
     return 0
 
 
@@ -102,7 +116,11 @@ def _wait(go):
 def _tell(step, settings):
     sys.stderr.write(f"{step} at work\n")
     call = {"step": step, "output": settings.output, "resources": settings.resources}
-    with Path(os.environ["STUB_CALLS"]).open("a") as calls:
+    _note(call, "STUB_CALLS")
+
+
+def _note(call, where):
+    with Path(os.environ[where]).open("a") as calls:
         calls.write(json.dumps(call) + "\n")
 
 

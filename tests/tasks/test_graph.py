@@ -149,13 +149,13 @@ def test_the_command_of_a_failure_repeats_the_step(empty):
 
 
 def test_a_changed_setting_is_named_before_its_step_runs(finished):
-    """The status and the failed run say which setting differs, from what to what."""
+    """The status and the refused run say which setting differs, from what to what."""
     finished.set("luigi_SandboxInfer", "cluster_window_length", "6")
     status = finished.law("--print-status", "9")
     stopped = finished.law()
 
     assert "made with other settings: cluster_window_length: 8.0 -> 6.0" in status.stdout
-    assert stopped.returncode == 1
+    assert stopped.returncode == 2
     assert "ERROR: the output of SandboxInfer was made with other settings" in stopped.stderr
     assert "  found      cluster_window_length: 8.0 -> 6.0\n" in stopped.stderr
     assert "--on-change remake" in stopped.stderr
@@ -230,6 +230,52 @@ def test_an_image_that_is_missing_is_refused_before_anything_runs(finished, tmp_
     assert image.stderr.startswith("ERROR: no container image for stage 'sv'\n")
     assert image.stderr.count("ERROR") == 1
     assert finished.calls() == []
+
+
+def test_what_a_stage_refuses_is_told_before_any_step_runs(empty):
+    """Each stage is asked once for all its steps; a run that is complete asks none."""
+    refused = empty.law(refuse="data training_waveforms")
+    asked = empty.checks()
+
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("looking through the settings of 14 steps")
+    assert (
+        "ERROR: no such prior\n  found      X\n  wanted by  prior, for TrainingWaveforms\n"
+        "  fix        Y\n"
+    ) in refused.stderr
+    waveforms = ["testing_waveforms", "training_waveforms", "validation_waveforms"]
+    assert sorted(asked["data"]) == [*(["fetch"] * 3), *(["query"] * 3), *waveforms]
+    assert {stage: asked[stage] for stage in ("train", "export", "infer", "sv")} == {
+        "train": ["fit"], "export": ["export"], "infer": ["infer"], "sv": ["estimate", "report"],
+    }  # fmt: skip
+    assert empty.calls() == []
+    assert not (empty.directory / "data").exists()
+
+
+def test_a_missing_input_is_told_before_any_step_runs(empty):
+    """Of a file that no step makes; the status is shown, and then refused like a run."""
+    (empty.directory / "train.yaml").unlink()
+    status, run = empty.law("--print-status", "0"), empty.law()
+    alone = empty.law("--data-dir", "/nowhere/at/all", task="aframe.TrainLocal")
+
+    assert (status.returncode, run.returncode, alone.returncode) == (2, 2, 2)
+    assert "Sandbox" in status.stdout
+    for done in (status, run):
+        assert "ERROR: an input is missing\n" in done.stderr
+        assert f"found      {empty.directory}/train.yaml does not exist\n" in done.stderr
+        assert "wanted by  Train, as its train_config\n" in done.stderr
+    assert "found      /nowhere/at/all/background does not exist\n" in alone.stderr
+    assert (empty.calls(), empty.checks()) == ([], {})
+    assert [path.name for path in empty.directory.iterdir()].count("training") == 0
+
+
+def test_a_complete_run_looks_through_nothing(finished):
+    """What is there is not asked about, even where what it was made of has gone."""
+    (finished.directory / "train.yaml").unlink()
+    done = finished.law()
+
+    assert (done.returncode, finished.checks()) == (0, {})
+    assert "looking through" not in done.stderr
 
 
 def test_images_are_needed_by_what_is_to_run(finished, tmp_path):

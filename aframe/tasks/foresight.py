@@ -1,0 +1,83 @@
+"""What is wrong with the steps that are still to run, told before the first of them runs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import defaultdict
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import law
+
+from aframe.artifacts.remote import address
+from aframe.errors import AframeError
+from aframe.stages import CODE_IN_IMAGE, Stage, Step
+
+#: Steps that were looked through in this process: luigi asks of each task several times.
+_seen: set[str] = set()
+
+
+def unfinished(task: Any) -> list[Any]:
+    """Steps among *task* and all it rests on that are to be run, in an order they can run in."""
+    found = {each.task_id: each for dep in _required(task) for each in unfinished(dep)}
+    if task.publishes and (found or not all(made.exists() for made in _outputs(task))):
+        found[task.task_id] = task
+    return list(found.values())
+
+
+def refuse_missing_inputs(steps: Iterable[Any]) -> None:
+    """Refuse to begin where a file that no step makes is not there.
+
+    Raises:
+        AframeError: It names the step and the file.
+    """
+    steps = list(steps)
+    made = {Path(output.path) for step in steps for output in _outputs(step)}
+    for step in steps:
+        for name, path in step.inputs().items():
+            if path is None or path in made or path.exists() or _is_elsewhere(step, path):
+                continue
+            raise AframeError(
+                "an input is missing",
+                found=f"{path} does not exist",
+                wanted_by=f"{step.task_family}, as its {name}",
+                fix="correct the path, or put the file there",
+            )
+
+
+def _is_elsewhere(step: Any, path: Path) -> bool:
+    """Whether *path* is on S3, or in the image that *step* runs in."""
+    in_image = step.where.image is not None and path.is_relative_to(CODE_IN_IMAGE)
+    return in_image or address(path) is not None
+
+
+def refuse_wrong(steps: Iterable[Any]) -> None:
+    """Refuse steps that their stages know to be wrong; each stage is asked once, side by side.
+
+    Raises:
+        AframeError: What the first stage says that refuses one.
+    """
+    stages: defaultdict[Stage, list[Step]] = defaultdict(list)
+    for step in steps:
+        key = json.dumps([step.stage, step.verb, step.settings_file()])
+        if key not in _seen:
+            stages[step.where].append(Step(step.task_family, step.verb, step.settings_file()))
+            _seen.add(key)
+    if not stages:
+        return
+    count = sum(map(len, stages.values()))
+    sys.stderr.write(f"looking through the settings of {count} steps before the first runs\n")
+    with ThreadPoolExecutor(len(stages)) as pool:
+        for _ in pool.map(lambda stage: stage.refuse_wrong(stages[stage]), stages):
+            pass
+
+
+def _required(task: Any) -> Iterable[Any]:
+    return law.util.flatten(task.requires())  # type: ignore[no-any-return]
+
+
+def _outputs(task: Any) -> Iterable[Any]:
+    return law.util.flatten(task.output())  # type: ignore[no-any-return]
