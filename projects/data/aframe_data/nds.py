@@ -100,6 +100,13 @@ def available(source: Nds2, ifo: str, span: Segment) -> list[Segment]:
 
 def _address(source: Nds2) -> tuple[str, int | None]:
     host, _, port = source.nds2_server.partition(":")
+    if port and not port.isdecimal():
+        raise AframeError(
+            "the address of an NDS2 server cannot be used",
+            found=source.nds2_server,
+            wanted_by="the setting `source`",
+            fix="give its name and port, such as nds.ligo.caltech.edu:31200",
+        )
     return host, int(port) if port else None
 
 

@@ -74,6 +74,14 @@ def test_troubles(client):
         available(SOURCE, "H1", SPAN)
 
 
+def test_an_address_with_a_port_that_is_none(client):
+    """A number, or nothing."""
+    source = Nds2("nds2", {"H1": NAME}, nds2_server="nds2://nds.example")
+
+    with pytest.raises(AframeError, match="the address of an NDS2 server cannot be used"):
+        available(source, "H1", SPAN)
+
+
 def test_an_error_of_the_code_is_not_the_user_s(client, monkeypatch):
     """It keeps its type, for the traceback."""
     monkeypatch.setattr(Connection, "iterate", None)
