@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -71,6 +73,24 @@ def test_does_not_depend_on_workers_or_kills(tmp_path, monkeypatch, workers):
 
     assert again.read_bytes() == first
     assert kept.stat().st_mtime_ns == before
+
+
+def test_memory_does_not_grow_with_the_number_of_signals(tmp_path, monkeypatch):
+    """A branch is held at a time, and a block of what is joined; of all signals next to nothing."""
+    monkeypatch.setattr(injections, "BRANCH", 4)
+
+    def most(count):
+        tracemalloc.start()
+        path = made(tmp_path / str(count), num_signals=count, waveform_duration=8.0)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return peak, path.stat().st_size
+
+    most(4)  # What is loaded once does not count.
+    (few, small), (many, large) = most(8), most(80)
+
+    assert many - few < 0.1 * (large - small)
+    assert many < large / 2
 
 
 def test_refuses_misfits(tmp_path):

@@ -63,8 +63,8 @@ class WaveformFile:
                 wanted_by="the training",
                 fix="make waveforms: num_signals above zero",
             )
-        first = read_ledger(path, parameters=(), waveforms=fields, rows=slice(1))
-        samples = first.waveforms[fields[0]].shape[-1]
+        none = read_ledger(path, parameters=(), waveforms=fields, rows=slice(0))
+        samples = none.waveforms[fields[0]].shape[-1]
         coalescence = samples - round(metadata["right_pad"] * sample_rate)
         return cls(Path(path), tuple(fields), metadata["length"], samples, coalescence)
 
