@@ -149,6 +149,12 @@ REFUSED = {
         "a source with psds of H1",
         "add to the source's psds: L1",
     ),
+    "a key that its kind of source has not": (
+        ("luigi_base", "source", '{"kind": "gwosc", "flag": "DATA"}'),
+        "a source of kind gwosc does not take flag",
+        "a source with kind, flag",
+        "it takes sample_rate, dataset, flags, gwosc_server, segment_server",
+    ),
     "no files": (
         ("luigi_SandboxInfer", "zero_lag_source", '{"kind": "files", "paths": []}'),
         "a source of files names none",
