@@ -54,9 +54,9 @@ def _search(words: list[str]) -> None:
             wanted_by=" ".join(["python -m train.tune", *mine]),
             fix="python -m train.tune --help describes each",
         ) from error
-    given = {name: options.pop(name) for name in ("num_samples",) if options[name] is not None}
+    samples = options.pop("num_samples")
+    given = {} if samples is None else {"num_samples": samples}
     search = read_search(options.pop("config"), **given)
-    options.pop("num_samples", None)
     chosen = TuneResources(**options)
     prepare(chosen.endpoint)
     from aframe_train.tune.results import publish  # noqa: PLC0415 (torch, ray: seconds)

@@ -192,7 +192,7 @@ def parallel(search: Search) -> Picture:
             style = {"linewidth": 3, "zorder": 3} if kept else {"linewidth": 1.2, "alpha": 0.8}
             dashes = "-" if trial.status == "finished" else ":"
             ax.plot(places, line, dashes, color=_COLORMAP(0.05 + 0.9 * shade), **style)
-        for place, column in zip(places, [*columns, scores], strict=True):
+        for place, column in enumerate([*columns, scores]):
             _label_axis(ax, place, column)
         ax.set_xticks(places, names, rotation=15)
         ax.set_yticks([])

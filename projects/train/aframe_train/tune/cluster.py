@@ -24,6 +24,7 @@ from aframe_train.tune.settings import TuneResources
 #: it adds /session_<date>_<time>_<microseconds>_<process>/sockets/plasma_store.
 LONGEST = 107 - len("/session_2015-09-14_09-50-45_391000_4194304/sockets/plasma_store")
 _SECONDS_TO_ANSWER, _SECONDS_TO_JOIN = 10, 120
+_ATTEMPTS = 4
 _OBJECT_STORE = 100 * 2**20  # bytes; a search hands over no data
 
 
@@ -92,17 +93,33 @@ def cluster(resources: TuneResources, samples: int) -> Iterator[Room]:
 
 
 def _start(room: Room, directory: Path) -> None:
-    ray.init(
-        # Not the cluster that happens to run on this machine.
-        address="local",
-        num_cpus=room.cpus * room.trials,
-        num_gpus=room.gpus * room.trials,
-        object_store_memory=_OBJECT_STORE,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.CRITICAL,
-        _temp_dir=str(directory),
-    )
+    """Start a cluster; on a busy machine its parts may take longer than Ray waits for them."""
+    for left in reversed(range(_ATTEMPTS)):
+        try:
+            ray.init(
+                # Not the cluster that happens to run on this machine.
+                address="local",
+                num_cpus=room.cpus * room.trials,
+                num_gpus=room.gpus * room.trials,
+                object_store_memory=_OBJECT_STORE,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.CRITICAL,
+                _temp_dir=str(directory),
+            )
+        except Exception as error:
+            ray.shutdown()
+            if "timed out" not in str(error):  # Ray has no class for it
+                raise
+            if not left:
+                raise AframeError(
+                    "Ray does not start",
+                    found=" ".join(str(error).split()),
+                    wanted_by="a search for settings",
+                    fix="run the same command again when the machine is less busy",
+                ) from error
+        else:
+            return
 
 
 def _join(endpoint: str) -> None:

@@ -36,11 +36,10 @@ def prepare(endpoint: str | None) -> None:
     Raises:
         AframeError: If Ray is not installed.
     """
-    missing = [name for name in ("ray", "pyarrow") if find_spec(name) is None]
-    if missing:
+    if find_spec("ray") is None:
         raise AframeError(
             "Ray Tune is not installed",
-            found=f"no package {', '.join(missing)}",
+            found="no package ray",
             wanted_by="a search for settings",
             fix="pip install 'aframe-train[tune]'",
         )

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import json
 import math
+import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pyarrow import fs
-
 from aframe.artifacts.record import write_text
+from aframe.artifacts.remote import Remote
 from aframe.errors import AframeError
 
 STATE, STOPPED = "trial.json", "stopped"
@@ -77,52 +77,55 @@ class Storage:
 
     def __init__(self, address: str) -> None:
         self.address = address
-        self.remote = "://" in address
-        if self.remote:
-            self._files, self._root = fs.FileSystem.from_uri(address)
-        else:
-            self._files, self._root = fs.LocalFileSystem(), str(Path(address).absolute())
+        self._remote = Remote(address) if "://" in address else None
+
+    @property
+    def remote(self) -> bool:
+        """Whether it is not at hand."""
+        return self._remote is not None
 
     def read(self, name: str) -> str | None:
         """Read a small file, or give ``None`` where there is none."""
         try:
-            with self._files.open_input_stream(f"{self._root}/{name}") as file:
-                return bytes(file.read()).decode()
+            if self._remote is None:
+                return Path(self.address, name).read_text()
+            return self._remote.read(name).decode()
         except FileNotFoundError:
             return None
+        except AframeError as error:
+            told = getattr(error.__cause__, "response", {})
+            if told.get("Error", {}).get("Code") == "NoSuchKey":
+                return None
+            raise
 
     def write(self, name: str, text: str) -> None:
         """Write a small file, whole or not at all."""
-        if not self.remote:
-            path = Path(self._root, name)
+        if self._remote is None:
+            path = Path(self.address, name)
             path.parent.mkdir(parents=True, exist_ok=True)
             write_text(path, text)
             return
-        with self._files.open_output_stream(f"{self._root}/{name}") as file:
-            file.write(text.encode())
+        with tempfile.NamedTemporaryFile("w") as file:
+            file.write(text)
+            file.flush()
+            self._remote.upload(Path(file.name), name)
 
     def fetch(self, number: int, scratch: Path) -> Path:
         """Give the directory of a trial, below *scratch* where the storage is not at hand."""
-        if not self.remote:
-            here = Path(self._root, folder(number))
-            here.mkdir(parents=True, exist_ok=True)
-            return here
-        here = scratch / folder(number)
+        here = (Path(self.address) if self._remote is None else scratch) / folder(number)
         here.mkdir(parents=True, exist_ok=True)
-        for name in KEPT:
-            address = f"{self._root}/{folder(number)}/{name}"
-            if self._files.get_file_info(address).is_file:
-                fs.copy_files(address, str(here / name), self._files, fs.LocalFileSystem())
+        if self._remote is not None:
+            there = Remote(f"{self.address}/{folder(number)}")
+            for name in there.entries().keys() & set(KEPT):
+                there.download(name, here / name)
         return here
 
     def keep(self, number: int, here: Path, names: Iterable[str] = KEPT) -> None:
         """Keep files of a trial that were written in *here*, the directory of it."""
-        if not self.remote:
-            return
-        for name in names:
-            if (here / name).exists():
-                address = f"{self._root}/{folder(number)}/{name}"
-                fs.copy_files(str(here / name), address, fs.LocalFileSystem(), self._files)
+        if self._remote is not None:
+            for name in names:
+                if (here / name).exists():
+                    self._remote.upload(here / name, f"{folder(number)}/{name}")
 
 
 def open_storage(storage_dir: str | None, name: str, *, default: Path) -> Storage:

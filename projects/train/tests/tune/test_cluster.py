@@ -90,3 +90,54 @@ def test_an_endpoint_where_nobody_answers_is_refused(endpoint):
             pass
 
     assert error.value.wanted_by == f"endpoint {address}"
+
+
+@pytest.fixture
+def starts(monkeypatch):
+    """How Ray's starts end, one after another; gives those that are left."""
+    ends = []
+
+    def init(**_):
+        end = ends.pop(0)
+        if end is not None:
+            raise end
+
+    monkeypatch.setattr("ray.init", init)
+    monkeypatch.setattr("ray.shutdown", lambda: None)
+    return ends
+
+
+LATE = Exception("The current node timed out during startup.")
+
+
+def start():
+    with cluster(TuneResources(device="cpu", num_workers=1), 1) as room:
+        return room
+
+
+def test_a_late_start_is_tried_again(starts):
+    """A busy machine is no reason to give up."""
+    starts += [LATE, LATE, None]
+
+    assert start() == Room(1, 0, 1)
+    assert starts == []
+
+
+def test_ray_that_does_not_start_is_an_error(starts):
+    """After some attempts, with what Ray said."""
+    starts += [LATE] * 4
+
+    with pytest.raises(AframeError, match="Ray does not start") as error:
+        start()
+
+    assert error.value.found == str(LATE)
+
+
+def test_another_fault_of_ray_is_not_hidden(starts):
+    """It is raised as it is, at once."""
+    starts += [ValueError("no such option"), None]
+
+    with pytest.raises(ValueError, match="no such option"):
+        start()
+
+    assert starts == [None]

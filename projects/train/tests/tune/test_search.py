@@ -8,15 +8,19 @@ import signal
 import subprocess
 import sys
 import time
+from importlib import resources
 from pathlib import Path
 
 import pytest
 
 from aframe.errors import AframeError
 from aframe_train.tune.search import line, locate, resolve, run, summary
+from aframe_train.tune.settings import read_search
+from aframe_train.tune.space import as_words, draw, parse
 from aframe_train.tune.trials import Storage, Trial, folder, read_trial, write_trial
 
 HERE = Path(__file__).parent
+PRESETS = resources.files("aframe") / "pipelines" / "configs"
 plan = runpy.run_path(str(HERE / "run_search.py"))["plan"]
 SAMPLES = 6
 #: What takes longer than this on a busy machine does not end at all (s).
@@ -143,6 +147,18 @@ def test_the_whole_configuration_is_that_of_the_command_line(config):
     assert found["model"]["init_args"]["learning_rate"] == 0.5
     assert found["model"]["init_args"]["weight_decay"] == 0.0
     assert found["trainer"]["max_epochs"] == 3
+
+
+@pytest.mark.parametrize("preset", sorted(path.stem for path in (PRESETS / "tune").iterdir()))
+def test_every_shipped_search_fits_its_training(preset):
+    """Each of its keys stands in the configuration of the same name, and takes what is drawn."""
+    search = read_search(PRESETS / "tune" / f"{preset}.yaml")
+    space = {key: parse(key, text) for key, text in search.space.items()}
+
+    base = resolve(["--config", str(PRESETS / f"{preset}.yaml"), *as_words(draw(space, 0, 1))])
+
+    assert all(locate(base, key) for key in space)
+    assert search.grace_period <= base["trainer"]["max_epochs"]
 
 
 def test_a_wrong_value_is_refused_before_any_trial(config, tmp_path):

@@ -17,9 +17,12 @@ from aframe_train.tune.trials import (
 )
 
 
-@pytest.fixture
-def storage(tmp_path):
-    return Storage(str(tmp_path / "search"))
+@pytest.fixture(params=["directory", "bucket"])
+def storage(request, tmp_path):
+    """A search's place on this machine, and on S3."""
+    if request.param == "directory":
+        return Storage(str(tmp_path / "search"))
+    return Storage(f"{request.getfixturevalue('bucket').address}/search")
 
 
 def test_a_trial_is_read_as_it_was_written(storage):
@@ -50,8 +53,29 @@ def test_a_stopped_trial_has_ended(storage):
     assert read_trial(storage, 1, {}).ended
 
 
-def test_a_directory_at_hand_is_used_itself(storage, tmp_path):
+def test_a_trial_goes_on_on_another_machine(bucket, tmp_path):
+    """What it resumes from is sent, and fetched by whoever runs it next; scratch is not."""
+    storage = Storage(f"{bucket.address}/search")
+    one = storage.fetch(2, tmp_path / "one")
+    for name in ("last.ckpt", "metrics.csv", "scratch"):
+        (one / name).write_text(name)
+    storage.keep(2, one)
+
+    other = storage.fetch(2, tmp_path / "other")
+
+    assert sorted(path.name for path in other.iterdir()) == ["last.ckpt", "metrics.csv"]
+    assert (other / "last.ckpt").read_text() == "last.ckpt"
+
+
+def test_a_store_that_refuses_is_an_error(bucket):
+    """Not a trial that nobody began."""
+    with pytest.raises(AframeError, match="a directory on S3 cannot be used"):
+        Storage("s3://no-such-bucket/search").read("search.json")
+
+
+def test_a_directory_at_hand_is_used_itself(tmp_path):
     """No copies are made of what is there."""
+    storage = Storage(str(tmp_path / "search"))
     here = storage.fetch(5, tmp_path / "scratch")
     storage.keep(5, here)
 

@@ -18,9 +18,9 @@ def begin(tmp_path):
     """Begin a trial with a learning rate, of three epochs."""
     begun = []
 
-    def function(rate, number=0, max_epochs=3):
+    def function(rate, number=0, max_epochs=3, storage=tmp_path):
         plan = {
-            "storage": str(tmp_path), "max_epochs": max_epochs, "program": [STUB],
+            "storage": str(storage), "max_epochs": max_epochs, "program": [STUB],
             "environment": {"OMP_NUM_THREADS": "3"},
         }  # fmt: skip
         words = [
@@ -101,6 +101,18 @@ def test_a_trial_that_was_killed_goes_on(begin, tmp_path):
     assert f"--ckpt_path={home / 'last.ckpt'}" in json.loads(
         (home / "events").read_text().splitlines()[0]
     )["words"]  # fmt: skip
+
+
+def test_a_trial_on_s3_leaves_what_the_next_stages_read(begin, bucket):
+    """Trained on this machine, kept there; told again from there."""
+    address = f"{bucket.address}/search"
+    said = tell(begin(0.5, storage=address))
+
+    assert {name.split("/")[-1] for name in bucket.names("search/trial-0000")} >= {
+        "model.pt", "best.ckpt", "last.ckpt", "metrics.csv", "preprocessing.json", "trial.json"
+    }  # fmt: skip
+    assert read_trial(Storage(address), 0, {}).status == "finished"
+    assert tell(begin(0.5, storage=address)) == said
 
 
 def test_a_failed_training_says_why(begin, tmp_path):
