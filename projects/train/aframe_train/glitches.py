@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -24,7 +25,7 @@ from aframe_train.placement import cut
 IFO, TIME = "ifo", "event_time"
 #: Lowest frequency of a simulated glitch where no highpass bounds it (Hz).
 LOWEST = 20.0
-#: Glitches that are whitened at a time.
+#: Glitches that are read and whitened at a time.
 AT_A_TIME = 64
 
 
@@ -189,17 +190,15 @@ def real_glitches(
         AframeError: If no glitch has so much strain about it.
     """
     before = psd_size + whitener.edge + kernel
-    after = whitener.edge + kernel
-    raw, detectors = [], []
+    size = before + whitener.edge + kernel
+    found = []
     for ifo, time in read_table(table, ifos):
         for file, start, stop in stretches:
             rate = file.sample_rate
             first = file.start + (round((time - file.start) * rate) - before) / rate
-            last = first + (before + after) / rate
-            if start <= first and last <= stop:
-                raw.append(torch.from_numpy(read_strain(file, [ifo], first, last)))
-                detectors.append(ifos.index(ifo))
-    if not raw:
+            if start <= first and first + size / rate <= stop:
+                found.append((file, ifo, first, first + size / rate))
+    if not found:
         raise AframeError(
             "no glitch lies in the training strain",
             found=f"{table}, for {', '.join(ifos)}",
@@ -207,7 +206,10 @@ def real_glitches(
             fix="give times of glitches between the start and the end of the training strain",
         )
     windows = []
-    for part in torch.split(torch.stack(raw), AT_A_TIME):
-        psd = whitener.psd(part[..., :psd_size])
-        windows.append(whitener(part[..., psd_size:], psd)[:, 0])
+    for begin in range(0, len(found), AT_A_TIME):
+        part = found[begin : begin + AT_A_TIME]
+        strain = np.stack([read_strain(file, [ifo], *span) for file, ifo, *span in part])
+        raw = torch.from_numpy(strain)
+        windows.append(whitener(raw[..., psd_size:], whitener.psd(raw[..., :psd_size]))[:, 0])
+    detectors = [ifos.index(ifo) for _, ifo, *_ in found]
     return RealGlitches(torch.cat(windows), torch.tensor(detectors))

@@ -13,6 +13,7 @@ from aframe_train.batches import Mixture
 from aframe_train.data import AframeData
 from aframe_train.glitches import GlitchSettings, SineGaussians, read_table, real_glitches
 from aframe_train.snr import SnrPowerLaw
+from aframe_train.trainer import train
 from aframe_train.validation import ValidationAmounts
 
 PREPROCESSING = Preprocessing(("H1", "L1"), 256.0, 1.0, 0.5, 0.5, 20.0, None, 4.0)
@@ -151,3 +152,21 @@ def test_a_share_of_the_batch_has_a_glitch_and_is_noise(data_dir, tmp_path, smal
     assert torch.equal(*labels)
     assert labels[1].mean() == pytest.approx(0.3, abs=1 / 16)
     assert not labels[1][torch.cat(changed).any(1)].any()
+
+
+def test_a_configuration_names_the_table(config, data_dir, tmp_path, small):
+    """As `glitches: {table: …}`, which config.yaml repeats."""
+    table = tmp_path / "table.csv"
+    table.write_text(f"event_time,ifo\n{small.START + 20},L1\n")
+    text = config.read_text().replace("{batch_size: 16,", "{batch_size: 16, glitch_prob: 0.2,")
+    text = text.replace("    snr:", f"    glitches: {{table: {table}}}\n    snr:")
+    config.write_text(text)
+    words = [f"--data.{name}={value}" for name, value in small.PREPROCESSING.items() if value]
+    short = ["--trainer.max_epochs=1", "--data.batches_per_epoch=2"]
+    cli = train(
+        ["--config", str(config), "--data.ifos=[H1,L1]", "--data.data_dir", str(data_dir),
+         f"--trainer.logger.save_dir={tmp_path / 'run'}", *words, *short]
+    )  # fmt: skip
+
+    assert len(cli.datamodule.training_batches.glitches.windows) == 1
+    assert str(table) in (tmp_path / "run" / "config.yaml").read_text()
