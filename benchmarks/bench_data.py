@@ -38,10 +38,27 @@ def compare(what: str, count: float, unit: str, *functions: Callable[[], object]
     print(f"{what:<46} {rates}  share {theirs / mine:5.2f}")
 
 
-def waveforms(prior: str, model: str, sample_rate: float) -> None:
-    """Conditioned waveforms of 8 s, against a bare loop over LALSimulation at 1/8 Hz."""
-    window = Window(sample_rate, 8.0, 2.0, 20.0, 50.0)
-    drawn = sample(*load_prior(prior), SIGNALS, np.random.default_rng(0))
+def waveforms(
+    prior: str,
+    model: str,
+    sample_rate: float,
+    window: tuple[float, float] = (8.0, 2.0),
+    length: float = 8.0,
+    signals: int = SIGNALS,
+) -> None:
+    """Conditioned waveforms, against a bare loop over LALSimulation.
+
+    Args:
+        prior: What to draw from.
+        model: Approximant.
+        sample_rate: Samples a second (Hz).
+        window: Length and right pad of a waveform (s).
+        length: Inverse of the bare loop's frequency step (s): what a signal takes.
+        signals: How many to make.
+    """
+    duration, right_pad = window
+    view = Window(sample_rate, duration, right_pad, 20.0, 50.0)
+    drawn = sample(*load_prior(prior), signals, np.random.default_rng(0))
     approximant = load_approximant(model)
     masses = [drawn[name] * lal.MSUN_SI for name in ("mass_1", "mass_2")]
     angles = (drawn["theta_jn"], drawn["phi_jl"], drawn["tilt_1"], drawn["tilt_2"])
@@ -57,17 +74,17 @@ def waveforms(prior: str, model: str, sample_rate: float) -> None:
         if prior == "log_uniform_bbh":
             xyz = [0.0, 0.0, xyz[2], 0.0, 0.0, xyz[5]]
         binaries.append((mass_1, mass_2, *xyz, distance, inclination, phase, 0, 0, 0))
-    shape = 1 / 8, 20.0, sample_rate / 2, 50.0, None, approximant.number
+    shape = 1 / length, 20.0, sample_rate / 2, 50.0, None, approximant.number
 
     def plain() -> None:
         for binary in binaries:
             lalsimulation.SimInspiralChooseFDWaveform(*binary, *shape)
 
     compare(
-        f"{model}, 8 s at {sample_rate:.0f} Hz",
-        SIGNALS,
+        f"{model}, {duration:g} s at {sample_rate:.0f} Hz",
+        signals,
         "signals",
-        lambda: polarizations(drawn, approximant, window),
+        lambda: polarizations(drawn, approximant, view),
         plain,
     )
 
@@ -134,6 +151,8 @@ def main() -> None:
     for sample_rate in (1024.0, 2048.0):
         waveforms("log_uniform_bbh", "IMRPhenomD", sample_rate)
         waveforms("end_o3_ratesandpops", "IMRPhenomPv2", sample_rate)
+    # From 20 Hz on, these neutron stars take 72 to 240 s, 143 s on average.
+    waveforms("end_o3_ratesandpops_bns", "IMRPhenomPv2", 2048.0, (90.0, 45.0), 143.0, 16)
     projection()
 
 
