@@ -23,7 +23,7 @@ STATE, STOPPED = "trial.json", "stopped"
 #: What a training needs to go on on another machine, and what the next stages read.
 KEPT = (
     "metrics.csv", "last.ckpt", "best.ckpt", "model.pt", "config.yaml", "preprocessing.json",
-    "batch.hdf5", "val_batch.hdf5", "train.log",
+    "batch.hdf5", "val_batch.hdf5", "train.log", "wandb_run_id",
 )  # fmt: skip
 
 
