@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -25,6 +26,10 @@ MARKERS = ("o", "s", "D", "^", "v", "P")
 INK, FAINT = "#20252b", "#8a939c"
 #: Width and height that stay readable on a phone, where a figure is as wide as the screen.
 SIZE = (5.2, 3.3)
+#: Room for a legend between plot and title, and for each of its rows (points).
+_PAD, _ROW = 8.0, 12.0
+#: A space that must not end a line: between a number and its unit or its mark.
+_BOUND = re.compile(r"(?<=\d) (?=[^\W\d])|(?<=[≲≥≈±]) (?=[\d≈])")
 _STYLE: dict[str, Any] = {
     "axes.axisbelow": True,
     "axes.edgecolor": FAINT,
@@ -153,6 +158,25 @@ def stacked(
         yield list(figure.subplots(rows, sharex=share, squeeze=False)[:, 0])
 
 
+def legend(ax: Axes, *, columns: int = 4, title: str | None = None) -> None:
+    """Put the legend above the plot, where it hides nothing, and a title above the legend."""
+    drawn = ax.legend(
+        loc="lower left",
+        bbox_to_anchor=(0.0, 1.0),
+        ncols=columns,
+        borderaxespad=0.2,
+        borderpad=0.2,
+        columnspacing=1.4,
+        handlelength=1.6,
+        title=title,
+        title_fontsize=mpl.rcParams["legend.fontsize"],
+        alignment="left",
+    )
+    if ax.get_title():
+        rows = -(-len(drawn.get_texts()) // columns)
+        ax.set_title(ax.get_title(), pad=_PAD + _ROW * rows)
+
+
 def label_plainly(axis: Axis, ticks: Sequence[float]) -> None:
     """Label a logarithmic axis at *ticks* with plain numbers."""
     axis.set_major_locator(FixedLocator(list(ticks)))
@@ -168,6 +192,16 @@ def picture(ax: Axes, *, caption: str, alt: str) -> Picture:
     return Picture(file.getvalue(), caption, alt)
 
 
+def bound(text: str) -> str:
+    r"""Keep numbers on one line with their units.
+
+    Example:
+        >>> bound("≈ 896 ± 60 Mpc at 1024 Hz").split(" ")
+        ['≈\xa0896', '±\xa060\xa0Mpc', 'at', '1024\xa0Hz']
+    """
+    return _BOUND.sub("\u00a0", text)
+
+
 def ifo_color(ifo: str) -> str:
     """Color of a detector."""
     return IFO_COLORS.get(ifo, INK)
@@ -178,6 +212,7 @@ def render(title: str, subtitle: str, sections: Sequence[Section]) -> str:
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.filters["bound"] = bound
     template = (resources.files("aframe_sv") / "template.html").read_text(encoding="utf-8")
     page = environment.from_string(template)
     return page.render(title=title, subtitle=subtitle, sections=sections)

@@ -12,8 +12,10 @@ from aframe_sv.page import (
     Section,
     Table,
     axes,
+    bound,
     ifo_color,
     label_plainly,
+    legend,
     picture,
     render,
     stacked,
@@ -125,6 +127,46 @@ def test_plain_labels_are_numbers():
 
         assert [label.get_text() for label in ax.get_xticklabels()] == ["4", "10", "100"]
         assert not any(label.get_text() for label in ax.get_xticklabels(minor=True))
+
+
+@pytest.mark.parametrize("title", ["", "A title"])
+@pytest.mark.parametrize(("lines", "columns"), [(1, 4), (4, 2)])
+def test_a_legend_hides_neither_plot_nor_title(title, lines, columns):
+    """It stands above the plot and below its title, within the figure."""
+    with axes() as ax:
+        for number in range(lines):
+            ax.plot([0, 1], [0, number], label=f"line {number}")
+        ax.set_title(title)
+        legend(ax, columns=columns, title="lines")
+        ax.figure.draw_without_rendering()
+        placed = ax.get_legend().get_window_extent()
+
+        assert not placed.overlaps(ax.bbox)
+        assert ax.bbox.y1 <= placed.y0 < placed.y1 <= ax.figure.bbox.y1
+        if title:
+            assert not placed.overlaps(ax.title.get_window_extent())
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("1126259462.44 ± 0.03 s", ["1126259462.44", "±\u00a00.03\u00a0s"]),
+        ("1.5 s at 1024 Hz", ["1.5\u00a0s", "at", "1024\u00a0Hz"]),
+        ("≲ 1 per 22.9 hours", ["≲\u00a01\u00a0per", "22.9\u00a0hours"]),
+        ("2015-09-14 09:50:45.44", ["2015-09-14", "09:50:45.44"]),
+    ],
+)
+def test_a_number_stays_with_its_unit(text, lines):
+    """Lines end between numbers, never between a number and its unit or mark."""
+    assert bound(text).split(" ") == lines
+
+
+def test_a_long_name_may_break_after_its_underscores_only():
+    """Elsewhere the browser has no reason to break it; what is markup in it stays text."""
+    page = render("t", "s", [Section("s", "t", facts=[("Population", "log_<b>_bbh")])])
+
+    assert "<dd>log_<wbr>&lt;b&gt;_<wbr>bbh</dd>" in page
+    assert "overflow-wrap: break-word" in page[page.index(".facts dd") :].split("}")[0]
 
 
 @pytest.mark.parametrize(("ifo", "color"), [("H1", "#d62728"), ("X1", "#20252b")])
