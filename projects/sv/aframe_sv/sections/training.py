@@ -4,17 +4,44 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import yaml
 from jaxtyping import Float
 
 from aframe.errors import AframeError
 from aframe_sv.evidence import Evidence
-from aframe_sv.page import COLORS, Picture, Section, axes, picture
+from aframe_sv.page import COLORS, FAINT, Picture, Section, axes, legend, picture
 
+_LOSS = (
+    "How wrong the network is on the signals and noise that it is trained with. Compare losses "
+    "only where these are equally hard."
+)
+_EASING = (
+    " Here they get harder: the faintest signals have SNR {first:g} at first and {last:g} from "
+    "step {steps:,} on (dashed). The loss may rise until then while the network gets better, "
+    "which the validation score shows."
+)
 Column = tuple[Float[np.ndarray, " row"], Float[np.ndarray, " row"]]
+
+
+@dataclass(frozen=True)
+class Easing:
+    """A training that begins with loud signals.
+
+    Args:
+        first: Least network SNR of its signals at the first step.
+        last: Least network SNR at the end.
+        steps: Steps until then.
+    """
+
+    first: float
+    last: float
+    steps: int
 
 
 def read_metrics(path: Path) -> dict[str, Column]:
@@ -44,6 +71,22 @@ def read_metrics(path: Path) -> dict[str, Column]:
         ) from error
 
 
+def read_easing(metrics: Path) -> Easing | None:
+    """Read how the signals of a training got fainter, from its settings beside *metrics*.
+
+    Returns:
+        ``None`` where they did not, or where the settings are not there or say it otherwise.
+    """
+    path = Path(metrics).parent / "config.yaml"
+    said: Any = yaml.safe_load(path.read_text()) if path.exists() else None
+    for name in ("data", "init_args", "snr"):
+        said = said.get(name) if isinstance(said, Mapping) else None
+    if not isinstance(said, Mapping):
+        return None
+    found = Easing(*(said.get(name) for name in ("first_minimum", "minimum", "decay_steps")))
+    return found if found.first and found.steps else None
+
+
 def section(evidence: Evidence) -> Section:
     """Show loss and validation score."""
     name, title = "training", "Training"
@@ -56,7 +99,8 @@ def section(evidence: Evidence) -> Section:
         for name, each in columns.items()
         if name.startswith("valid") and name not in losses
     }
-    pictures = [plot(group) for plot, group in ((loss, losses), (score, scores)) if group]
+    pictures = [loss(losses, read_easing(evidence.inputs.metrics))] if losses else []
+    pictures += [score(scores)] if scores else []
     paragraphs = [] if pictures else ["The training logged neither loss nor validation score."]
     return Section(name, title, paragraphs, facts=_facts(evidence, columns), pictures=pictures)
 
@@ -80,18 +124,21 @@ def _band(highpass: float | None, lowpass: float | None) -> str:
     return f"above {highpass:g} Hz" if lowpass is None else f"{highpass:g} to {lowpass:g} Hz"
 
 
-def loss(columns: Mapping[str, Column]) -> Picture:
-    """Plot the losses against the step."""
+def loss(columns: Mapping[str, Column], easing: Easing | None) -> Picture:
+    """Plot the losses against the step, and mark where training signals are at their faintest."""
     with axes() as ax:
         for color, (name, (steps, values)) in zip(cycle(COLORS), columns.items(), strict=False):
             ax.plot(steps, values, color=color, label=name.replace("_", " "))
+        if easing:
+            ax.axvline(
+                easing.steps, color=FAINT, linestyle=(0, (4, 3)), label="signals at their faintest"
+            )
         ax.set(xlabel="Step", ylabel="Loss")
-        ax.legend()
+        legend(ax)
         first, last = next(iter(columns.values()))[1][[0, -1]]
         return picture(
             ax,
-            caption="How wrong the network still is: the training loss falls as it learns; where "
-            "it is flat, more steps would change little.",
+            caption=_LOSS + (_EASING.format_map(vars(easing)) if easing else ""),
             alt=f"Training loss against step, from {first:.3g} to {last:.3g}.",
         )
 
@@ -105,7 +152,7 @@ def score(columns: Mapping[str, Column]) -> Picture:
             ax.plot(steps[best], values[best], "*", color=COLORS[1], markersize=11)
         ax.plot([], [], "*", color=COLORS[1], markersize=9, label="best: kept")
         ax.set(xlabel="Step", ylabel="Validation score")
-        ax.legend(loc="lower right")
+        legend(ax)
         top = max(values.max() for _, values in columns.values())
         return picture(
             ax,

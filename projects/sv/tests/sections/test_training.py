@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from aframe.errors import AframeError
-from aframe_sv.sections.training import loss, read_metrics, score, section
+from aframe_sv.sections.training import (
+    Easing,
+    loss,
+    read_easing,
+    read_metrics,
+    score,
+    section,
+)
 
 HEAD = "epoch,step,train_loss,learning_rate,valid_auroc\n"
 
@@ -89,5 +96,46 @@ def test_curves_say_where_they_begin_end_and_peak():
     """The text for those who cannot see the figure has the numbers."""
     steps = np.arange(3.0)
 
-    assert "from 0.7 to 0.2" in loss({"train_loss": (steps, np.array([0.7, 0.5, 0.2]))}).alt
+    assert "from 0.7 to 0.2" in loss({"train_loss": (steps, np.array([0.7, 0.5, 0.2]))}, None).alt
     assert "best 0.9" in score({"valid_auroc": (steps, np.array([0.5, 0.9, 0.8]))}).alt
+
+
+def test_a_loss_that_rises_as_signals_get_fainter_is_explained(evidence):
+    """The caption says until when, and promises no fall."""
+    (curve, _) = section(evidence()).pictures
+
+    assert "faintest signals have SNR 12 at first and 5 from step 800 on" in curve.caption
+    assert "may rise until then" in curve.caption
+
+
+def test_a_loss_at_one_hardness_needs_no_such_words():
+    """Nor does it promise what the curve may not show."""
+    steps = np.arange(3.0)
+
+    curve = loss({"train_loss": (steps, np.array([0.7, 0.5, 0.2]))}, None)
+
+    assert "fainter" not in curve.caption
+    assert "falls" not in curve.caption
+    assert "rise" not in curve.caption
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("data: {init_args: {snr: {minimum: 5, first_minimum: 12, decay_steps: 800}}}", True),
+        ("data: {init_args: {snr: {minimum: 5, first_minimum: null, decay_steps: 0}}}", False),
+        ("data: {init_args: {snr: {minimum: 5, first_minimum: 12, decay_steps: 0}}}", False),
+        ("data: {init_args: {snr: some.path}}", False),
+        ("data: null", False),
+        ("", False),
+        (None, False),
+    ],
+)
+def test_the_course_of_the_signals_is_read_beside_the_table(tmp_path, text, found):
+    """From the settings of the training, where they are there and say it."""
+    if text is not None:
+        (tmp_path / "config.yaml").write_text(text)
+
+    got = read_easing(tmp_path / "metrics.csv")
+
+    assert got == (Easing(first=12, last=5, steps=800) if found else None)
