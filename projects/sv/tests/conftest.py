@@ -194,7 +194,14 @@ def write_run(folder, seed=2, drawn=6_000, hours=0.05):
     write_zero_lag(folder, rng)
     write_training(folder / "training")
     rest = {"psd_length": 8.0, "integration_window_length": 1.5, "Tb": 21_600.0, "seed": 7}
-    record(folder / "infer.record.json", "aframe-infer infer", **rest)
+    calibration = {"injections": 64, "fine_scatter": 0.0275, "grid_scatter": 0.06}
+    record(
+        folder / "infer.record.json",
+        "aframe-infer infer",
+        notes={"calibration": calibration, "count": 7},
+        inference_sampling_rate=4.0,
+        **rest,
+    )
     files = EstimateInputs(
         folder / "background.hdf5", folder / "foreground.hdf5", test / "rejected-parameters.hdf5"
     )
@@ -259,10 +266,13 @@ def write_training(folder):
         rows.append(f"{epoch},{step},,,{0.5 + 0.45 * (1 - 0.75**epoch):.4f}")
     (folder / "metrics.csv").write_text("\n".join(rows) + "\n")
     Preprocessing(IFOS, RATE, 1.5, 1.0, 1.0, 32.0, None, 8.0).write(folder / "preprocessing.json")
+    (folder / "config.yaml").write_text(
+        "data:\n  init_args:\n    snr: {minimum: 5.0, first_minimum: 12.0, decay_steps: 800}\n"
+    )
     record(folder / "fit.record.json", "aframe-train fit", kernel_length=1.5, highpass=32.0)
 
 
-def record(path: Path, command: str, **settings):
+def record(path: Path, command: str, notes=None, **settings):
     """Write the record of a step that took some minutes."""
     minute = len(list(path.parents[1].rglob("*.record.json"))) % 60
     write_record(
@@ -278,6 +288,6 @@ def record(path: Path, command: str, **settings):
             host="laptop",
             started=f"2026-11-21T10:{minute:02d}:00+00:00",
             finished=f"2026-11-21T10:{minute:02d}:42+00:00",
-            notes={"count": 7},
+            notes=notes or {"count": 7},
         ),
     )

@@ -12,8 +12,21 @@ from matplotlib.axes import Axes
 from scipy.signal import butter, sosfiltfilt
 
 from aframe.artifacts.hdf5 import reading
+from aframe_sv.clock import Clock, read_clock
 from aframe_sv.evidence import Evidence, utc
-from aframe_sv.page import FAINT, INK, Picture, Section, Table, axes, ifo_color, picture, stacked
+from aframe_sv.page import (
+    COLORS,
+    FAINT,
+    INK,
+    Picture,
+    Section,
+    Table,
+    axes,
+    ifo_color,
+    legend,
+    picture,
+    stacked,
+)
 from aframe_sv.sections.headline import Ranked
 
 LISTED, SHOWN = 10, 3
@@ -23,6 +36,8 @@ _AROUND = 0.25
 _BAND = (35.0, 350.0)
 #: A filter needs some room below the Nyquist frequency: share of it to use.
 _BELOW_NYQUIST = 0.9
+#: A curve that ends closer to the event than this is cut off; a peak beyond is not its own (s).
+_NEAR = 0.5
 _PALE, _TALL = "#c3c9cf", (5.2, 3.9)
 
 
@@ -96,43 +111,57 @@ def section(evidence: Evidence) -> Section:
         return Section(name, title, ["The search found no event at zero lag."])
     order = range(len(zero_lag) - 1, max(len(zero_lag) - 1 - LISTED, -1), -1)
     ranked = [Ranked.of(background, zero_lag, index) for index in order]
+    clock = read_clock(evidence.inputs)
     paragraphs = [_introduction(len(zero_lag), len(ranked))]
+    if clock:
+        paragraphs.append(_times(clock))
     if evidence.inputs.candidates is None:
         paragraphs.append("Their strain and scores were not kept in this run.")
-        return Section(name, title, paragraphs, tables=[table(ranked)])
+        return Section(name, title, paragraphs, tables=[table(ranked, clock)])
     shown = read_candidates(evidence.inputs.candidates, SHOWN)
     pictures = [
         plot
         for rank, candidate in enumerate(shown, 1)
         for plot in (strain(candidate, evidence.ifos, rank), scores(candidate, rank))
     ]
-    return Section(name, title, paragraphs, tables=[table(ranked)], pictures=pictures)
+    return Section(name, title, paragraphs, tables=[table(ranked, clock)], pictures=pictures)
 
 
 def _introduction(events: int, listed: int) -> str:
+    which = "listed below" if events == listed else f"of which the {listed} loudest are below"
+    count = "One event" if events == 1 else f"{events:,} events"
     return (
-        f"{events:,} events at zero lag, the {listed} loudest below. Expected by chance: how many "
-        "noise events as loud the searched time holds on average."
+        f"{count} at zero lag, {which}. Expected by chance: how many noise events as loud the "
+        "searched time holds on average."
     )
 
 
-def table(ranked: list[Ranked]) -> Table:
+def _times(clock: Clock) -> str:
+    return (
+        f"The loudest of them are timed on a fine grid. There, {clock.injections} loud injections "
+        f"scatter by {clock.scatter:.3f} s about their true times: the ± of events that are louder "
+        "than all background. A fainter event is timed less well."
+    )
+
+
+def table(ranked: list[Ranked], clock: Clock | None) -> Table:
     """List events, loudest first; those louder than all background stand out."""
     rows = [
         (
             str(rank),
             utc(event.time),
-            f"{event.time:.2f}",
+            event.gps(clock),
             f"{event.statistic:.2f}",
             event.rate,
-            ("" if event.louder else "< ") + f"{event.expected:.2g}",
+            ("" if event.louder else "≲ ") + f"{event.expected:.2g}",
         )
         for rank, event in enumerate(ranked, 1)
     ]
     return Table(
         ("", "Time (UTC)", "GPS (s)", "Statistic", "False alarm rate", "Expected by chance"),
         rows,
-        "“<” marks a bound: no background event is as loud.",
+        "≲ marks one count in all the background, where no background event is as loud. The limit "
+        "at 90 % confidence is 2.3 times higher.",
         emphasize=sum(not event.louder for event in ranked),
     )
 
@@ -180,26 +209,53 @@ def scores(candidate: Candidate, rank: int) -> Picture:
     """Plot the network's output and the detection statistic around an event."""
     with axes(_TALL) as ax:
         for series, color, label, width in (
-            (candidate.scores, FAINT, "output of the network", 1.0),
-            (candidate.integrated, "#0072b2", "detection statistic: its running mean", 1.8),
+            (candidate.scores, FAINT, "network output", 1.0),
+            (candidate.integrated, COLORS[0], "its running mean", 1.8),
         ):
             times = series.times(candidate.time)
             ax.plot(times, series.values, ".-", color=color, label=label, lw=width, ms=3)
+        ax.plot(
+            0, candidate.statistic, "D", color=COLORS[1], mec="white", zorder=3, label="as ranked"
+        )
         mark(ax)
         ax.set(
             xlabel=f"Time after GPS {candidate.time:.2f} (s)",
             ylabel="Score",
             title=f"Event {rank}: score",
         )
-        low, high = ax.get_ylim()
-        ax.set_ylim(low, high + 0.25 * (high - low))
-        ax.legend(loc="upper left")
+        legend(ax)
         return picture(
             ax,
-            caption=f"The score around event {rank}. The network scores each window of strain, "
-            "drawn at the window's end. The search ranks events by the mean of the last few "
-            "scores, drawn at the time of the event it stands for: the delay, calibrated on "
-            "injections, is taken out.",
-            alt=f"Score against time around GPS {candidate.time:.2f}; the statistic peaks at "
+            caption=f"The score around event {rank}, computed anew every "
+            f"{1e3 / candidate.integrated.sample_rate:.0f} ms. Gray: the network's score of each "
+            "window of strain, at the window's end. Blue: the mean of the last few scores, at the "
+            f"time of the event it stands for. {compared(candidate)}",
+            alt=f"Score against time around GPS {candidate.time:.2f}; the event was ranked by "
             f"{candidate.statistic:.2f}.",
         )
+
+
+def compared(candidate: Candidate) -> str:
+    """Say how the finer curve of the statistic compares with what the event was ranked by."""
+    curve = candidate.integrated
+    times, step = curve.times(candidate.time), 1 / curve.sample_rate
+    ranked = f"The search ranked the event by {candidate.statistic:.2f} (point)"
+    if not (len(times) and times[0] - step <= 0 <= times[-1] + step):
+        return f"{ranked}. The curve does not reach it."
+    there, highest = float(np.interp(0, times, curve.values)), int(curve.values.argmax())
+    said = [
+        f"{ranked}, where the curve has {there:.2f}.",
+        "The two differ: each has its own grid and takes the noise from other seconds.",
+    ]
+    if abs(times[highest]) > _NEAR and curve.values[highest] > max(there, candidate.statistic):
+        side = "before" if times[highest] < 0 else "after"
+        said.append(
+            f"The curve is highest {abs(times[highest]):.1f} s {side} the event, with "
+            f"{curve.values[highest]:.2f}: on its own grid the search has less there, or another "
+            "event near it, or does not search there."
+        )
+    if times[-1] < _NEAR:
+        said.append("The search ends here, and with it the curve.")
+    if times[0] > -_NEAR:
+        said.append("The search begins here, and with it the curve.")
+    return " ".join(said)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from aframe.artifacts.events import JULIAN_YEAR, Events
+from aframe_sv.clock import Clock, read_clock
 from aframe_sv.evidence import Evidence, utc
 from aframe_sv.far import in_words, rate_in_words
 from aframe_sv.page import Section
-from aframe_sv.sections.sensitivity import distance_in_words, in_solar_masses
+from aframe_sv.sections.sensitivity import distance_in_words, in_solar_masses, rough
 
 _QUIET = (
     "It lies at {time} and has a statistic of {statistic:.2f}: {louder:,} of the background events "
@@ -16,11 +18,14 @@ _QUIET = (
     "the background gives on average {expected:.2g} events as loud."
 )
 _LOUD = (
-    "The loudest lies at {time} and has a statistic of {statistic:.2f}. Its false alarm rate is "
-    "not measured, only bounded: less than about {rate}, one count in all the background there is. "
-    "In the {searched} searched at zero lag, noise like that of the background gives on average "
-    "fewer than {expected:.2g} events as loud."
+    "The loudest lies at {time} and has a statistic of {statistic:.2f}. No background event is as "
+    "loud, so its false alarm rate is not measured: it is below about {rate}, one count in all the "
+    "background there is. In the {searched} searched at zero lag, noise like that of the "
+    "background then gives below about {expected:.2g} events as loud. At 90 % confidence the "
+    "limits are {rate_limit} and {expected_limit:.2g} events."
 )
+#: Mean of a Poisson distribution that gives no count in one of ten cases.
+_LIMIT = -math.log(1 - 0.9)
 _SIMULATED = "The background is {} of time slides of simulated, stationary Gaussian noise; "
 _UNKNOWN = (
     "No record says where the strain of the background or of the zero lag came from. The rates "
@@ -72,6 +77,10 @@ class Ranked:
         time = float(zero_lag.detection_time[index])
         return cls(float(statistic), time, louder, background.Tb, zero_lag.Tb)
 
+    def gps(self, clock: Clock | None) -> str:
+        """GPS time (s), with the error of *clock* where the event is as loud as what set it."""
+        return f"{self.time:.2f}" + (clock.plus_minus if clock and not self.louder else "")
+
     @property
     def far(self) -> float:
         """False alarm rate (1/yr); a bound where no background event is as loud."""
@@ -85,7 +94,7 @@ class Ranked:
     @property
     def rate(self) -> str:
         """The false alarm rate in words, marked where it is a bound."""
-        return ("" if self.louder else "< ") + rate_in_words(self.far)
+        return ("" if self.louder else "≲ ") + rate_in_words(self.far)
 
 
 def section(evidence: Evidence) -> Section:
@@ -95,12 +104,12 @@ def section(evidence: Evidence) -> Section:
         paragraphs = [_nothing(evidence)]
         facts: list[tuple[str, str]] = []
     else:
-        loudest = Ranked.of(background, zero_lag, -1)
+        loudest, clock = Ranked.of(background, zero_lag, -1), read_clock(evidence.inputs)
         above = int((background.counts_above(zero_lag.detection_statistic) == 0).sum())
-        paragraphs = _verdict(loudest, above, background_kind(evidence))
+        paragraphs = _verdict(loudest, above, background_kind(evidence), clock)
         facts = [
             ("Loudest event, UTC", utc(loudest.time)),
-            ("GPS time", f"{loudest.time:.2f} s"),
+            ("GPS time", f"{loudest.gps(clock)} s"),
             ("Detection statistic", f"{loudest.statistic:.2f}"),
             ("False alarm rate", loudest.rate),
         ]
@@ -122,16 +131,18 @@ def _nothing(evidence: Evidence) -> str:
     return f"The search found no event at all in the {searched} that it searched at zero lag."
 
 
-def _verdict(event: Ranked, above: int, kind: str) -> list[str]:
+def _verdict(event: Ranked, above: int, kind: str, clock: Clock | None) -> list[str]:
     span = in_words(event.Tb)
     words = {
-        "time": f"{utc(event.time)} UTC (GPS {event.time:.2f})",
+        "time": f"{utc(event.time)} UTC (GPS {event.gps(clock)})",
         "statistic": event.statistic,
         "louder": event.louder,
         "span": span,
         "rate": rate_in_words(event.far),
         "searched": in_words(event.searched),
         "expected": event.expected,
+        "rate_limit": rate_in_words(_LIMIT * event.far),
+        "expected_limit": _LIMIT * event.expected,
     }
     if event.louder:
         rate = words["rate"]
@@ -168,5 +179,6 @@ def _facts(evidence: Evidence) -> list[tuple[str, str]]:
         rate = rate_in_words(evidence.volumes.fars[0])
         for name, curve in evidence.volumes.curves.items():
             what = f"Sensitive distance, {in_solar_masses(name)}, at {rate}"
-            facts.append((what, distance_in_words(curve, 0)))
+            mark = " (rough)" if rough(curve)[0] else ""
+            facts.append((what + mark, distance_in_words(curve, 0)))
     return facts

@@ -9,9 +9,20 @@ from matplotlib.ticker import NullLocator
 from scipy.stats import beta
 
 from aframe.artifacts.events import JULIAN_YEAR, Events
+from aframe_sv.clock import Clock, read_clock
 from aframe_sv.evidence import Evidence, Recovered
 from aframe_sv.far import ONE_SIGMA, poisson_interval, rate_in_words
-from aframe_sv.page import COLORS, FAINT, INK, Picture, Section, axes, label_plainly, picture
+from aframe_sv.page import (
+    COLORS,
+    FAINT,
+    INK,
+    Picture,
+    Section,
+    axes,
+    label_plainly,
+    legend,
+    picture,
+)
 
 _SNR_EDGES = np.array([4.0, 5, 6, 7, 8, 9, 10, 12, 14, 16, 20, 25, 35, 50, 100])
 SNR_TICKS = (4, 6, 8, 10, 15, 20, 30, 50, 100)
@@ -53,7 +64,7 @@ def section(evidence: Evidence) -> Section:
     ]
     found = recovered.statistic >= background.threshold_at_far(JULIAN_YEAR / background.Tb)
     if found.any():
-        pictures.append(timing(recovered, found))
+        pictures.append(timing(recovered, found, read_clock(evidence.inputs)))
     else:
         paragraphs.append("No injection is as loud as the loudest background event.")
     return Section(name, title, paragraphs, pictures=pictures)
@@ -78,12 +89,12 @@ def false_alarm_rate(background: Events, zero_lag: Events | None) -> Picture:
         ax.set(yscale="log", xlabel="Detection statistic", ylabel="False alarm rate (1/yr)")
         ax.set_ylim(year / 4, None)
         _name_rates(ax)
-        ax.legend(loc="upper right")
+        legend(ax)
         return picture(
             ax,
             caption="How often noise is at least as loud: the false alarm rate against the "
             "statistic with its Poisson uncertainty, and the zero-lag events at theirs. An arrow "
-            "marks an event that no background reaches, whose rate is only bounded.",
+            "marks an event that no background event reaches: it stands at one count.",
             alt=f"False alarm rate against detection statistic; the loudest of {len(background):,} "
             f"background events is at {loudest_first[0]:.2f}, and {louder} zero-lag events are "
             "louder.",
@@ -132,7 +143,7 @@ def histogram(background: Events, recovered: Recovered, zero_lag: Events | None)
             loudest = float(zero_lag.detection_statistic[-1])
             ax.axvline(loudest, color=COLORS[1], linestyle=(0, (4, 2)), label="loudest at zero lag")
         ax.set(yscale="log", xlabel="Detection statistic", ylabel="Share of events a bin")
-        ax.legend(loc="upper right")
+        legend(ax)
         above = np.mean(found > background.detection_statistic.max()) if len(found) else 0.0
         return picture(
             ax,
@@ -169,7 +180,7 @@ def efficiency(background: Events, recovered: Recovered) -> Picture:
             said.append(f"{np.mean(recovered.statistic >= threshold):.0%} at {rate_in_words(far)}")
         ax.set(xscale="log", xlabel="Network SNR", ylabel="Share found", ylim=(-0.03, 1.03))
         label_plainly(ax.xaxis, SNR_TICKS)
-        ax.legend(title="false alarm rate", title_fontsize=8.5, loc="lower right")
+        legend(ax, title="false alarm rate")
         return picture(
             ax,
             caption="How loud a signal must be to be found: the share of injections recovered "
@@ -207,22 +218,36 @@ def binomial_interval(
     return low, np.where(missed > 0, beta.isf(tail, found + 0.5, missed + 0.5), 1.0)
 
 
-def timing(recovered: Recovered, found: Bool[np.ndarray, " injection"]) -> Picture:
+def timing(
+    recovered: Recovered, found: Bool[np.ndarray, " injection"], clock: Clock | None
+) -> Picture:
     """Plot how far in time the events lie from the injections that made them."""
     milliseconds = 1e3 * recovered.offset[found]
-    middle, (low, high) = np.median(milliseconds), np.percentile(milliseconds, [15.9, 84.1])
-    spread = (high - low) / 2
-    width = max(5 * spread, 1.0)
+    low, middle, high = np.percentile(milliseconds, [15.9, 50, 84.1])
+    first, last = np.percentile(milliseconds, [0.5, 99.5])
+    room = max(0.15 * (last - first), 1.0)
     with axes() as ax:
-        bins = np.linspace(middle - width, middle + width, 61)
+        bins = np.linspace(first - room, last + room, 81)
         ax.stairs(*np.histogram(milliseconds, bins), color=COLORS[0], fill=True, alpha=0.8)
-        ax.axvline(middle, color=INK, linestyle=(0, (4, 3)), linewidth=1)
+        ax.axvline(middle, color=INK, linestyle=(0, (4, 3)), linewidth=1, label="median")
+        ax.axvspan(low, high, color=FAINT, alpha=0.2, linewidth=0, label="middle 68 %")
         ax.set(xlabel="Event time after injection time (ms)", ylabel="Injections")
+        legend(ax)
         return picture(
             ax,
-            caption="How well the search tells the time: event time less injection time, for "
-            "injections louder than all background; the offset of the network was taken out, "
-            "the width is its resolution.",
+            caption="Event time less injection time, for injections louder than all background. "
+            f"The middle 68 % lie between {low:.0f} and {high:.0f} ms. {_grid(clock)}",
             alt=f"Histogram of time differences of {found.sum():,} injections: median "
-            f"{middle:.0f} ms, standard deviation {spread:.0f} ms.",
+            f"{middle:.0f} ms, the middle 68 % between {low:.0f} and {high:.0f} ms.",
         )
+
+
+def _grid(clock: Clock | None) -> str:
+    if clock is None:
+        return "These times lie on the grid of the search's scores."
+    return (
+        f"These times lie on the search's grid, with one score each {1e3 * clock.stride:.0f} ms. "
+        "Evenly spaced injections fall on few places between its points: the teeth. "
+        f"The loudest zero-lag events are timed on a finer grid: there, {clock.injections} loud "
+        f"injections scatter by {1e3 * clock.scatter:.0f} ms."
+    )

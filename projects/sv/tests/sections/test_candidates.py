@@ -8,7 +8,9 @@ from scipy.signal import welch
 from aframe.artifacts.events import Events
 from aframe.errors import AframeError
 from aframe_sv.sections.candidates import (
+    Candidate,
     Series,
+    compared,
     in_band,
     read_candidates,
     scores,
@@ -22,11 +24,12 @@ def test_events_are_listed_with_their_rates(evidence):
     (table,) = section(evidence()).tables
 
     assert table.emphasize == 1
-    assert table.rows[0][1:4] == ("2015-09-14 09:50:45.43", "1126259462.43", "11.80")
-    assert table.rows[0][4] == "< 1 per 6.0 hours"
-    assert table.rows[0][5] == "< 0.001"
+    assert table.rows[0][1:4] == ("2015-09-14 09:50:45.43", "1126259462.43 ± 0.03", "11.80")
+    assert table.rows[0][4] == "≲ 1 per 6.0 hours"
+    assert table.rows[0][5] == "≲ 0.001"
     assert table.rows[1][3] == "-1.20"
-    assert not table.rows[1][4].startswith("<")
+    assert not table.rows[1][4].startswith("≲")
+    assert "±" not in table.rows[1][2]
 
 
 def test_each_of_the_loudest_has_strain_and_score(evidence):
@@ -36,7 +39,7 @@ def test_each_of_the_loudest_has_strain_and_score(evidence):
     assert len(pictures) == 4
     assert pictures[0].alt.startswith("Whitened strain around GPS 1126259462.43; largest values")
     assert "H1" in pictures[0].alt
-    assert "the statistic peaks at 11.80" in pictures[1].alt
+    assert "the event was ranked by 11.80" in pictures[1].alt
 
 
 def test_missing_files_leave_a_sentence(evidence):
@@ -44,7 +47,7 @@ def test_missing_files_leave_a_sentence(evidence):
     assert "no zero lag in this run" in section(evidence(zero_lag=None)).paragraphs[0]
     assert "no zero lag in this run" in section(evidence(background=None)).paragraphs[0]
     kept = section(evidence(candidates=None))
-    assert kept.paragraphs[1] == "Their strain and scores were not kept in this run."
+    assert kept.paragraphs[-1] == "Their strain and scores were not kept in this run."
     assert kept.tables
     assert not kept.pictures
 
@@ -120,3 +123,66 @@ def test_an_event_at_the_edge_of_its_strain_is_shown(inputs, tmp_path):
 
     assert "0.0 standard deviations" in strain(far, ("H1", "L1"), 1).alt
     assert scores(far, 1).svg
+
+
+def candidate(values, start, statistic=8.0, rate=4.0):
+    """An event at 100 s, with a curve of its statistic."""
+    integrated = Series(np.array(values), 100.0 + start, rate)
+    return Candidate(100.0, statistic, Series(np.zeros((2, 4)), 99.5, 4.0), integrated, integrated)
+
+
+def test_the_curve_is_held_against_what_the_event_was_ranked_by():
+    """Both values are said, and why they differ."""
+    words = compared(candidate([1, 2, 4, 7.5, 4, 2, 1], start=-0.75))
+
+    assert "ranked the event by 8.00 (point), where the curve has 7.50" in words
+    assert "has its own grid and takes the noise from other seconds" in words
+    assert "ends here" not in words
+    assert "highest" not in words
+
+
+@pytest.mark.parametrize(
+    ("start", "word"), [(-1.5, "The search ends here"), (0.0, "The search begins here")]
+)
+def test_an_event_at_an_edge_of_what_is_searched_is_said(start, word):
+    """The curve stops at the event, and a reader knows why."""
+    assert word in compared(candidate([1, 2, 3, 4, 5, 6, 7.5], start=start))
+
+
+def test_a_curve_that_is_higher_elsewhere_is_explained():
+    """Its peak is told with its time, where it is not that of the event."""
+    words = compared(candidate([1, 9, 3, 3, 3, 7, 3, 3, 3], start=-1.25))
+
+    assert "highest 1.0 s before the event, with 9.00" in words
+    after = compared(candidate([1, 2, 3, 3, 3, 7, 3, 3, 3, 9, 1], start=-1.25))
+    assert "highest 1.0 s after the event" in after
+
+
+def test_a_curve_elsewhere_is_not_compared():
+    """Nothing is made up for a time that the curve does not have."""
+    assert compared(candidate([1, 2], start=5.0)).endswith("The curve does not reach it.")
+
+
+def test_the_ranked_value_is_marked(monkeypatch):
+    """A point at the event, whatever the curve has there."""
+    points = []
+    monkeypatch.setattr(
+        "aframe_sv.sections.candidates.picture",
+        lambda ax, **_: points.extend(
+            line.get_xydata().tolist() for line in ax.lines if line.get_label() == "as ranked"
+        ),
+    )
+
+    scores(candidate([1, 2, 4, 7.5, 4, 2, 1], start=-0.75), 1)
+
+    assert points == [[[0.0, 8.0]]]
+
+
+def test_how_well_events_are_timed_is_said(evidence, tmp_path):
+    """With what it was measured; nothing where no record of the search says it."""
+    assert "64 loud injections scatter by 0.028 s" in section(evidence()).paragraphs[1]
+    path = tmp_path / "0lag.hdf5"
+    path.write_bytes(evidence().inputs.zero_lag.read_bytes())
+    alone = section(evidence(zero_lag=path))
+    assert len(alone.paragraphs) == 1
+    assert alone.tables[0].rows[0][2] == "1126259462.43"

@@ -2,11 +2,15 @@
 
 import numpy as np
 import pytest
+from scipy.stats import chi2
 
 from aframe.artifacts.events import JULIAN_YEAR, Events
 from aframe.artifacts.record import Record, write_record
+from aframe_sv.clock import Clock
 from aframe_sv.evidence import Evidence, Inputs
+from aframe_sv.far import rate_in_words
 from aframe_sv.sections.headline import Ranked, section
+from aframe_sv.sections.sensitivity import rough
 
 HOUR = 3600.0
 
@@ -51,13 +55,37 @@ def test_an_event_above_all_background_is_bounded_and_no_more(searched):
     assert got.paragraphs[0] == "One event is louder than all 6.0 hours of simulated background."
     text = got.paragraphs[1]
     assert "2015-09-14 09:50:46.40 UTC (GPS 1126259463.40)" in text
-    assert "not measured, only bounded: less than about 1 per 6.0 hours" in text
+    assert "rate is not measured: it is below about 1 per 6.0 hours, one count" in text
     assert "In the 22.0 seconds searched" in text
-    assert "fewer than 0.001 events as loud" in text
-    assert ("False alarm rate", "< 1 per 6.0 hours") in got.facts
+    assert "below about 0.001 events as loud" in text
+    assert ("False alarm rate", "≲ 1 per 6.0 hours") in got.facts
     everything = " ".join([*got.paragraphs, *got.notices]).lower()
     assert "gravitational" not in everything
     assert "detected" not in everything
+
+
+def test_a_limit_has_its_confidence(searched):
+    """No count in six hours excludes, at 90 %, a mean that gives none in one of ten cases."""
+    text = section(searched(events([9.0], 22.0))).paragraphs[1]
+
+    mean = chi2.isf(0.1, 2) / 2  # Garwood's upper limit for no count
+    assert mean == pytest.approx(2.3026, abs=1e-4)
+    assert (
+        f"At 90 % confidence the limits are {rate_in_words(mean * JULIAN_YEAR / 6 / HOUR)}" in text
+    )
+    assert f"and {mean * 22 / (6 * HOUR):.2g} events" in text
+
+
+def test_the_time_of_a_loud_event_has_its_error(evidence):
+    """The scatter of loud injections is that of a loud event, and of no other."""
+    got = section(evidence())
+
+    assert "(GPS 1126259462.43 ± 0.03)" in got.paragraphs[1]
+    assert ("GPS time", "1126259462.43 ± 0.03 s") in got.facts
+    quiet = Ranked(statistic=1.0, time=5.0, louder=3, Tb=1.0, searched=1.0)
+    assert quiet.gps(Clock(64, scatter=0.0275, stride=0.25)) == "5.00"
+    loud = Ranked(statistic=1.0, time=5.0, louder=0, Tb=1.0, searched=1.0)
+    assert loud.gps(None) == "5.00"
 
 
 def test_several_events_above_all_background_are_counted(searched):
@@ -136,9 +164,11 @@ def test_a_whole_run_has_its_numbers_at_a_glance(evidence):
 
     assert facts["Background (3,000 events)"] == "6.0 hours"
     assert facts["Searched at zero lag"] == "22.0 seconds"
-    distance = facts["Sensitive distance, 35 + 35 M☉, at 1 per 6.0 hours"]
-    value = evidence().volumes.curves["35-35"]["distance"][0]
-    assert distance.startswith(f"{value:.0f} ± ")
+    for name, words in (("35-35", "35 + 35 M☉"), ("20-20", "20 + 20 M☉")):
+        curve = evidence().volumes.curves[name]
+        mark = " (rough)" if rough(curve)[0] else ""
+        distance = facts[f"Sensitive distance, {words}, at 1 per 6.0 hours{mark}"]
+        assert distance.startswith("≈ " if mark else f"{curve['distance'][0]:.0f} ± ")
 
 
 def test_rate_and_chance_follow_from_the_counts():
@@ -147,4 +177,4 @@ def test_rate_and_chance_follow_from_the_counts():
 
     assert ranked.far == 1.0
     assert ranked.expected == 0.25
-    assert ranked.rate == "< 1 per 1.0 year"
+    assert ranked.rate == "≲ 1 per 1.0 year"

@@ -5,6 +5,7 @@ import pytest
 from scipy.stats import binom
 
 from aframe.artifacts.events import JULIAN_YEAR, Events
+from aframe_sv.clock import Clock
 from aframe_sv.evidence import Recovered
 from aframe_sv.far import ONE_SIGMA
 from aframe_sv.sections.ranking import (
@@ -142,6 +143,26 @@ def test_timing_tells_offset_and_width():
     offset = np.concatenate([np.random.default_rng(2).normal(0.0205, 0.05, 20_000), [0.9] * 50])
     injections = recovered(np.full(20_050, 9.0), np.full(20_050, 9.0), offset)
 
-    drawn = timing(injections, np.arange(20_050) < 20_000)
+    drawn = timing(injections, np.arange(20_050) < 20_000, Clock(64, scatter=0.0275, stride=0.25))
 
-    assert "20,000 injections: median 21 ms, standard deviation 50 ms" in drawn.alt
+    assert "20,000 injections: median 21 ms, the middle 68 % between -29 and 70 ms" in drawn.alt
+    assert "middle 68 % lie between -29 and 70 ms" in drawn.caption
+
+
+def test_both_resolutions_and_the_cause_of_the_teeth_are_said(evidence):
+    """Times on the grid of scores are not those of the table of zero-lag events."""
+    caption = section(evidence()).pictures[-1].caption
+
+    assert "one score each 250 ms" in caption
+    assert "teeth" in caption
+    assert "64 loud injections scatter by 28 ms" in caption
+
+
+def test_a_comb_has_no_standard_deviation():
+    """Two far teeth: the bounds are those of the values, and not a width about their middle."""
+    injections = recovered(np.full(100, 9.0), np.full(100, 9.0), np.repeat([-0.15, 0.2], [30, 70]))
+
+    drawn = timing(injections, np.ones(100, bool), None)
+
+    assert "median 200 ms, the middle 68 % between -150 and 200 ms" in drawn.alt
+    assert "on the grid of the search's scores" in drawn.caption

@@ -33,7 +33,8 @@ def test_every_setting_note_and_version_is_there(evidence):
     settings, notes, versions = (dict(each.rows) for each in fold.tables)
     assert settings["psd_length"] == "8.0"
     assert settings["ifos"] == '["H1", "L1"]'
-    assert notes == {"count": "7"}
+    assert notes["count"] == "7"
+    assert notes["calibration.injections"] == "64"
     assert versions["python"] == "3.11.2"
 
 
