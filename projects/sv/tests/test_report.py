@@ -120,6 +120,34 @@ def test_same_inputs_give_the_same_bytes(inputs, records, page, tmp_path):
 
 
 @pytest.fixture
+def drawn(inputs, records, tmp_path, monkeypatch):
+    """Every figure of the whole run, once it has its places."""
+    figures = []
+
+    def keep(figure, file, **_):
+        figure.draw_without_rendering()
+        figures.append(figure)
+        file.write(b"<svg/>")
+
+    monkeypatch.setattr(Figure, "savefig", keep)
+    make(tmp_path, inputs, records)
+    return figures
+
+
+def test_no_legend_hides_anything(drawn):
+    """All legends stand beside their plot and its title, within the figure."""
+    legends = [(ax, ax.get_legend()) for figure in drawn for ax in figure.axes if ax.get_legend()]
+
+    assert len(legends) >= 10
+    for ax, legend in legends:
+        place, figure = legend.get_window_extent(), ax.figure.bbox
+        assert not place.overlaps(ax.bbox)
+        assert not (ax.get_title() and place.overlaps(ax.title.get_window_extent()))
+        assert figure.x0 <= place.x0 < place.x1 <= figure.x1
+        assert place.y1 <= figure.y1
+
+
+@pytest.fixture
 def undrawn(monkeypatch):
     """Make plots as ever, but leave out the time that drawing them takes."""
     monkeypatch.setattr(Figure, "savefig", lambda _, file, **__: file.write(b"<svg/>"))
@@ -171,13 +199,15 @@ def find_browser():
     return found
 
 
-def load(page, folder):
+def load(page, folder, width=1300):
     """Load a page in a browser without network; give its title, and what the console said."""
+    folder.mkdir(exist_ok=True)
     command = [
         find_browser(), "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
         "--disable-background-networking", "--disable-component-update", "--disable-sync",
         "--host-resolver-rules=MAP * ~NOTFOUND", "--enable-logging=stderr", "--dump-dom",
         f"--user-data-dir={folder / 'profile'}", "--virtual-time-budget=5000",
+        f"--window-size={width},1000",
         with_check(page, folder).as_uri(),
     ]  # fmt: skip
     done = subprocess.run(
@@ -187,14 +217,23 @@ def load(page, folder):
     return re.search("<title>(.*)</title>", done.stdout, re.DOTALL)[1], console
 
 
-CHECK = """<script>
+CHECK = r"""<script>
 window.addEventListener("load", () => {
   const images = [...document.images], asked = performance.getEntriesByType("resource");
   const broken = images.filter(image => !image.complete || !image.naturalWidth);
   const outside = asked.filter(each => !each.name.startsWith("data:"));
+  const words = [...document.querySelectorAll("dd")].flatMap(value => [...value.childNodes])
+    .flatMap(text => [...(text.data ?? "").matchAll(/\S+/g)].map(word => {
+      const range = document.createRange();
+      range.setStart(text, word.index);
+      range.setEnd(text, word.index + word[0].length);
+      return range.getClientRects().length;
+    }));
+  const cut = words.filter(lines => lines > 1);
   const wide = document.documentElement.scrollWidth > window.innerWidth;
   document.title = `${images.length} images, ${broken.length} broken, ` +
-    `${outside.length} asked for, ${wide ? "too wide" : "fits"}`;
+    `${outside.length} asked for, ${cut.length} of ${words.length} numbers cut, ` +
+    `${wide ? "too wide" : "fits"}`;
 });
 </script>"""
 
@@ -207,25 +246,27 @@ def with_check(page, folder):
     return path
 
 
-def test_a_browser_shows_every_figure_and_asks_for_nothing(page, tmp_path):
-    """In a real browser: no console message, no request, no broken image, no overflow."""
-    title, console = load(page, tmp_path)
+@pytest.mark.parametrize("width", [1300, 500])
+def test_a_browser_shows_every_figure_and_asks_for_nothing(page, tmp_path, width):
+    """In a real browser: no console message, no request, no broken image or number, no overflow."""
+    title, console = load(page, tmp_path, width)
 
-    assert re.fullmatch(r"\d\d images, 0 broken, 0 asked for, fits", title)
+    assert re.fullmatch(r"\d\d images, 0 broken, 0 asked for, 0 of \d\d numbers cut, fits", title)
     assert console == []
 
 
 def test_a_browser_would_show_faults(tmp_path):
-    """The check above can fail: an error, a request, a broken and too wide image are seen."""
+    """It can fail: an error, a request, a broken and too wide image, a cut number are seen."""
     bad = tmp_path / "bad.html"
     bad.write_text(
-        "<html><title>t</title><body><img src='https://example.org/x.png' style='width: 5000px'>"
+        "<html><title>t</title><body><dd style='width: 9ch; overflow-wrap: anywhere'>1126259462.44"
+        "</dd><img src='https://example.org/x.png' style='width: 5000px'>"
         "<script>throw 1</script></body></html>"
     )
 
     title, console = load(bad, tmp_path)
 
-    assert title == "1 images, 1 broken, 1 asked for, too wide"
+    assert title == "1 images, 1 broken, 1 asked for, 1 of 1 numbers cut, too wide"
     assert any("Uncaught" in line for line in console)
 
 

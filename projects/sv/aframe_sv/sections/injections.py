@@ -11,7 +11,7 @@ from jaxtyping import Float
 from aframe.artifacts.ledger import Ledger, read_ledger, read_metadata
 from aframe.artifacts.strain import list_strain
 from aframe_sv.evidence import Evidence
-from aframe_sv.page import COLORS, Picture, Section, axes, ifo_color, label_plainly, picture
+from aframe_sv.page import COLORS, Picture, Section, axes, ifo_color, label_plainly, legend, picture
 from aframe_sv.sections.ranking import SNR_TICKS
 from aframe_sv.sections.strain import Spectrum, asd
 
@@ -125,20 +125,22 @@ def signal(
             ax.plot(times[near], strain[near], color=ifo_color(ifo), label=ifo, linewidth=1.1)
         unit = "Whitened strain (sd of noise)" if spectra else "Strain"
         masses = f"{parameters['mass_1']:.0f} + {parameters['mass_2']:.0f} M☉"
+        redshift = f"{parameters['redshift']:.2f}"
         ax.set(
             xlabel="Time to merger (s)",
             ylabel=unit,
-            title=f"SNR {parameters['snr']:.1f}: {masses}, z = {parameters['redshift']:.2f}",
+            title=f"SNR {parameters['snr']:.1f}: {masses} (detector frame), z = {redshift}",
             xlim=(-_BEFORE, _AFTER),
         )
-        ax.legend(loc="upper left")
+        legend(ax)
         how = "whitened, as the network sees it" if spectra else "as it reaches the detectors"
         return picture(
             ax,
-            caption=f"Injection {index + 1} without its noise, {how}; masses are those seen at the "
-            "detector. Noise adds about one standard deviation to every sample.",
-            alt=f"Injected signal of {masses} in the detector's frame at redshift "
-            f"{parameters['redshift']:.2f}, network SNR {parameters['snr']:.1f}.",
+            caption=f"Injection {index + 1} without its noise, {how}. The masses are those seen "
+            "at the detector, (1 + z) times those of the source. Noise adds about one standard "
+            "deviation to every sample.",
+            alt=f"Injected signal of {masses} in the detector's frame at redshift {redshift}, "
+            f"network SNR {parameters['snr']:.1f}.",
         )
 
 

@@ -13,11 +13,24 @@ from aframe.artifacts.segments import coalesce
 from aframe.artifacts.strain import StrainFile, list_strain, read_strain
 from aframe_sv.evidence import Evidence, is_simulated, utc
 from aframe_sv.far import in_words
-from aframe_sv.page import COLORS, FAINT, Picture, Section, Table, axes, ifo_color, picture, stacked
+from aframe_sv.page import (
+    COLORS,
+    FAINT,
+    Picture,
+    Section,
+    Table,
+    axes,
+    ifo_color,
+    legend,
+    picture,
+    stacked,
+)
 
 #: Longest stretch that an ASD is estimated from (s), and its Welch segments (s).
 _STRETCH, _FFTLENGTH = 256.0, 4.0
 _LOWEST = 10.0
+#: What is shown ends at this share of the Nyquist frequency: resampling cuts off from there on.
+_BELOW_NYQUIST = 0.9
 #: Sets of strain: name, input, whether its ASD is shown.
 _SETS = (
     ("training", "train_background", False),
@@ -142,25 +155,25 @@ def densities(
 ) -> Picture:
     """Plot the amplitude spectral densities of one detector."""
     styles = ((ifo_color(ifo), 1.6), ("#444b53", 0.9))
+    highest = _BELOW_NYQUIST * min(spectrum[0][-1] for spectrum in spectra.values())
     with axes() as ax:
         lowest = []
         for (color, width), label in zip(styles, spectra, strict=False):
             frequency, density = spectra[label]
-            inside = frequency >= _LOWEST
+            inside = (frequency >= _LOWEST) & (frequency <= highest)
             ax.loglog(frequency[inside], density[inside], color=color, linewidth=width, label=label)
             quiet = inside & (frequency > 50)  # noqa: PLR2004
             lowest.append((label, float(np.median(density[quiet]))))
-        right = float(frequency[-1])
-        for low, high in ((_LOWEST, band[0]), (band[1], right)):
+        for low, high in ((_LOWEST, band[0]), (band[1], highest)):
             if low is not None and high is not None and low < high:
                 ax.axvspan(low, high, color=FAINT, alpha=0.15, linewidth=0)
         ax.set(
             xlabel="Frequency (Hz)",
             ylabel="ASD (1/√Hz)",
             title=f"Noise of {ifo}",
-            xlim=(_LOWEST, right),
+            xlim=(_LOWEST, highest),
         )
-        ax.legend()
+        legend(ax)
         return picture(
             ax,
             caption=f"How loud the noise of {ifo} is at each frequency: the lower, the fainter the "

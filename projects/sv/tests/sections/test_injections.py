@@ -13,6 +13,7 @@ def test_whole_run_shows_examples_and_all_snrs(evidence):
 
     assert len(got.pictures) == 4
     assert "whitened, as the network sees it" in got.pictures[0].caption
+    assert "masses are those seen at the detector, (1 + z) times" in got.pictures[0].caption
     assert "Of 6,000 sources drawn" in got.paragraphs[0]
     assert ("Waveform", "IMRPhenomD") in got.facts
     assert ("Population", "log_uniform_bbh") in got.facts
@@ -86,3 +87,16 @@ def test_noise_is_whitened_to_unit_variance():
     colored = np.fft.irfft(np.fft.rfft(white) * np.interp(bins, frequency, density), size)
 
     assert whiten(colored, rate, (frequency, density)).std() == pytest.approx(1, abs=0.01)
+
+
+def test_titles_say_whose_masses_they_give(evidence, monkeypatch):
+    """Redshifted masses beside a redshift are easily taken for those of the source."""
+    titles = []
+    monkeypatch.setattr(
+        "aframe_sv.sections.injections.picture", lambda ax, **_: titles.append(ax.get_title())
+    )
+
+    section(evidence())
+
+    assert len(titles) == 4
+    assert all("M☉ (detector frame), z = " in title for title in titles[:3])

@@ -105,6 +105,23 @@ def test_the_band_of_the_search_is_drawn(band):
     assert shades == {(None, None): 0, (32.0, None): 1, (20.0, 200.0): 2, (2.0, 400.0): 0}[band]
 
 
+def test_the_cut_of_resampling_is_not_shown(monkeypatch):
+    """Near the Nyquist frequency there is no noise left to show, and no axis that goes there."""
+    limits = []
+    monkeypatch.setattr(
+        "aframe_sv.sections.strain.picture",
+        lambda ax, **_: limits.append((ax.get_xlim(), ax.get_ylim())),
+    )
+    frequency = np.linspace(0, 512, 2049)
+    density = np.where(frequency < 470, 2e-23, 1e-27)
+
+    densities("H1", {"time slides": (frequency, density)}, (32.0, None))
+
+    ((right, lowest),) = [(x[1], y[0]) for x, y in limits]
+    assert right == pytest.approx(0.9 * 512)
+    assert lowest > 1e-24
+
+
 @pytest.mark.parametrize(
     ("span", "unit"), [(5.0, "Seconds"), (600.0, "Minutes"), (9e3, "Hours"), (3e5, "Days")]
 )
