@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import warnings
 from collections.abc import Iterable
 
@@ -76,10 +77,21 @@ def refuse_unknown_sections(tasks: Iterable[type[luigi.Task]]) -> None:
     readable = {*luigi.task_register.Register.task_names(), BASE_SECTION}
     ours = {f"[{_PREFIX}{name}]" for name in (BASE_SECTION, *(t.get_task_family() for t in tasks))}
     for section in _config().sections():
+        if section not in law.config.Config._default_config and _is_meant(section, ours):  # noqa: SLF001
+            raise _unknown("section", f"[{section}]", ours)
         if section.startswith(_PREFIX) and section.removeprefix(_PREFIX) not in readable:
             raise _unknown("section", f"[{section}]", ours)
     shared = set().union(*(_parameters(task) for task in tasks))
     _refuse_unknown(f"{_PREFIX}{BASE_SECTION}", shared | _referenced(), "shared parameter")
+
+
+def _is_meant(section: str, ours: set[str]) -> bool:
+    """Whether *section*, which nobody reads, is one of *ours* without or with another prefix."""
+    if section.startswith(_PREFIX):
+        return False
+    bare = re.sub(r"^luigi\W*", "", section.lower())
+    known = {name[1:-1].removeprefix(_PREFIX).lower() for name in ours}
+    return bool(difflib.get_close_matches(bare, known, n=1, cutoff=0.8))
 
 
 def _parameters(task: type[luigi.Task]) -> set[str]:

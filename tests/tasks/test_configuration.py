@@ -89,6 +89,12 @@ REFUSED = {
         "[luigi_SandboxInfr]",
         "did you mean [luigi_SandboxInfer]? ",
     ),
+    "section without luigi_": (
+        ("FetchZeroLag", "min_duration", "16"),
+        "the configuration holds an unknown section",
+        "[FetchZeroLag]",
+        "did you mean [luigi_FetchZeroLag]? ",
+    ),
     "unknown shared key": (
         ("luigi_base", "high_pass", "30"),
         "the configuration holds an unknown shared parameter",
@@ -389,6 +395,13 @@ def test_sections_and_shared_keys(configured):
     assert caught.value.fix == (
         "did you mean [luigi_FetchTest]? known are: [luigi_FetchTest], [luigi_Train], [luigi_base]"
     )
+
+    for bare in ("FetchTest", "fetchtest", "luigi.FetchTest", "luigi-Fetchtest"):
+        configured(f"[{bare}]\nstart = 1\n")
+        with pytest.raises(AframeError, match="holds an unknown section") as caught:
+            configuration.refuse_unknown_sections([tasks.FetchTest, tasks.Train])
+        assert caught.value.found == f"[{bare}]"
+        assert caught.value.fix.startswith("did you mean [luigi_FetchTest]? ")
 
     configured("[luigi_base]\nmine = 3\n")
     with pytest.raises(AframeError, match="the configuration holds an unknown shared parameter"):
