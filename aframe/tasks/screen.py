@@ -1,4 +1,4 @@
-"""What a user sees of a run: luigi's summary and warnings, errors without traceback or usage."""
+"""What a user sees of a run: how it ended, luigi's warnings, errors without traceback or usage."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def prepare_screen() -> None:
 
 
 class OnScreen(logging.Filter):
-    """What luigi says: its summary, its warnings, and errors the user can mend without traceback.
+    """What luigi says: its warnings, errors the user can mend without traceback, and the end.
 
     With ``[luigi_core] log_level = DEBUG`` it says all.
     """
@@ -44,13 +44,22 @@ class OnScreen(logging.Filter):
         """Whether to show *record*; an error that the user can mend becomes its message."""
         message = self._told(record)
         if message is None:
-            chatter = record.levelno < logging.WARNING and "Summary" not in str(record.msg)
-            return not chatter or logging.getLogger(record.name).isEnabledFor(logging.DEBUG)
+            return self._is_shown(record)
         # luigi logs an error once where it occurs and once where it ends the run.
         first, self.shown = message != self.shown, message
         record.msg, record.args, record.exc_info = message, None, None
         record.levelno, record.levelname = logging.ERROR, "ERROR"
         return first
+
+    def _is_shown(self, record: logging.LogRecord) -> bool:
+        """Whether to show what is no error of ours; of luigi's summary one line is left."""
+        if logging.getLogger(record.name).isEnabledFor(logging.DEBUG):
+            return True
+        summary = str(record.msg)
+        if "Luigi Execution Summary" not in summary:
+            return record.levelno >= logging.WARNING
+        record.msg, record.args = _ending(summary), None
+        return bool(record.msg)
 
     def _told(self, record: logging.LogRecord) -> str | None:
         error = record.exc_info[1] if record.exc_info else None
@@ -62,6 +71,19 @@ class OnScreen(logging.Filter):
         # What goes wrong in planning, luigi has in text.
         _, found, text = record.getMessage().rpartition(f"{AframeError.__module__}.AframeError: ")
         return text.rstrip() if found else None
+
+
+def _ending(summary: str) -> str:
+    """How a run ended, in one line; nothing of one that an error just above ended at once."""
+    if ":)" in summary:
+        return "complete" if " ran successfully" in summary else "complete: nothing was to be done"
+    failed = re.search(r"^\* \d+ failed:\n((?:    - .*\n)+)", summary, re.MULTILINE)
+    if failed is None:
+        return ""
+    names = ", ".join(re.findall(r"- \d+ (\w+)", failed[1]))
+    return (
+        f"failed: {names}; its error is above and in its log, the same command goes on from there"
+    )
 
 
 def _last_words(

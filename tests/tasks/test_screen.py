@@ -28,12 +28,46 @@ def _wrapped():
 
 
 def test_chatter_is_left_out():
-    """Of luigi's notes only the summary is shown; warnings and errors are."""
+    """Of luigi's notes none is shown; warnings and errors are."""
     screen = OnScreen()
 
     assert not screen.filter(_record(logging.INFO, "Informed scheduler that %s", "it is"))
-    assert screen.filter(_record(logging.INFO, "\n===== Luigi Execution Summary =====\n"))
     assert screen.filter(_record(logging.WARNING, "Worker died"))
+
+
+@pytest.mark.parametrize(
+    ("outcome", "line"),
+    [
+        ("* 3 ran successfully:\n    - 1 Query(...)\n\nThis progress looks :) because", "complete"),
+        (
+            "* 3 complete ones were encountered:\n\nDid not run any tasks\nThis looks :) because",
+            "complete: nothing was to be done",
+        ),
+        (
+            (
+                "* 2 ran successfully:\n    - 2 Query(...)\n* 2 failed:\n    - 1 Train(gpus=0)\n"
+                "    - 1 FetchTest(...)\n* 1 were left pending:\n    - 1 Report()\nThis looks :("
+            ),
+            (
+                "failed: Train, FetchTest; its error is above and in its log, "
+                "the same command goes on from there"
+            ),
+        ),
+    ],
+)
+def test_the_summary_is_one_line(outcome, line):
+    """What ran stands above already, and so does an error, which stays on the screen."""
+    record = _record(logging.INFO, f"\n===== Luigi Execution Summary =====\n\n{outcome}\n")
+
+    assert OnScreen().filter(record)
+    assert record.getMessage() == line
+
+
+def test_a_run_that_was_refused_has_no_summary():
+    """Its error is all there is to say."""
+    text = "Luigi Execution Summary\n* 1 failed scheduling:\n    - 1 Sandbox(...)\nlooks :("
+
+    assert not OnScreen().filter(_record(logging.INFO, text))
 
 
 def test_debug_shows_all():
