@@ -83,8 +83,8 @@ def read_easing(metrics: Path) -> Easing | None:
         said = said.get(name) if isinstance(said, Mapping) else None
     if not isinstance(said, Mapping):
         return None
-    found = Easing(*(said.get(name) for name in ("first_minimum", "minimum", "decay_steps")))
-    return found if found.first and found.steps else None
+    first, last, steps = (said.get(name) for name in ("first_minimum", "minimum", "decay_steps"))
+    return Easing(first, last, steps) if first and last and steps else None
 
 
 def section(evidence: Evidence) -> Section:
