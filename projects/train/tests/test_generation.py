@@ -265,11 +265,15 @@ def test_binaries_are_those_of_the_prior(ledger, small):
 
 def test_a_training_is_told_to_by_its_configuration(config, data_dir, ledger, tmp_path, small):
     """No ledger of training waveforms is opened, and batches have signals as ever."""
+    setting = "    generation: {approximant: IMRPhenomPv2}\n"
+    config.write_text(
+        config.read_text().replace("    psd_length: 4\n", f"    psd_length: 4\n{setting}")
+    )
     words = [
         *("--config", str(config), "--data.ifos=[H1,L1]", "--data.data_dir", str(data_dir)),
         f"--data.validation_waveforms={ledger()}",
         "--data.training_waveforms=/nowhere/training_waveforms.hdf5",
-        "--data.generation.approximant=IMRPhenomPv2",
+        "--data.generation.prior=log_uniform_bbh",
         *("--trainer.max_epochs=1", f"--trainer.logger.save_dir={tmp_path / 'run'}"),
         *(
             f"--data.{name}={'null' if value is None else value}"
@@ -280,7 +284,7 @@ def test_a_training_is_told_to_by_its_configuration(config, data_dir, ledger, tm
     cli = train(words)
 
     assert cli.trainer.global_step == 7
-    assert cli.datamodule.generation == Generation("IMRPhenomPv2")
+    assert cli.datamodule.generation == Generation("IMRPhenomPv2", "log_uniform_bbh")
     kernels, labels = cli.datamodule.training_batches(3)
     assert kernels.shape == (16, 2, 256)
     assert 6 <= labels.sum() <= 7
