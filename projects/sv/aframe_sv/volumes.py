@@ -105,8 +105,8 @@ def target_density(
 
     Example:
         >>> heavier, lighter = np.array([35.0, 35.0]), np.array([30.0, 36.0])
-        >>> target_density(heavier, lighter, pair=(35, 35), sigma=0.1)
-        array([0.00923988, 0.        ])
+        >>> target_density(heavier, lighter, pair=(35, 35), sigma=0.1).round(6)
+        array([0.00924, 0.     ])
     """
     prior, detector_frame = log_normal_masses(*pair, sigma)
     return source_mass_density(prior, detector_frame, mass_1, mass_2, np.zeros_like(mass_1))
