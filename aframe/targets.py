@@ -62,7 +62,7 @@ class RecordedTarget(law.LocalFileTarget):
         changed = self.stale(record)
         if changed:
             return _colored(f"made with other settings: {'; '.join(changed)}", **options)
-        if record is not None and not self._is_whole(record):
+        if record is not None and Path(self.path).exists() and not self._is_whole(record):
             return f"{plain} (cut short)"
         if record is None and Path(self.path).exists():
             return f"{plain} (a file without a record is in the way)"

@@ -138,6 +138,13 @@ def test_a_file_that_was_cut_short(target, made):
     assert target().status_text() == "absent (cut short)"
 
 
+def test_a_deleted_file_is_absent(target, made):
+    """Nothing of it was cut."""
+    (made / "model.pt").unlink()
+
+    assert target().status_text() == "absent"
+
+
 def test_nothing_there(target, made):
     """Without record and file the output is absent."""
     (made / "model.pt").unlink()
