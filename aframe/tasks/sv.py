@@ -84,7 +84,10 @@ class Report(StageTask):
     #: The task that estimates; a pipeline may name another.
     volume_task: ClassVar[type[SensitiveVolume]] = SensitiveVolume
 
-    title = Text(default="", description="headline of the report; default: the run's folder")
+    title = Text(
+        default="A search for gravitational waves",
+        description="headline of the report; default: A search for gravitational waves",
+    )
 
     @property
     def directory(self) -> Path:
@@ -122,7 +125,7 @@ class Report(StageTask):
 
     def settings(self) -> dict[str, Any]:
         """Nothing of its own but the title."""
-        return {"title": self.title or str(self.directory.parent.name)}
+        return {"title": self.title}
 
     def stage_resources(self) -> dict[str, Any]:
         """The records of every step, which tell what ran."""

@@ -59,7 +59,7 @@ def test_the_report_without_zero_lag(shared):
     assert inputs["candidates"] is None
 
 
-def test_the_title_is_the_runs_folder_unless_it_has_one(shared, tmp_path):
-    """A report says whose it is."""
-    assert Report().settings() == {"title": tmp_path.name}
+def test_the_title_does_not_depend_on_where_the_run_lies(shared):
+    """A copy of a run directory is as complete as the run."""
+    assert Report().settings() == {"title": "A search for gravitational waves"}
     assert Report(title="mine").settings() == {"title": "mine"}
