@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import glob
 import json
 import re
@@ -10,6 +11,7 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from aframe.artifacts.record import write_text
 from aframe.errors import AframeError
@@ -17,6 +19,8 @@ from aframe.paths import RUN_VARIABLES
 
 CONFIGS = Path(__file__).parent / "pipelines" / "configs"
 USER_ERROR = 2
+#: How files of strain begin, and how much of them tells where they end.
+_HDF5, _FRAME, _HEAD = b"\x89HDF\r\n\x1a\n", b"IGWD", 64
 #: What each mode runs, and the training presets it offers.
 MODES = {
     "sandbox": "aframe.pipelines.sandbox.Sandbox",
@@ -59,8 +63,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors look like all others."""
+
+    def error(self, message: str) -> NoReturn:
+        """Show *message*, and end."""
+        words = re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message)
+        near = words and difflib.get_close_matches(words[1], re.findall(r"[\w-]+", words[2]), n=1)
+        error = AframeError(
+            "the command line cannot be used",
+            found=message,
+            wanted_by=self.prog,
+            fix=f"{f'did you mean {near[0]}? ' if near else ''}{self.prog} --help shows all",
+        )
+        print(f"aframe-init: error: {error}", file=sys.stderr)
+        sys.exit(USER_ERROR)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="aframe-init", description=__doc__)
+    parser = _Parser(prog="aframe-init", description=__doc__)
     kinds = parser.add_subparsers(dest="kind", required=True)
     offline = kinds.add_parser("offline", help="a search of archived or simulated strain")
     offline.add_argument("--mode", choices=sorted(MODES), required=True, help="pipeline to run")
@@ -194,9 +215,44 @@ def _zero_lag_source(preset: str, strain: Sequence[Path] | None) -> str:
             wanted_by="--strain",
             fix="give existing files, each with the strain of one detector or more",
         )
+    for path in strain:
+        _refuse_foreign(path.expanduser())
     # A source holds patterns; these are files.
     paths = [glob.escape(str(path.expanduser().resolve())) for path in strain]
     return json.dumps({"kind": "files", "paths": paths}) if paths else ""
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Refuse what is no file of strain by its first bytes; the run looks at the strain itself."""
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+    if head.startswith(_FRAME):
+        return
+    found = "neither HDF5 nor a frame file"
+    if head.startswith(_HDF5) and len(head) == _HEAD:
+        # Where the file ends, https://support.hdfgroup.org/documentation/hdf5/latest/_f_m_t3.html
+        place = {0: 40, 1: 44}.get(head[len(_HDF5)], 28)
+        end, size = int.from_bytes(head[place : place + 8], "little"), path.stat().st_size
+        found = f"{size} of its {end} bytes" if size < end else ""
+    if found:
+        raise AframeError(
+            "a strain file cannot be used",
+            found=f"{path}: {found}",
+            wanted_by="--strain",
+            fix="give whole files with strain: GWOSC's HDF5, GWF, or background-*.hdf5",
+        )
+
+
+def _moved(directory: Path) -> list[str]:
+    """What `run.sh` prints where it is ``$here`` and not in *directory*, as a shell's words."""
+    quote = shlex.quote
+    change = (quote(f"  fix        move it back, or in it: sed -i 's|{directory}|"), quote("|g' "))
+    return [
+        quote("run.sh: error: the run directory was moved or copied"),
+        '"  found      $here"',
+        quote(f"  wanted by  the paths in its files, which were made for {directory}"),
+        f'{change[0]}"$here"{change[1]}{quote("run.sh *.cfg")}',
+    ]
 
 
 def _run_script(directory: Path, mode: str) -> str:
@@ -212,7 +268,8 @@ def _run_script(directory: Path, mode: str) -> str:
             "# Complete steps do not run again; options go to law, such as --print-status 9.",
             "set -euo pipefail",
             f'if [ "$(cd "$(dirname "${{BASH_SOURCE[0]}}")" && pwd -P)" != {here} ]; then',
-            f"  echo 'run.sh: error: made as '{here}' and then moved; run aframe-init anew' >&2",
+            '  here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)',
+            f"  printf '%s\\n' {' '.join(_moved(directory))} >&2",
             "  exit 2",
             "fi",
             "",

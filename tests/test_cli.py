@@ -4,10 +4,13 @@ import configparser
 import glob
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 
 from aframe import cli
@@ -101,16 +104,24 @@ def test_run_sh_plans_the_run_wherever_it_lies(tmp_path, name, monkeypatch):
 
 
 def test_run_sh_says_that_it_was_moved(tmp_path):
-    """Its paths are absolute, so a moved directory is refused before anything runs."""
-    write_run_directory(tmp_path / "here", preset="demo")
-    (tmp_path / "here").rename(tmp_path / "there")
-    done = _run(tmp_path / "there" / "run.sh", "--print-status", "9")
+    """Its paths are absolute, so a moved directory is refused; the error tells how to go on."""
+    old, new = tmp_path / "it was here", tmp_path / "it is there"
+    write_run_directory(old, preset="demo")
+    old.rename(new)
+    done = _run(new / "run.sh", "--print-status", "9")
+    command = f"sed -i 's|{old}|{new}|g' run.sh *.cfg"
 
-    assert done.returncode == 2
+    assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        f"run.sh: error: made as {tmp_path}/here and then moved; run aframe-init anew\n"
+        "run.sh: error: the run directory was moved or copied\n"
+        f"  found      {new}\n"
+        f"  wanted by  the paths in its files, which were made for {old}\n"
+        f"  fix        move it back, or in it: {command}\n"
     )
-    assert done.stdout == ""
+    subprocess.run(["bash", "-c", command], cwd=new, check=True)
+    mended = _run(new / "run.sh", "--print-status", "9")
+    assert (mended.returncode, mended.stderr) == (0, "")
+    assert f"path={new}/results/report.html" in mended.stdout
 
 
 def test_run_sh_refuses_a_slip_in_its_configuration(tmp_path):
@@ -210,8 +221,8 @@ def test_the_demo_searches_the_shipped_strain(tmp_path):
 def test_other_strain_is_searched(tmp_path, monkeypatch):
     """`--strain` names files, relative to where the user is."""
     monkeypatch.chdir(tmp_path)
-    for name in ("h one.hdf5", "l[1].gwf"):
-        (tmp_path / name).touch()
+    shutil.copyfile(next((CONFIGS / "strain").glob("H-*.hdf5")), tmp_path / "h one.hdf5")
+    (tmp_path / "l[1].gwf").write_bytes(b"IGWD")
     _init("-d", "run", "--strain", "h one.hdf5", "l[1].gwf")
     source = json.loads(_configuration(tmp_path / "run")["luigi_SandboxInfer"]["zero_lag_source"])
 
@@ -233,6 +244,27 @@ def test_missing_strain_is_refused(tmp_path, capsys):
     assert error.startswith("aframe-init: error: a strain file is missing\n")
     assert f"  found      {tmp_path}/h.hdf5 is no file\n" in error
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("version", ["earliest", "latest"])
+def test_strain_that_is_cut_short_or_foreign_is_refused(tmp_path, capsys, version):
+    """What the first bytes of a file tell."""
+    whole, short, text = (tmp_path / name for name in ("h.hdf5", "short.hdf5", "text.gwf"))
+    with h5py.File(whole, "w", libver=version) as file:
+        file["H1"] = np.zeros(1000)
+    size = whole.stat().st_size
+    short.write_bytes(whole.read_bytes()[:-100])
+    text.write_text("strain of H1, see attachment; this is a text of more than sixty-four bytes")
+    words = ("-d", tmp_path / "run", "--strain")
+
+    assert _init(*words, whole, short) == 2
+    assert f"  found      {short}: {size - 100} of its {size} bytes\n" in capsys.readouterr().err
+    assert _init(*words, text) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("aframe-init: error: a strain file cannot be used\n")
+    assert f"  found      {text}: neither HDF5 nor a frame file\n" in error
+    assert not (tmp_path / "run").exists()
+    assert _init(*words, whole) == 0
 
 
 @pytest.mark.parametrize(("name", "mark"), [("$HOME", "$"), ("100%", "%")])
@@ -278,8 +310,21 @@ def test_a_wrong_command_line_is_refused(words, message, capsys):
     with pytest.raises(SystemExit) as ended:
         cli.main(words)
 
+    error = capsys.readouterr().err
     assert ended.value.code == 2
-    assert message in capsys.readouterr().err
+    assert error.startswith("aframe-init: error: the command line cannot be used\n  found      ")
+    assert message in error
+    assert "usage" not in error
+
+
+def test_a_mistyped_choice_is_told_the_nearest(capsys):
+    """As everywhere else."""
+    with pytest.raises(SystemExit):
+        cli.main(["offline", "--mode", "sandbox", "-d", "x", "--preset", "dem"])
+    error = capsys.readouterr().err
+
+    assert "  wanted by  aframe-init offline\n" in error
+    assert "  fix        did you mean demo? aframe-init offline --help shows all\n" in error
 
 
 def test_the_command_is_installed(tmp_path):
