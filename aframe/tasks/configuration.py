@@ -32,6 +32,8 @@ _DEFAULTS = {
     # A failed step is not tried again in the same run: its error would only be repeated.
     ("scheduler", "retry_count"): "1",
 }
+#: What ``[wandb]`` may say.
+_WANDB = {"name", "group", "tags", "project", "entity"}
 
 
 def set_defaults() -> None:
@@ -83,6 +85,19 @@ def refuse_unknown_sections(tasks: Iterable[type[luigi.Task]]) -> None:
             raise _unknown("section", f"[{section}]", ours)
     shared = set().union(*(_parameters(task) for task in tasks))
     _refuse_unknown(f"{_PREFIX}{BASE_SECTION}", shared | _referenced(), "shared parameter")
+
+
+def wandb_settings() -> dict[str, str | list[str]]:
+    """Read what ``[wandb]`` says of runs at Weights & Biases; a key for it has no place there.
+
+    Raises:
+        AframeError: If a name is unknown.
+    """
+    _refuse_unknown("wandb", _WANDB, "parameter")
+    names = _config().options("wandb") if _config().has_section("wandb") else ()
+    said = {name: str(_config().get_expanded("wandb", name)).strip() for name in names}
+    tags = [tag.strip() for tag in said.pop("tags", "").split(",") if tag.strip()]
+    return {name: text for name, text in said.items() if text} | ({"tags": tags} if tags else {})
 
 
 def _is_meant(section: str, ours: set[str]) -> bool:

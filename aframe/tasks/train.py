@@ -20,6 +20,7 @@ from aframe.parameters import (
 )
 from aframe.tasks.base import StageTask
 from aframe.tasks.checks import refuse_band
+from aframe.tasks.configuration import wandb_settings
 from aframe.tasks.data import FetchTrain, TrainingWaveforms, ValidationWaveforms
 
 CONFIGS = Path(__file__).resolve().parents[1] / "pipelines" / "configs"
@@ -89,7 +90,10 @@ class TrainLocal(StageTask, PreprocessingParameters):
         description="log to Weights & Biases as well as to metrics.csv; default: False",
     )
     wandb_name = Text(
-        default="", significant=False, description="name of the run in Weights & Biases"
+        default="",
+        significant=False,
+        description="name of the run in Weights & Biases; default: [wandb] name of the .cfg, where "
+        "group, tags, project and entity stand, too",
     )
 
     @property
@@ -103,8 +107,9 @@ class TrainLocal(StageTask, PreprocessingParameters):
         return {**super().settings_file(), **({"output": at} if at else {})}
 
     def check(self) -> None:
-        """Refuse a band beyond Nyquist."""
+        """Refuse a band beyond Nyquist, and what `[wandb]` does not know."""
         refuse_band(self)
+        wandb_settings()
 
     def requires(self) -> dict[str, StageTask]:
         """The strain and waveforms, unless *data_dir* has them."""
@@ -140,8 +145,11 @@ class TrainLocal(StageTask, PreprocessingParameters):
 
     def stage_resources(self) -> dict[str, Any]:
         """The machine, and where to log besides the CSV."""
-        wandb = {"use_wandb": self.use_wandb, "wandb_name": self.wandb_name or None}
-        return {**super().stage_resources(), **wandb}
+        said = wandb_settings()
+        if self.wandb_name:
+            said["name"] = self.wandb_name
+        wandb = {f"wandb_{name}": value for name, value in said.items()}
+        return {**super().stage_resources(), "use_wandb": self.use_wandb, **wandb}
 
 
 class Train(TrainLocal):

@@ -75,6 +75,42 @@ def test_variables_and_home_are_expanded(empty, tmp_path):
     assert not planned["data_dir"].startswith("~")
 
 
+def wandb_section(monkeypatch, tmp_path, text):
+    """Have the configuration hold *text* as its section `[wandb]`."""
+    (tmp_path / "my.cfg").write_text(f"[wandb]\n{text}")
+    config = law.config.Config(
+        str(tmp_path / "my.cfg"), skip_fallbacks=True, skip_env_sync=True, skip_luigi_sync=True
+    )
+    monkeypatch.setattr(configuration, "_config", lambda: config)
+
+
+def test_runs_at_weights_and_biases_are_described(monkeypatch, tmp_path):
+    """`[wandb]` has what the guide names; the option of the task comes before its name."""
+    text = "group = o3\ntags = autoencoder, o3 \nproject = aframe\nname = mine\nentity =\n"
+    wandb_section(monkeypatch, tmp_path, text)
+
+    assert configuration.wandb_settings() == {
+        "group": "o3", "project": "aframe", "name": "mine", "tags": ["autoencoder", "o3"]
+    }  # fmt: skip
+    found = tasks.Train(data_dir=tmp_path, use_wandb=True, wandb_name="other").stage_resources()
+    named = {name: value for name, value in found.items() if "wandb" in name}
+    assert named == {
+        "use_wandb": True, "wandb_group": "o3", "wandb_project": "aframe", "wandb_name": "other",
+        "wandb_tags": ["autoencoder", "o3"],
+    }  # fmt: skip
+
+
+def test_a_key_has_no_place_in_a_configuration(monkeypatch, tmp_path):
+    """It would be recorded; the message does not repeat it."""
+    wandb_section(monkeypatch, tmp_path, "api_key = 0123456789\n")
+
+    with pytest.raises(AframeError, match="holds an unknown parameter") as error:
+        tasks.Train(data_dir=tmp_path)
+
+    assert error.value.found == "api_key in [wandb]"
+    assert "0123" not in str(error.value)
+
+
 #: Section, key and value; what the error says of it.
 REFUSED = {
     "unknown key": (

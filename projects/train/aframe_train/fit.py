@@ -8,7 +8,6 @@ import os
 import shlex
 import shutil
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -58,11 +57,26 @@ class FitResources(Resources):
             resumed keeps the number it began with, as sums depend on it in their last digits.
         use_wandb: Log to Weights & Biases as well; needs the package ``wandb``.
         wandb_name: Name of the run there.
+        wandb_group: Group of runs that it belongs to.
+        wandb_tags: Its tags.
+        wandb_project: Project that it belongs to; ``$WANDB_PROJECT``, or ``aframe``.
+        wandb_entity: Team or user that owns it; one's own if ``None``.
     """
 
     workers: int = field(default_factory=lambda: os.cpu_count() or 1)
     use_wandb: bool = False
     wandb_name: str | None = None
+    wandb_group: str | None = None
+    wandb_tags: tuple[str, ...] = ()
+    wandb_project: str = field(default_factory=lambda: os.environ.get("WANDB_PROJECT", "aframe"))
+    wandb_entity: str | None = None
+
+    @property
+    def wandb(self) -> dict[str, Any]:
+        """What is said of the run, by the names that Weights & Biases gives it."""
+        names = ("name", "group", "tags", "project", "entity")
+        said = {name: getattr(self, f"wandb_{name}") for name in names}
+        return {name: list(value) if name == "tags" else value for name, value in said.items()}
 
 
 @dataclass(frozen=True)
@@ -113,7 +127,7 @@ def fit(settings: FitSettings, draft: Draft) -> None:
     from aframe_train.callbacks import PICTURES, copy_checkpoint  # noqa: PLC0415
     from aframe_train.trainer import train  # noqa: PLC0415
 
-    words = arguments(settings, draft.work)
+    words = arguments(settings, draft.work, draft.path.parent)
     number = threads(draft.work, settings.resources.workers, torch.get_num_threads())
     torch.set_num_threads(number)
     draft.keep(draft.work / "threads", wait=True)
@@ -160,18 +174,20 @@ def threads(directory: Path, workers: int, available: int) -> int:
     return number
 
 
-def arguments(settings: FitSettings, directory: Path) -> list[str]:
+def arguments(settings: FitSettings, directory: Path, output: Path | None = None) -> list[str]:
     """Write *settings* as arguments of the training's command line.
 
     Args:
         settings: What is asked for.
         directory: Where the training writes, and resumes from.
+        output: Where Weights & Biases writes; *directory* if ``None``.
 
     Raises:
         AframeError: If the device is unknown, or Weights & Biases is not installed.
     """
     inputs, resources = settings.inputs, settings.resources
     _refuse_unknown(resources)
+    output = output or directory
     data = {
         **settings.preprocessing,
         "background_dir": inputs.background,
@@ -185,9 +201,10 @@ def arguments(settings: FitSettings, directory: Path) -> list[str]:
     words += [f"--trainer.logger.save_dir={directory}"]
     if resources.use_wandb:
         words += ["--trainer.logger+=lightning.pytorch.loggers.WandbLogger"]
-        words += [f"--trainer.logger.save_dir={directory}"]
-        if resources.wandb_name:
-            words += [f"--trainer.logger.name={resources.wandb_name}"]
+        # Not in the draft, which is removed: a run that was kept offline is to be sent later.
+        words += [f"--trainer.logger.save_dir={output}"]
+        given = {name: value for name, value in resources.wandb.items() if value}
+        words += [f"--trainer.logger.{name}={_word(value)}" for name, value in given.items()]
     if (directory / "last.ckpt").exists():
         log.info("resuming from %s", directory / "last.ckpt")
         words += [f"--ckpt_path={directory / 'last.ckpt'}"]
@@ -202,13 +219,10 @@ def _refuse_unknown(resources: FitResources) -> None:
             wanted_by="`resources` of the settings",
             fix=f"choose one of {', '.join(_ACCELERATORS)}",
         )
-    if resources.use_wandb and find_spec("wandb") is None:
-        raise AframeError(
-            "Weights & Biases is not installed",
-            found="no package wandb",
-            wanted_by="use_wandb in `resources` of the settings",
-            fix="pip install wandb, or leave use_wandb out: metrics.csv is written anyway",
-        )
+    if resources.use_wandb:
+        from aframe_train.tracking import refuse_missing  # noqa: PLC0415 (Lightning: seconds)
+
+        refuse_missing()
 
 
 def _word(value: Any) -> str:

@@ -61,17 +61,22 @@ class RemoteRun:
                 self.remote.upload(path, name)
 
 
-def fetch_run(loggers: Any) -> RemoteRun | None:
+def several(loggers: Any) -> list[Any]:
+    """Give the configurations of loggers, of which there may be one, many or none."""
+    listed = loggers if isinstance(loggers, list) else [loggers]
+    return [each for each in listed if hasattr(each, "init_args")]
+
+
+def fetch_run(loggers: list[Any]) -> RemoteRun | None:
     """Have loggers write on this machine what they are told to write on S3.
 
     Args:
-        loggers: Configuration of the training's loggers; their ``save_dir`` is changed.
+        loggers: Configurations of the training's loggers; their ``save_dir`` is changed.
 
     Returns:
         The run directory, which is where the first logger writes, if it is on S3.
     """
-    several = loggers if isinstance(loggers, list) else [loggers]
-    options = [each.init_args for each in several if hasattr(each, "init_args")]
+    options = [each.init_args for each in loggers]
     addresses = [address(each.get("save_dir") or "") for each in options]
     for each, at in zip(options, addresses, strict=True):
         if at:

@@ -18,8 +18,9 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from aframe.artifacts.remote import cached
 from aframe.errors import AframeError
+from aframe_train import tracking
 from aframe_train.callbacks import Progress, SaveConfig
-from aframe_train.runs import Keep, SentCheckpoints, fetch_run
+from aframe_train.runs import Keep, SentCheckpoints, fetch_run, several
 
 SEED = 101588
 #: Lightning's remarks on what is meant to be so.
@@ -94,12 +95,19 @@ class AframeCLI(LightningCLI):
             super().instantiate_classes()
 
     def before_instantiate_classes(self) -> None:
-        """Bring to this machine what lies on S3: the run directory, and a checkpoint."""
+        """Bring to this machine what lies on S3, and name the run at Weights & Biases."""
         config = self.config[self.subcommand]
-        self.run = fetch_run(config.trainer.get("logger"))
+        loggers = several(config.trainer.get("logger"))
+        resumed = self.keep is not None or bool(config.get("ckpt_path"))
+        self.run = fetch_run(loggers)
         self.keep = self.run.keep if self.run else self.keep
         if config.get("ckpt_path"):
             config.ckpt_path = str(cached(config.ckpt_path))
+        if tracking.is_asked_for(loggers):
+            tracking.refuse_missing()
+            name = tracking.identify(Path(loggers[0].init_args.save_dir), resumed=resumed)
+            if self.keep:
+                self.keep(name, wait=True)
 
     def instantiate_trainer(self, **options: Any) -> Trainer:
         """Make the trainer, which sends its checkpoints where they are kept."""
@@ -107,6 +115,10 @@ class AframeCLI(LightningCLI):
         if self.keep:
             trainer.strategy.checkpoint_io = SentCheckpoints(self.keep)
         return trainer
+
+    def before_fit(self) -> None:
+        """Begin the run at Weights & Biases."""
+        tracking.start(self.trainer.loggers)
 
     def after_fit(self) -> None:
         """Send the training's files to a run directory on S3."""
@@ -178,7 +190,7 @@ def train(
     with warnings.catch_warnings():
         for message in _EXPECTED:
             warnings.filterwarnings("ignore", message)
-        with _as_program([*command, *words]):
+        with _as_program([*command, *words]), tracking.own_run():
             return kind([*command, *words], keep)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from aframe.errors import AframeError
-from aframe_train import fit as module
+from aframe_train import tracking
 from aframe_train.cli import VERBS, main
 from aframe_train.fit import PUBLISHES, FitInputs, FitResources, FitSettings, arguments, threads
 
@@ -145,22 +145,25 @@ def test_a_checkpoint_is_resumed(tmp_path):
     assert f"--ckpt_path={tmp_path / 'last.ckpt'}" in arguments(settings(), tmp_path)
 
 
-def test_weights_and_biases_is_a_second_logger(tmp_path, monkeypatch):
-    """It is added, with its name, where the package is there."""
-    monkeypatch.setattr(module, "find_spec", lambda _: object())
-    resources = FitResources(device="cpu", use_wandb=True, wandb_name="first")
-    words = arguments(settings(resources=resources), tmp_path)
+def test_weights_and_biases_is_a_second_logger(tmp_path):
+    """It is added, with what is said of the run; its files outlive the draft."""
+    resources = FitResources(
+        device="cpu", use_wandb=True, wandb_name="first", wandb_tags=("a", "b"), wandb_entity="me"
+    )
+    words = arguments(settings(resources=resources), tmp_path / "work", tmp_path)
 
     at = words.index("--trainer.logger+=lightning.pytorch.loggers.WandbLogger")
-    assert words[at + 1 : at + 3] == [
-        f"--trainer.logger.save_dir={tmp_path}", "--trainer.logger.name=first"
+    assert words[at + 1 : at + 6] == [
+        f"--trainer.logger.save_dir={tmp_path}", "--trainer.logger.name=first",
+        "--trainer.logger.tags=[a,b]", "--trainer.logger.project=aframe",
+        "--trainer.logger.entity=me",
     ]  # fmt: skip
     assert "--trainer.accelerator=cpu" in words
 
 
 def test_refuses_a_logger_that_is_not_installed(tmp_path, monkeypatch):
     """The message says what to install."""
-    monkeypatch.setattr(module, "find_spec", lambda _: None)
+    monkeypatch.setattr(tracking, "find_spec", lambda _: None)
 
     with pytest.raises(AframeError, match="Weights & Biases is not installed") as error:
         arguments(settings(resources=FitResources(use_wandb=True)), tmp_path)
