@@ -1,4 +1,4 @@
-"""Run a search of the stub training: CONFIG STORAGE [ENDPOINT]; prints the best trial."""
+"""Run a search of the stub training: CONFIG STORAGE [SAMPLES [ENDPOINT]]; prints the best trial."""
 
 import logging
 import sys
@@ -8,8 +8,8 @@ from aframe_train.tune.environment import prepare
 from aframe_train.tune.settings import Search, TuneResources
 
 
-def plan(config, storage, endpoint=None, samples=6):
-    """Six trials on two workers, of four epochs each."""
+def plan(config, storage, samples=6, endpoint=None):
+    """Trials of four epochs each, on two workers."""
     prepare(endpoint)
     from aframe_train.tune.search import Plan  # noqa: PLC0415 (Ray reads what is prepared)
     from aframe_train.tune.training import DIRECTORY  # noqa: PLC0415
@@ -21,7 +21,7 @@ def plan(config, storage, endpoint=None, samples=6):
     )  # fmt: skip
     return Plan(
         words,
-        Search({"model.learning_rate": "uniform(0.1, 1.2)"}, num_samples=samples),
+        Search({"model.learning_rate": "uniform(0.1, 1.2)"}, num_samples=int(samples)),
         Storage(str(storage)),
         TuneResources(name="stubs", num_workers=2, endpoint=endpoint),
         program=(str(Path(__file__).with_name("stub_training.py")),),
