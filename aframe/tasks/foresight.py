@@ -76,8 +76,8 @@ def refuse_wrong(steps: Iterable[Any]) -> None:
 
 
 def _required(task: Any) -> Iterable[Any]:
-    return law.util.flatten(task.requires())  # type: ignore[no-any-return]
+    return law.util.flatten(task.requires())
 
 
 def _outputs(task: Any) -> Iterable[Any]:
-    return law.util.flatten(task.output())  # type: ignore[no-any-return]
+    return law.util.flatten(task.output())
