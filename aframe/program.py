@@ -267,6 +267,9 @@ def run_verb(stage: str, verb: Verb, settings: Any, *, remake: bool = False) -> 
             except SystemExit as ended:
                 # Lightning answers a SIGTERM so, with the status of success.
                 raise KeyboardInterrupt from ended
+            except AframeError:
+                _remove_empty(path)
+                raise
             digests, sizes = output_digests(path)
             record = Record(
                 command=command,
@@ -351,13 +354,26 @@ def _locked(path: Path) -> Iterator[None]:
 
     A run whose parent was killed goes on by itself; the next one waits and finds its output.
     """
-    with path.open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            log.info("another run is at work here (%s is locked): waiting for it", path)
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    with contextlib.ExitStack() as held:
+        while True:
+            lock = held.enter_context(path.open("w"))
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                log.info("another run is at work here (%s is locked): waiting for it", path)
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            # Who held the lock took the file away at the end: what was waited for is no lock now.
+            if _is_at(path, lock.fileno()):
+                break
+        held.callback(path.unlink, missing_ok=True)
         yield
+
+
+def _is_at(path: Path, opened: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(opened))
+    except FileNotFoundError:
+        return False
 
 
 def _open_draft(path: Path, digest: str) -> None:
@@ -402,6 +418,13 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def _remove_empty(draft: Path) -> None:
+    """Remove a draft in which a verb that refused its settings or inputs left nothing."""
+    files = [path for path in draft.rglob("*") if not path.is_dir()]
+    if files == [draft / _STAMP]:
+        _remove(draft)
 
 
 def versions(stage: str) -> dict[str, str]:

@@ -11,6 +11,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -584,6 +585,22 @@ class TestDisk:
         with pytest.raises(OSError, match="the disk is broken"):
             main("data", [verb], ["make", "--config", str(config)])
 
+    def test_a_refused_verb_leaves_nothing(self, settings):
+        """Neither draft nor lock; what it had done before stays, for the same command."""
+
+        def refuses(settings, draft):
+            if settings.highpass > 32:
+                (draft.work / "done").touch()
+            raise AframeError("no", found="n", wanted_by="w", fix="f")
+
+        verb = dataclasses.replace(VERB, run=refuses)
+        with pytest.raises(AframeError, match="no"):
+            run_verb("data", verb, settings)
+        assert list(settings.output.iterdir()) == []
+        with pytest.raises(AframeError, match="no"):
+            run_verb("data", verb, dataclasses.replace(settings, highpass=40.0))
+        assert (settings.output / ".draft-make" / ".work" / "done").exists()
+
     def test_a_missing_input(self, settings, tmp_path):
         """It is refused before anything is made."""
         with pytest.raises(AframeError, match="an input is missing"):
@@ -683,3 +700,31 @@ def test_check_refuses_a_step_without_running_any(tmp_path, monkeypatch, capsys)
         "2000.0"
     )
     assert not (tmp_path / "out").exists()
+
+
+def test_of_those_who_wait_one_at_a_time_goes_on(tmp_path):
+    """The lock's file is taken away by who holds it, which lets no two in at once."""
+    lock, log, count = tmp_path / ".lock", tmp_path / "log", 4
+
+    def work():
+        for _ in range(25):
+            with program._locked(lock), log.open("a") as file:
+                file.write("in ")
+                file.flush()
+                time.sleep(0.0005)
+                file.write("out\n")
+
+    threads = [threading.Thread(target=work) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert log.read_text() == "in out\n" * 25 * count
+    assert not lock.exists()
+
+
+def test_a_missing_verb_is_told(capsys):
+    """And how to find it."""
+    assert main("data", [VERB], []) == USER_ERROR
+    assert "  fix        aframe-data --help describes each setting\n" in capsys.readouterr().err
