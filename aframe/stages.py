@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from aframe.artifacts.record import write_text
-from aframe.artifacts.remote import here
+from aframe.artifacts.remote import address, cache_directory, here
 from aframe.errors import AframeError
 
 #: Where the checkout lies in an image; ``--dev`` binds the one at hand over it.
@@ -253,6 +253,8 @@ def _folders(settings: Mapping[str, Any]) -> list[Path]:
     absolute = [Path(file) for file in files if file and Path(file).is_absolute()]
     # What is not here, such as the image's own configuration, the image has itself.
     folders = {here(settings["output"]), *(path.parent for path in absolute)}
+    if any(address(file) for file in (*files, settings["output"]) if file):
+        folders.add(cache_directory())
     return sorted(folder for folder in folders if folder.is_dir())
 
 

@@ -336,6 +336,15 @@ def test_what_a_stage_prints_may_be_no_text(commands, settings, capfd):
     assert "Train | a\ufffdb\n" in capfd.readouterr().err
 
 
+def test_an_image_sees_where_data_of_s3_are_kept(monkeypatch, tmp_path):
+    """The cache, and in it the directory that stands for an output there."""
+    monkeypatch.setenv("AFRAME_CACHE_DIR", str(tmp_path))
+    (tmp_path / "b" / "run").mkdir(parents=True)
+    settings = {"output": "s3://b/run", "inputs": {"background": "s3://b/data", "events": None}}
+
+    assert stages._folders(settings) == [tmp_path, tmp_path / "b" / "run"]
+
+
 @pytest.mark.parametrize(
     "definition",
     sorted(CHECKOUT.glob("projects/*/apptainer.def")),
@@ -346,15 +355,15 @@ def test_an_image_has_its_code_where_dev_binds_it(definition):
     text = definition.read_text()
 
     assert f"aframe {stages.CODE_IN_IMAGE}/aframe\n" in text
-    assert re.search(r"pip install[^\n]*(\\\n[^\n]*)* (-e|--editable) \. ", text)
-    assert re.search(rf"(-e|--editable) \./projects/{definition.parent.name}\n", text)
+    assert re.search(r"pip install[^\n]*(\\\n[^\n]*)* (-e|--editable) '\.\[s3\]' ", text)
+    assert re.search(rf"(-e|--editable) '\./projects/{definition.parent.name}[^\n]*\n", text)
 
 
 def test_all_images_are_built_in_one_way():
-    """A recipe is that of any other stage, but for the name."""
+    """A recipe is that of any other stage, but for the name and what else it has installed."""
     definitions = CHECKOUT.glob("projects/*/apptainer.def")
     texts = {
-        path.read_text()
+        re.sub(r"(projects/\w+)\[[\w,]+\]", r"\1", path.read_text())
         .replace(f"projects/{path.parent.name}", "projects/stage")
         .replace(f"{path.parent.name}.sif", "stage.sif")
         for path in definitions
