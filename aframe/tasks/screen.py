@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, NoReturn
 
+import law
 from luigi.cmdline_parser import CmdlineParser
 from luigi.task_register import Register
 
@@ -101,7 +102,29 @@ def _explained_parser(build: Any, root_task: str | None = None, **options: Any) 
         _refuse_task(f"{root_task} is no task by itself")
     parser = build(root_task=root_task, **options)
     parser.error = functools.partial(_refuse_options, parser)
+    if root_task:
+        _shorten_help(parser, root_task, all_tasks=bool(options.get("help_all")))
     return parser
+
+
+def _shorten_help(parser: argparse.ArgumentParser, root_task: str, *, all_tasks: bool) -> None:
+    """Describe each option of *root_task* once and first, and those of others for a pipeline."""
+    parser.usage = " ".join(["law", *sys.argv[1:3], "[options]"])
+    task = Register.get_task_cls(root_task)
+    own = {name for name, _ in task.get_params()} - {name for name, _ in law.Task.get_params()}
+    parser._optionals._group_actions.sort(key=lambda action: action.dest not in own)  # noqa: SLF001
+    step = bool(getattr(task, "publishes", None))
+    if step and not all_tasks:
+        parser.epilog = (
+            "Steps that this one rests on have options too, such as --FetchTrain-start: "
+            "--help-all shows them."
+        )
+    others = [f"--{name}-" for name in Register.task_names() if name != root_task]
+    for action in parser._actions:  # noqa: SLF001
+        twice = any(each.startswith(f"--{root_task}-") for each in action.option_strings)
+        of_another = any(each.startswith(tuple(others)) for each in action.option_strings)
+        if twice or (of_another and step and not all_tasks):
+            action.help = argparse.SUPPRESS
 
 
 def _refuse_options(parser: argparse.ArgumentParser, message: str) -> NoReturn:
@@ -117,7 +140,9 @@ def _refuse_task(message: str, **_style: Any) -> NoReturn:
     there = sys.modules.get(module)
     known = [f"{module}.{name}" for name in Register.task_names() if hasattr(there, name)]
     fix = f"known are: {', '.join(known)}" if known else "name a task as aframe.TrainLocal"
-    _refuse("there is no such task", message, fix, [named], known)
+    # Infer is nearer to SandboxInfer than to Tune, whatever their lengths.
+    ends = [each for each in known if each.endswith(named.rpartition(".")[2])]
+    _refuse("there is no such task", message, fix, [named], ends or known)
 
 
 def _refuse(

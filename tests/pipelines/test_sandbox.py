@@ -113,6 +113,21 @@ def test_help_describes_every_parameter_of_every_step(law):
     assert "--on-change" in text
 
 
+def test_help_of_a_step_is_of_its_own_options(law):
+    """Each once and first; those of the steps that it rests on are an option away."""
+    done, everything = law("aframe.TrainLocal", "--help"), law("aframe.TrainLocal", "--help-all")
+    lines = done.stdout.splitlines()
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert lines[0] == "usage: law run aframe.TrainLocal [options]"
+    assert done.stdout.count("training configuration (Lightning YAML)") == 1
+    assert done.stdout.index("--config CONFIG") < done.stdout.index("--print-status")
+    assert "--FetchTrain-stop" not in done.stdout
+    assert "--help-all shows them" in done.stdout
+    assert len(lines) < 150
+    assert "--FetchTrain-stop" in everything.stdout
+
+
 def test_each_parameter_has_a_description():
     """Every parameter of every task that can be run says what it is."""
     registered = luigi.task_register.Register._get_reg().values()
