@@ -78,7 +78,7 @@ def test_a_search_that_has_failed_says_so(config, tmp_path, capsys):
 
 def test_a_mistyped_option_is_refused(capsys):
     """Also exit status 2, with where they are described."""
-    assert main(["--tune.num_sample", "8", "--tune.workers_of_it", "2"]) == 2
+    assert main(["--tune.num_sample", "8"]) == 2
 
     said = capsys.readouterr().err
     assert said.startswith("tune: error: the options of the search cannot be used\n")

@@ -71,7 +71,7 @@ def _search(words: list[str]) -> None:
 
 def _parser() -> jsonargparse.ArgumentParser:
     parser = jsonargparse.ArgumentParser(
-        prog="python -m train.tune", description=__doc__, exit_on_error=False
+        prog="python -m train.tune", description=__doc__, exit_on_error=False, allow_abbrev=False
     )
     default = resources.files("aframe") / "pipelines" / "configs" / "tune" / "bbh.yaml"
     parser.add_argument(

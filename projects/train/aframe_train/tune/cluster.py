@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import logging
 import os
 import shutil
@@ -10,7 +11,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from aframe_train.tune.settings import TuneResources
 LONGEST = 107 - len("/session_2015-09-14_09-50-45_391000_4194304/sockets/plasma_store")
 _SECONDS_TO_ANSWER, _SECONDS_TO_JOIN = 10, 120
 _ATTEMPTS = 4
+_PREFIX, _LOCK = "aframe-ray-", ".lock"
 _OBJECT_STORE = 100 * 2**20  # bytes; a search hands over no data
 
 
@@ -36,11 +38,14 @@ class Room:
         cpus: Cores of a trial.
         gpus: GPUs of a trial.
         trials: Trials side by side.
+        notes: Where Ray may write what it notes; ``None`` on a cluster, where each node must
+            see the place.
     """
 
     cpus: int
     gpus: int
     trials: int
+    notes: Path | None = None
 
 
 def divide(resources: TuneResources, machines: list[tuple[int, int]]) -> Room:
@@ -86,8 +91,9 @@ def cluster(resources: TuneResources, samples: int) -> Iterator[Room]:
             room = divide(resources, _machines())
         else:
             room = divide(resources, [_this_machine(resources.workers)])
-            room = Room(room.cpus, room.gpus, min(room.trials, samples))
-            _start(room, stack.enter_context(short_directory(resources.temp_dir)))
+            here = stack.enter_context(short_directory(resources.temp_dir))
+            room = replace(room, trials=min(room.trials, samples), notes=here / "notes")
+            _start(room, here)
             stack.callback(ray.shutdown)
         yield room
 
@@ -176,21 +182,38 @@ def _this_machine(workers: int) -> tuple[int, int]:
 def short_directory(parent: Path | None) -> Iterator[Path]:
     """Make a private directory that is gone at the end, by a name that Ray's sockets fit in.
 
+    What searches that were killed left beside it goes as well.
+
     Args:
         parent: Where to make it; the system's directory of temporary files if ``None``.
             Where its name is too long, a link from there with a short one stands for it.
     """
+    base = (parent or Path(tempfile.gettempdir())).absolute()
+    base.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
-        base = parent or Path(tempfile.gettempdir())
-        base.mkdir(parents=True, exist_ok=True)
-        private = Path(tempfile.mkdtemp(prefix="ray-", dir=base)).absolute()
-        stack.callback(shutil.rmtree, private, ignore_errors=True)
-        if len(os.fsencode(private / "r")) > LONGEST:
-            link = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
-            stack.callback(shutil.rmtree, link, ignore_errors=True)
-            (link / "r").symlink_to(private, target_is_directory=True)
-            private = link
-        else:
-            (private / "r").mkdir()
+        private = stack.enter_context(_private_directory(base))
+        here = private / "r"
+        here.mkdir()
+        if len(os.fsencode(here)) > LONGEST:
+            short = Path("/tmp")  # noqa: S108 (the directory in it is private)
+            link = stack.enter_context(_private_directory(short)) / "r"
+            link.symlink_to(here, target_is_directory=True)
+            here = link
         # Ray opens its directory to everybody; the one around it stays ours.
-        yield private / "r"
+        yield here
+
+
+@contextlib.contextmanager
+def _private_directory(base: Path) -> Iterator[Path]:
+    """Make a directory below *base* for the life of this process, and remove those of dead ones."""
+    for other in base.glob(f"{_PREFIX}*/{_LOCK}"):
+        with contextlib.suppress(OSError), other.open("r+") as lock:  # another user's, or in use
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(other.parent, ignore_errors=True)
+    private = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base))
+    with (private / _LOCK).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            yield private
+        finally:
+            shutil.rmtree(private, ignore_errors=True)

@@ -6,7 +6,6 @@ import contextlib
 import io
 import logging
 import math
-import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -199,29 +198,28 @@ def _fit(plan: Plan, room: Room, drawn: Sequence[dict[str, Any]], epochs: int) -
         }
         for number, settings in enumerate(drawn)
     ]
-    # What Ray notes is of no use after the search; but on a cluster, each node must see it.
-    with tempfile.TemporaryDirectory(prefix="aframe-ray-") as here:
-        tuner = tune.Tuner(
-            tune.with_resources(TrialRunner, {"cpu": room.cpus, "gpu": room.gpus}),
-            param_space={"trial": tune.grid_search(each), "plan": shared},
-            tune_config=tune.TuneConfig(
-                metric=SCORE,
-                mode="max",
-                scheduler=Halving(
-                    storage.address, epochs, search.grace_period, search.reduction_factor
-                ),
-                max_concurrent_trials=room.trials,
+    tuner = tune.Tuner(
+        tune.with_resources(TrialRunner, {"cpu": room.cpus, "gpu": room.gpus}),
+        param_space={"trial": tune.grid_search(each), "plan": shared},
+        tune_config=tune.TuneConfig(
+            metric=SCORE,
+            mode="max",
+            scheduler=Halving(
+                storage.address, epochs, search.grace_period, search.reduction_factor
             ),
-            run_config=tune.RunConfig(
-                name="ray",
-                storage_path=storage.address if plan.resources.endpoint else here,
-                verbose=0,
-                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-            ),
-        )
-        results = tuner.fit()
-        for index in range(len(results)):
-            _note_loss(storage, results[index])
+            max_concurrent_trials=room.trials,
+        ),
+        run_config=tune.RunConfig(
+            name="ray",
+            # Of no use after the search.
+            storage_path=str(room.notes or storage.address),
+            verbose=0,
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+        ),
+    )
+    results = tuner.fit()
+    for index in range(len(results)):
+        _note_loss(storage, results[index])
 
 
 def _devices(room: Room) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import math
 import tempfile
@@ -46,8 +47,11 @@ class Epochs:
         self.storage = Storage(plan["storage"])
         self.max_epochs = plan["max_epochs"]
         self.told = 0
-        self._scratch = tempfile.TemporaryDirectory(prefix="aframe-trial-")
-        self.directory = self.storage.fetch(asked["number"], Path(self._scratch.name))
+        self._scratch, scratch = contextlib.ExitStack(), Path()
+        if self.storage.remote:
+            here = tempfile.TemporaryDirectory(prefix="aframe-trial-")
+            scratch = Path(self._scratch.enter_context(here))
+        self.directory = self.storage.fetch(asked["number"], scratch)
         # A run of this search that was killed may take a moment to end everywhere.
         self._lock = (self.directory / ".lock").open("w")
         fcntl.flock(self._lock, fcntl.LOCK_EX)
@@ -113,7 +117,7 @@ class Epochs:
         if self.training is not None:
             self.training.stop()
         self._lock.close()
-        self._scratch.cleanup()
+        self._scratch.close()
 
 
 class TrialRunner(tune.Trainable):

@@ -58,7 +58,7 @@ def test_rays_sockets_fit_wherever_its_directory_is(tmp_path):
         with socket.socket(socket.AF_UNIX) as plasma:
             plasma.bind(str(name / "plasma_store"))
         (private,) = parent.iterdir()
-        assert directory.samefile(private)
+        assert directory.samefile(private / "r")
         assert private.stat().st_mode & 0o077 == 0
 
     assert list(parent.iterdir()) == []
@@ -112,14 +112,14 @@ LATE = Exception("The current node timed out during startup.")
 
 def start():
     with cluster(TuneResources(device="cpu", num_workers=1), 1) as room:
-        return room
+        return room.cpus, room.gpus, room.trials
 
 
 def test_a_late_start_is_tried_again(starts):
     """A busy machine is no reason to give up."""
     starts += [LATE, LATE, None]
 
-    assert start() == Room(1, 0, 1)
+    assert start() == (1, 0, 1)
     assert starts == []
 
 
@@ -141,3 +141,17 @@ def test_another_fault_of_ray_is_not_hidden(starts):
         start()
 
     assert starts == [None]
+
+
+def test_what_a_killed_search_left_is_removed(tmp_path):
+    """But not what another one still uses, nor what is somebody else's."""
+    left, other = tmp_path / "aframe-ray-left", tmp_path / "ray-of-somebody"
+    for each in (left, other):
+        (each / "r").mkdir(parents=True)
+        (each / ".lock").touch()
+
+    with short_directory(tmp_path) as one, short_directory(tmp_path) as two:
+        assert not left.exists()
+        assert other.exists()
+        assert one.exists()
+        assert two.exists()
