@@ -1,0 +1,110 @@
+"""No step of a training waits for the device: nothing on it is asked for on the host.
+
+Held by the operations themselves, so that it is seen on a machine without a GPU: those whose
+result the host must know, a tensor's value or how many elements meet a condition.
+"""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from aframe_train.batches import Mixture
+from aframe_train.callbacks import Progress
+from aframe_train.data import AframeData
+from aframe_train.extremes import Extremes
+from aframe_train.glitches import GlitchSettings
+from aframe_train.metric import TimeSlideAUROC
+from aframe_train.model import SupervisedAframe
+from aframe_train.networks import ResNet, Stem
+from aframe_train.snr import SnrPowerLaw
+from aframe_train.validation import ValidationAmounts
+
+#: Not `equal`: `torch.quantile` asks for it, but on a processor only.
+WAITING = {
+    "_local_scalar_dense", "is_nonzero", "nonzero", "masked_select", "_unique2",
+    "unique_dim", "unique_consecutive", "bincount", "histc",
+}  # fmt: skip
+INDEXED = {"index", "index_put", "index_put_", "_unsafe_index"}
+
+
+class NoWaiting(TorchDispatchMode):
+    """Refuse what a host must wait for."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        """Run *function*, unless it is such."""
+        name = function.overloadpacket.__name__
+        masks = [each for each in args[1] if each is not None] if name in INDEXED else []
+        if name in WAITING or any(each.dtype in (torch.bool, torch.uint8) for each in masks):
+            raise AssertionError(name)
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.fixture
+def data(data_dir, small):
+    """The small search, with all that may be done to a batch."""
+    mixture = Mixture(
+        batch_size=16,
+        kernels_per_stretch=2,
+        waveform_prob=0.3,
+        swap_prob=0.2,
+        mute_prob=0.2,
+        glitch_prob=0.2,
+    )
+    made = AframeData(
+        ifos=list(small.IFOS), mixture=mixture, batches_per_epoch=7,
+        snr=SnrPowerLaw(6, 50, first_minimum=12, decay_steps=10),
+        validation=ValidationAmounts(60, 100, 0.5, 3), data_dir=str(data_dir), psd_length=4,
+        glitches=GlitchSettings(), **small.PREPROCESSING,
+    )  # fmt: skip
+    made.setup("fit")
+    return made
+
+
+@pytest.fixture
+def model(monkeypatch):
+    """A small network."""
+    network = ResNet(
+        2, layers=[1, 1], widths=[4, 8], strides=[2, 2], stem=Stem(width=4), norm_groups=2
+    )
+    made = SupervisedAframe(network, TimeSlideAUROC(), 0.1, 0.1)
+    monkeypatch.setattr(made, "log", lambda *_, **__: None)
+    made._trainer = SimpleNamespace(
+        callbacks=[Extremes()], global_step=3, world_size=1, global_rank=0, is_global_zero=False
+    )
+    return made
+
+
+@pytest.mark.parametrize("wait", [
+    lambda x: x.sum().item(), lambda x: x[x > 0], lambda x: x.nonzero(), lambda x: bool(x[0] > 0),
+    lambda x: x.masked_fill_(x > 0, 1)[x > 0],
+])  # fmt: skip
+def test_waiting_is_seen(wait):
+    """The usual ways in which it slips in."""
+    with pytest.raises(AssertionError), NoWaiting():
+        wait(torch.arange(3.0))
+
+
+def test_a_training_step_waits_for_nothing(data, model):
+    """Batch, loss, gradient, step of the optimizer, and what is noted of it."""
+    optimizer = torch.optim.AdamW(model.parameters(), foreach=True, capturable=False)
+    progress = Progress()
+    data.training_batches(0)  # reads the data
+    progress._said = progress._lap = 1e12
+    with NoWaiting():
+        for index in (1, 2):
+            batch = data.training_batches(index)
+            model.on_train_batch_start(batch, index)
+            loss = model.training_step(batch)
+            loss.backward()
+            progress.on_train_batch_end(model._trainer, model, {"loss": loss}, batch, index)
+    optimizer.step()
+
+
+@torch.no_grad()
+def test_a_validation_step_waits_for_nothing(data, model):
+    """Batch, scores, and the search for extremes."""
+    with NoWaiting():
+        for index in (0, 1):
+            model.validation_step(data.validation_batches(index))
