@@ -51,7 +51,10 @@ def _with_stubs_first(run):
 def test_run_sh_runs_each_step_once_and_then_nothing(empty):
     """The script that aframe-init writes runs all steps in a right order; again, it runs none."""
     script = _with_stubs_first(empty)
-    environment = {"PATH": os.environ["PATH"], "STUB_CALLS": str(empty.directory.parent / "calls")}
+    notes = {
+        f"STUB_{name.upper()}": str(empty.directory.parent / name) for name in ("calls", "checks")
+    }
+    environment = {"PATH": os.environ["PATH"], **notes}
 
     def run():
         return subprocess.run(
