@@ -132,7 +132,7 @@ def test_another_threshold_is_named_before_it_is_remade(finished):
 
     status, said = finished.run()
 
-    assert status == 1
+    assert status == 2
     assert "cluster_window_length: 8.0 -> 4.0" in said
     assert "Traceback" not in said
     status, said = finished.run("--on-change", "remake")

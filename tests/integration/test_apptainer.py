@@ -86,7 +86,12 @@ def train(image, tmp_path):
                 LAW, "run", "aframe.Train", "--image", image, "--data-dir", data,
                 "--run-dir", tmp_path / "training", "--config", tmp_path / "train.yaml", *words,
             ],
-            env={**own, "STUB_CALLS": str(tmp_path / "calls"), **more},
+            env={
+                **own,
+                "STUB_CALLS": str(tmp_path / "calls"),
+                "STUB_CHECKS": str(tmp_path / "checks"),
+                **more,
+            },
             cwd=tmp_path, capture_output=True, text=True, check=False,
         )  # fmt: skip
         return done, tmp_path / "training"
