@@ -105,7 +105,9 @@ class AframeCLI(LightningCLI):
             config.ckpt_path = str(cached(config.ckpt_path))
         if tracking.is_asked_for(loggers):
             tracking.refuse_missing()
-            name = tracking.identify(Path(loggers[0].init_args.save_dir), resumed=resumed)
+            name = tracking.identify(
+                Path(loggers[0].init_args.get("save_dir") or "."), resumed=resumed
+            )
             if self.keep:
                 self.keep(name, wait=True)
 
