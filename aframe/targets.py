@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,14 +41,21 @@ class RecordedTarget(law.LocalFileTarget):
         record = read_record(self.record_path)
         return self._is_whole(record) and not self.stale(record)
 
-    def stale(self, record: Record | None = None) -> list[str]:
-        """The settings and inputs that differ from those asked for, one line each."""
+    def stale(self, record: Record | None = None, remade: Collection[Path] = ()) -> list[str]:
+        """The settings and inputs that differ from those asked for, one line each.
+
+        Args:
+            record: What the output's record says, if it is known already.
+            remade: Inputs that are about to be made anew, so that what they hold now says nothing.
+        """
         record = record or read_record(self.record_path)
         if record is None:
             return []
         settings, inputs = self.asked()
         same = dataclasses.replace(record, settings=_asked_of(record.settings, settings))
-        found = _digests(record, inputs) | named_inputs(settings)
+        there = {name: path for name, path in inputs.items() if path not in remade}
+        gone = {name: made for name, made in record.inputs.items() if inputs.get(name) in remade}
+        found = gone | _digests(record, there) | named_inputs(settings)
         if "prior" in record.inputs:
             # In an image there may be a population's module that cannot be found here.
             found.setdefault("prior", record.inputs["prior"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -195,9 +196,10 @@ class StageTask(RunParameters):
                 whose output was made with other settings, or that its stage refuses.
         """
         todo = unfinished(self)
+        remade = {Path(output.path) for step in todo for output in step.output().values()}
         for step in todo:
             step.where.refuse_missing()
-            step.refuse_changed()
+            step.refuse_changed(remade)
         refuse_missing_inputs(todo)
         refuse_wrong(todo)
         return not todo
@@ -226,13 +228,18 @@ class StageTask(RunParameters):
         remake = self.on_change == "remake"
         self.where.run(self.verb, self.settings_file(), label=self.task_family, remake=remake)
 
-    def refuse_changed(self) -> None:
+    def refuse_changed(self, remade: Collection[Path] = ()) -> None:
         """Refuse an output that was made with other settings, unless it is to be remade.
+
+        Args:
+            remade: Inputs that earlier steps are about to make anew.
 
         Raises:
             AframeError: It names the settings.
         """
-        changed = {line for target in self.output().values() for line in target.stale()}
+        changed = {
+            line for target in self.output().values() for line in target.stale(remade=remade)
+        }
         if changed and self.on_change == "stop":
             raise AframeError(
                 f"the output of {self.task_family} was made with other settings",
