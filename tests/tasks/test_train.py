@@ -113,7 +113,7 @@ def test_other_data_make_another_training(law, empty, data):
     (data / "background" / "background-0-64.hdf5").write_text("other strain")
     done = law(*words)
 
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "found      input background: its content changed" in done.stderr
     assert empty.calls() == []
 
@@ -176,9 +176,10 @@ def test_a_remote_training_is_refused(law, data):
     ]
 
 
-def test_without_data_or_a_source_it_says_what_is_missing(law, tmp_path):
-    """No strain is simulated that nobody asked for."""
-    done = law("aframe.Train", "--run-dir", tmp_path / "x")
+def test_a_source_without_noise_is_refused(law, tmp_path):
+    """Before the training's own steps begin."""
+    source = '{"kind": "simulated", "psds": {}}'
+    done = law("aframe.Train", "--run-dir", tmp_path / "x", "--FetchTrain-source", source)
 
     assert done.returncode == 2
     assert done.stderr.startswith("ERROR: a detector has no noise curve\n")
