@@ -201,6 +201,6 @@ def test_a_truncated_strain_file_is_refused(finished, tmp_path):
     status, said = finished.run("--on-change", "remake")
 
     whole.write_text(original)
-    assert status == 1
+    assert status == 2
     assert str(strain) in said
     assert "Traceback" not in said
