@@ -1,6 +1,7 @@
-"""What all tests share: hypothesis in no hurry, and the same examples each time."""
+"""What all tests share: hypothesis in no hurry, the same examples each time, and Ctrl-C."""
 
 import os
+import signal
 
 from hypothesis import HealthCheck, settings
 
@@ -13,6 +14,9 @@ settings.register_profile(
     "steady", settings.get_profile("search"), max_examples=100, derandomize=True
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
+
+# Whoever starts the tests in the background makes them, and all that they start, deaf to Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 #: A bucket on S3, for the tests that ask for one.
 pytest_plugins = ["object_store"]
