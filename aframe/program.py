@@ -271,6 +271,9 @@ def run_verb(stage: str, verb: Verb, settings: Any, *, remake: bool = False) -> 
                 _remove_empty(path)
                 raise
             digests, sizes = output_digests(path)
+            # What a verb makes beyond the names it is known to make must not replace a file either.
+            made = {Path(name).parts[0] for name in digests}
+            _refuse_foreign(output, sorted(made - _entries(read_record(target))), command)
             record = Record(
                 command=command,
                 settings=canonical(plain),

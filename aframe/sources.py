@@ -22,6 +22,12 @@ KEYS = {
     "datafind": ("frametypes", "channels", "datafind_server", "urltype", *_FLAGGED),
     "nds2": ("channels", "nds2_server", *_FLAGGED),
 }
+#: What keys stand for where they are left out; the others then stand for nothing.
+DEFAULTS: dict[str, Any] = {
+    "sample_rate": 4096,
+    "urltype": "file",
+    "nds2_server": "nds.ligo.caltech.edu",
+}
 #: What a kind must name for each detector: the key, and what it holds.
 _BY_DETECTOR = {
     "simulated": ("psds", "noise curve"),

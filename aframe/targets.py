@@ -9,6 +9,7 @@ from typing import Any
 
 import law
 
+from aframe import sources
 from aframe.artifacts.record import (
     Record,
     differences,
@@ -79,11 +80,17 @@ class RecordedTarget(law.LocalFileTarget):
         return record is not None and is_whole(record, self.record_path.parent)
 
 
-def _asked_of(recorded: Any, asked: Any) -> Any:
+def _asked_of(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
     """Leave of what is *recorded* what was *asked*: a stage fills in what a task leaves to it."""
-    if not isinstance(recorded, Mapping) or not isinstance(asked, Mapping):
-        return recorded
-    return {name: _asked_of(recorded[name], asked[name]) for name in recorded if name in asked}
+    left = {name: recorded[name] for name in recorded if name in asked}
+    if left.get("source") and asked["source"]:
+        # A key that a source leaves out has its default, so that taking it out is a change.
+        left["source"] = {
+            key: value
+            for key, value in left["source"].items()
+            if key in asked["source"] or (value and value != sources.DEFAULTS.get(key))
+        }
+    return left
 
 
 def _digests(record: Record, inputs: Mapping[str, Path | None]) -> dict[str, str]:

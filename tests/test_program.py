@@ -301,6 +301,22 @@ class TestRecord:
 
         assert (settings.output / "result.txt").read_text() == "mine"
 
+    def test_nor_where_the_verb_did_not_tell_that_it_makes_such_a_file(self, settings):
+        """What is made beyond the names that a verb is known by replaces nobody's file either."""
+        settings.output.mkdir(parents=True)
+        (settings.output / "folder").mkdir()
+        (settings.output / "folder" / "mine").write_text("mine")
+        verb = dataclasses.replace(VERB, publishes=("result.txt",))
+
+        with pytest.raises(AframeError, match="a file without a record is in the way"):
+            run_verb("data", verb, settings)
+        assert (settings.output / "folder" / "mine").read_text() == "mine"
+        (settings.output / "folder").rename(settings.output / "moved")
+        run_verb("data", verb, settings)
+
+        assert (settings.output / "moved" / "mine").read_text() == "mine"
+        assert set(PUBLISHED) < set(_visible(settings.output))
+
     @pytest.mark.parametrize("name", ["result.txt", "folder/deep/more.txt"])
     def test_a_file_that_vanished_is_made_again(self, settings, name):
         """An output that is not whole is not current."""

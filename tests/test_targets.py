@@ -83,6 +83,24 @@ def test_another_source(target):
     assert other.stale() == ['source.paths: ["/data"] -> ["/more"]']
 
 
+def test_a_key_taken_out_of_a_source(tmp_path):
+    """What stood in the source and stands there no more is a change; its defaults are none."""
+    data = {"kind": "gwosc", "flags": ["CBC_CAT2"], "sample_rate": 16384, "dataset": None}
+    (tmp_path / "segments.txt").write_text("")
+    digests, sizes = output_digests(tmp_path)
+    record = Record("aframe-data query", {"source": data}, {}, digests, sizes)
+    write_record(tmp_path / "query.record.json", record)
+
+    def stale(**source):
+        asked = ({"source": {"kind": "gwosc", **source}}, {})
+        path, made = tmp_path / "segments.txt", tmp_path / "query.record.json"
+        return RecordedTarget(path, record=made, asked=lambda: asked).stale()
+
+    assert stale(flags=["CBC_CAT2"], sample_rate=16384) == []
+    assert stale(sample_rate=16384) == ['source.flags: ["CBC_CAT2"] -> null']
+    assert stale(flags=["CBC_CAT2"]) == ["source.sample_rate: 16384 -> null"]
+
+
 def test_another_population_under_the_same_name(tmp_path, made, target, monkeypatch):
     """A module of the user's own counts by its content, and as it was where it is not found."""
     monkeypatch.syspath_prepend(tmp_path)

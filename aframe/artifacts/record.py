@@ -19,9 +19,9 @@ from aframe.errors import AframeError
 
 SCHEMA_VERSION = 1
 #: Keys of a settings file that say where and how, never what.
+RESERVED = ("inputs", "output", "resources")
 #: Files from this size on (bytes) are told apart by size and time of change.
 _LARGE = 1 << 26
-RESERVED = ("inputs", "output", "resources")
 
 
 @dataclass(frozen=True)

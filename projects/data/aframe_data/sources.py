@@ -70,7 +70,7 @@ class Gwosc(Flagged):
     """
 
     kind: Literal["gwosc"]
-    sample_rate: int = 4096
+    sample_rate: int = sources.DEFAULTS["sample_rate"]
     dataset: str | None = None
 
 
@@ -90,7 +90,7 @@ class Datafind(Flagged):
     frametypes: dict[str, str]
     channels: dict[str, str] = field(default_factory=dict)
     datafind_server: str | None = None
-    urltype: Literal["file", "https", "http"] = "file"
+    urltype: Literal["file", "https", "http"] = sources.DEFAULTS["urltype"]
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class Nds2(Flagged):
 
     kind: Literal["nds2"]
     channels: dict[str, str]
-    nds2_server: str = "nds.ligo.caltech.edu"
+    nds2_server: str = sources.DEFAULTS["nds2_server"]
 
 
 Source = Simulated | Files | Gwosc | Datafind | Nds2
