@@ -78,6 +78,8 @@ class Mirror:
             for name, length in theirs.sizes.items():
                 if not same or size(self.directory / name) != length:
                     remote.download(name, self.directory / name)
+            for name in set(mine.sizes if mine else ()) - set(theirs.sizes):
+                (self.directory / name).unlink(missing_ok=True)
             fetched.replace(self.record)
         fetched.unlink(missing_ok=True)
 
@@ -108,6 +110,7 @@ class Mirror:
         """
         if self.remote is None or (not wait and self._last is not None and not self._last.done()):
             return
+        self._refuse_failed()
         name = path.relative_to(self.directory).as_posix()
         # The file may be replaced before its turn comes.
         copy = path.with_name(f".{path.name}.sent")
@@ -116,6 +119,11 @@ class Mirror:
             self._owed[name] = copy
         self._last = self._sender.submit(self._send, self.remote, {} if wait else {name: copy})
         if wait:
+            self._refuse_failed()
+
+    def _refuse_failed(self) -> None:
+        """Raise what ended the last sending, if it was not the store, which may recover."""
+        if self._last is not None:
             self._last.result()
 
     def _send(self, remote: Remote, files: Mapping[str, Path]) -> None:
@@ -137,7 +145,7 @@ class Mirror:
         """
         if self.remote is None:
             return
-        self._sender.submit(lambda: None).result()
+        self._refuse_failed()
         there = self.remote.entries()
         old = self.remote.read(self.record.name) if self.record.name in there else b""
         record = read_record(self.record)

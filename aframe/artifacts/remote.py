@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import logging
 import os
@@ -60,7 +61,7 @@ def cache_directory() -> Path:
 
 
 def here(path: str | Path) -> Path:
-    """Give the place on this machine of what lies at *path*, fetched or not."""
+    """Give the place on this machine where an output of *path* is made before it is sent."""
     at = address(path)
     return Path(path) if at is None else cache_directory() / at.removeprefix(f"{_SCHEME}//")
 
@@ -68,7 +69,8 @@ def here(path: str | Path) -> Path:
 def cached(path: str | Path) -> Path:
     """Give a file or directory of this machine with what lies at *path* now.
 
-    Only what is new at an address is fetched, by one process while the others wait.
+    Each address has a folder of its own, in which lies nothing else: neither what a step of
+    this machine made for the same address, nor a record fetched at another time.
 
     Raises:
         AframeError: If nothing lies at the address, or its store refuses.
@@ -76,7 +78,26 @@ def cached(path: str | Path) -> Path:
     at = address(path)
     if at is None:
         return Path(path)
-    mine = here(path)
+    folder = hashlib.sha256(at.encode()).hexdigest()[:16]
+    # No bucket's name begins with a dot.
+    return fetch(at, cache_directory() / ".inputs" / folder / Path(at).name)
+
+
+def fetch(at: str, mine: Path) -> Path:
+    """Bring *mine* to what lies at an address now.
+
+    Only what is new there is fetched, by one process while the others wait.
+
+    Args:
+        at: The address.
+        mine: File or directory of this machine.
+
+    Returns:
+        *mine*.
+
+    Raises:
+        AframeError: If nothing lies at the address, or its store refuses.
+    """
     with locked(mine.with_name(f".{mine.name}.lock")):
         remote = Remote(at)
         there = remote.entries()
@@ -218,13 +239,25 @@ class Remote:
             self._client.upload_fileobj(file, self.bucket, self._key(name))
 
     def remove(self, names: Iterable[str]) -> None:
-        """Remove files."""
+        """Remove files.
+
+        Raises:
+            AframeError: If the store keeps one; it names the first and why.
+        """
         keys = [{"Key": self._key(name)} for name in names]
         for first in range(0, len(keys), _AT_ONCE):
             with self._explained():
-                self._client.delete_objects(
+                answer = self._client.delete_objects(
                     Bucket=self.bucket,
                     Delete={"Objects": keys[first : first + _AT_ONCE], "Quiet": True},
+                )
+            # Of each file by itself it says so under the status of success.
+            if kept := answer.get("Errors"):
+                raise AframeError(
+                    "files on S3 cannot be removed",
+                    found=f"{len(kept)} are kept, the first {kept[0]['Key']}: {kept[0]['Code']}",
+                    wanted_by=self.address,
+                    fix="let these credentials remove objects there, or choose another output",
                 )
 
     @contextlib.contextmanager

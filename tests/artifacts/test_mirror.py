@@ -1,5 +1,6 @@
 """A verb whose output lies on S3, on machines that come and go."""
 
+import dataclasses
 import logging
 import shutil
 from dataclasses import dataclass, field
@@ -8,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from aframe.artifacts.mirror import Mirror
-from aframe.artifacts.remote import Remote, cache_directory
+from aframe.artifacts.record import file_digest, input_digest
+from aframe.artifacts.remote import Remote, cache_directory, cached
 from aframe.errors import AframeError
 from aframe.program import Resources, Verb, run_verb
 
@@ -193,6 +195,54 @@ def test_changed_inputs_are_seen(bucket, settings, counter, tmp_path):
     with pytest.raises(AframeError, match="made with other settings") as error:
         run(counter, settings)
     assert "input strain: its content changed" in error.value.found
+
+
+def test_what_another_machine_made_is_what_is_read(bucket, settings, counter, tmp_path):
+    """Of an output that another has remade nothing old is read, nor an old digest believed."""
+    run(counter, settings)
+    cache_directory().rename(tmp_path / "first machine")
+    (tmp_path / "strain.txt").write_text("other")  # as long as before
+    bucket.put(tmp_path / "strain.txt", "strain.txt")
+    run(counter, dataclasses.replace(settings, steps=4), remake=True)
+    lose_machine()
+    (tmp_path / "first machine").rename(cache_directory())
+
+    found = cached(settings.output)
+
+    assert not (found / "folder").exists()
+    assert (found / "result.txt").read_text() == "4 other"
+    assert input_digest(found / "result.txt") == file_digest(found / "result.txt")
+
+
+def test_what_another_machine_remade_is_at_hand(settings, counter, tmp_path):
+    """What it makes no more goes here as well."""
+    run(counter, settings)
+    cache_directory().rename(tmp_path / "first machine")
+    other = dataclasses.replace(settings, steps=4)
+    run(counter, other, remake=True)
+    lose_machine()
+    (tmp_path / "first machine").rename(cache_directory())
+    run(counter, other)
+
+    (result,) = cache_directory().rglob("run/result.txt")
+    assert result.read_text() == "4 noise"
+    assert not (result.parent / "folder/few.txt").exists()
+
+
+def test_a_sending_that_fails_here_is_told(bucket, tmp_path):
+    """A store may recover; a file that cannot be read does not."""
+    mirror = Mirror(f"{bucket.address}/run", "fit", ".digest")
+    work = mirror.directory / ".draft-fit"
+    work.mkdir(parents=True)
+    (work / "last").write_text("last")
+
+    def fails(path, name):
+        raise OSError(path)
+
+    mirror.remote.upload = fails
+    mirror.keep(work / "last", wait=False)
+    with pytest.raises(OSError, match="last"):
+        mirror.push()
 
 
 def test_a_file_of_ones_own_is_not_overwritten(bucket, settings, counter, tmp_path):

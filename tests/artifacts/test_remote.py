@@ -119,6 +119,17 @@ def test_long_listings_have_pages(bucket, monkeypatch):
     assert bucket.names() == ["many-others"]
 
 
+def test_says_what_the_store_keeps(bucket, monkeypatch):
+    """It answers a removal with success, and lists what it did not remove."""
+    remote = Remote(bucket.address)
+    answer = {"Errors": [{"Key": "x", "Code": "AccessDenied", "Message": "no"}]}
+    monkeypatch.setattr(remote._client, "delete_objects", lambda **_: answer)
+
+    with pytest.raises(AframeError, match="files on S3 cannot be removed") as error:
+        remote.remove(["x"])
+    assert error.value.found == "1 are kept, the first x: AccessDenied"
+
+
 def test_an_upload_sends_the_file_that_was_there(bucket, tmp_path):
     """A file that takes its name meanwhile is not mixed in."""
     path = tmp_path / "x"

@@ -53,8 +53,9 @@ def test_the_result_does_not_depend_on_workers_or_kills(settings, draft, tmp_pat
 
 
 def test_finished_branches_are_not_done_again(settings, draft, monkeypatch):
-    """A second run only gathers."""
+    """A second run only gathers, and gathers the same."""
     infer(settings, draft)
+    before = _digests(draft)
 
     def fail(*args):
         raise AssertionError(args)
@@ -62,6 +63,8 @@ def test_finished_branches_are_not_done_again(settings, draft, monkeypatch):
     monkeypatch.setattr(inference, "analyze", fail)
     monkeypatch.setattr(inference, "write_blocks", fail)
     infer(settings, draft)
+
+    assert _digests(draft) == before
 
 
 def test_zero_lag_may_be_that_of_the_background(changed, draft, data):

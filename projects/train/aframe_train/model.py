@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from aframe_train.metric import TimeSlideAUROC
 from aframe_train.validation import ValidationBatch
 
 
-class Aframe(LightningModule):
+class Aframe(LightningModule, ABC):
     """What every training does, whatever the network learns from; that is said by its loss.
 
     Args:
@@ -49,11 +50,11 @@ class Aframe(LightningModule):
         self.checkpoint_steps = checkpoint_steps
         self._seed = torch.initial_seed()
 
+    @abstractmethod
     def loss(
         self, scores: Float[Tensor, "batch 1"], labels: Float[Tensor, "batch 1"]
     ) -> Float[Tensor, ""]:
         """How bad *scores* are, where *labels* are 1 for a signal and else 0."""
-        raise NotImplementedError
 
     def forward(self, kernels: Float[Tensor, "batch ifo time"]) -> Float[Tensor, "batch 1"]:
         """Score *kernels*."""

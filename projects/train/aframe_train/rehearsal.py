@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ def rehearse(settings: FitSettings) -> None:
             or amounts of data that cannot be.
     """
     config = cached(settings.inputs.train_config)
+    inputs = dataclasses.replace(settings.inputs, train_config=config)
+    settings = dataclasses.replace(settings, inputs=inputs)
     if not config.is_file():
         raise AframeError(
             "there is no training configuration",
@@ -31,7 +34,7 @@ def rehearse(settings: FitSettings) -> None:
             fix="correct the path; aframe-init writes one",
         )
     if isinstance(settings, TuneSettings):
-        read_search(settings.inputs.tune_config)
+        read_search(cached(settings.inputs.tune_config))
     with tempfile.TemporaryDirectory() as scratch:
         try:
             train(arguments(settings, Path(scratch)), kind=Rehearsal)

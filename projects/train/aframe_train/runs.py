@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from lightning.fabric.plugins import TorchCheckpointIO
 
 from aframe.artifacts.mirror import Mirror
-from aframe.artifacts.remote import Remote, address, cached, here
+from aframe.artifacts.remote import Remote, address, fetch, here
 from aframe_train.callbacks import LAST
 
 
@@ -51,7 +51,7 @@ class RemoteRun:
         self.remote = Remote(address)
         self.keep: Keep = Mirror(address, "fit", "").keep
         if self.remote.entries():
-            cached(address)
+            fetch(address, self.directory)
 
     def push(self) -> None:
         """Send all files but those whose name begins with a dot."""

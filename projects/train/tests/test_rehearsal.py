@@ -1,5 +1,8 @@
 """A configuration is refused before there are data."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from aframe.errors import AframeError
@@ -26,6 +29,17 @@ def test_a_good_configuration_needs_no_data(settings, tmp_path):
     rehearse(settings)
 
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_configuration_may_lie_on_s3(settings, bucket):
+    """Like any input."""
+    bucket.put(settings.inputs.train_config, "train.yaml")
+    there = Path(f"{bucket.address}/train.yaml")
+    rehearse(replace(settings, inputs=replace(settings.inputs, train_config=there)))
+
+    bucket.client.delete_object(Bucket=bucket.name, Key="train.yaml")
+    with pytest.raises(AframeError, match="an input is missing"):
+        rehearse(replace(settings, inputs=replace(settings.inputs, train_config=there)))
 
 
 @pytest.mark.parametrize(
