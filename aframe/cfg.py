@@ -71,9 +71,7 @@ def refuse_broken(named: str) -> None:
             wanted_by="LAW_CONFIG_FILE",
             fix="correct the path, or make a run directory with aframe-init",
         )
-    values = _values(path, above=())
-    for place in values:
-        _refuse_broken_reference(place, values)
+    _values(path, above=())
 
 
 def _expand(text: str) -> str:
@@ -81,7 +79,10 @@ def _expand(text: str) -> str:
 
 
 def _values(path: Path, above: tuple[Path, ...]) -> dict[Place, Value]:
-    """All that *path* says, with what it inherits from and is extended by."""
+    """All that *path* says, with what it inherits from and is extended by.
+
+    law follows the references of each file that it reads, and those of the whole again.
+    """
     parser = _parsed(path)
     own = {
         Place(section, key): Value(_text(parser, Place(section, key), path), path)
@@ -94,6 +95,8 @@ def _values(path: Path, above: tuple[Path, ...]) -> dict[Place, Value]:
     merged = inherited | own
     for file in _included(own, "extend", above):
         merged |= _values(file, (*above, path))
+    for place in merged:
+        _refuse_broken_reference(place, merged)
     return merged
 
 
@@ -139,9 +142,9 @@ def _text(parser: configparser.ConfigParser, place: Place, path: Path) -> str:
     try:
         text = parser.get(*place) or ""
     except configparser.InterpolationError:
-        text = "%"
+        text = None
     # luigi expands once more what law has expanded.
-    if "%" in text and place.section.startswith(_LUIGI):
+    if text is None or ("%" in text and place.section.startswith(_LUIGI)):
         raise AframeError(
             "a value holds a percent sign that begins no name",
             found=f"{place.key} = {raw}",
@@ -204,7 +207,7 @@ def _nearest(target: Place, values: Iterable[Place]) -> str:
     names = {f"&::{place.section}::{place.key}" for place in values}
     near = difflib.get_close_matches(f"&::{target.section}::{target.key}", names, n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
-    return f"refer to a key that stands in the file{hint}"
+    return f"refer to a key of this file or of those it names{hint}"
 
 
 if __name__ == "__main__":

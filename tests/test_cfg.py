@@ -1,5 +1,6 @@
 """What law would trip over or overlook in a `.cfg` is refused in our words."""
 
+import os
 import subprocess
 import sys
 
@@ -52,26 +53,33 @@ BROKEN = {
         "[luigi_SandboxReport] of {file}",
         "write the value without %",
     ),
+    "percent outside of luigi": (
+        "[logging]\nlevel = %d\n",
+        "a value holds a percent sign that begins no name",
+        "level = %d",
+        "[logging] of {file}",
+        "write the value without %",
+    ),
     "reference to no section": (
         "[luigi_base]\nhighpass = 32\n[luigi_Train]\nhighpass = &::luigi_bse::highpass\n",
         "a reference leads to nothing",
         "&::luigi_bse::highpass, but there is no highpass in [luigi_bse]",
         "highpass in [luigi_Train] of {file}",
-        "refer to a key that stands in the file; did you mean &::luigi_base::highpass?",
+        "refer to a key of this file or of those it names; did you mean &::luigi_base::highpass?",
     ),
     "reference to no key": (
         "[luigi_base]\nhighpass = &::x\n",
         "a reference leads to nothing",
         "&::x, but there is no x in [luigi_base]",
         "highpass in [luigi_base] of {file}",
-        "refer to a key that stands in the file",
+        "refer to a key of this file or of those it names",
     ),
     "reference by way of another": (
         "[luigi_A]\na = &::b\nb = &::c\n",
         "a reference leads to nothing",
         "&::c, but there is no c in [luigi_A]",
         "b in [luigi_A] of {file}",
-        "refer to a key that stands in the file; did you mean",
+        "refer to a key of this file or of those it names; did you mean",
     ),
     "references in a circle": (
         "[luigi_A]\na = &::b\nb = &::luigi_A::a\n",
@@ -127,14 +135,49 @@ def test_what_is_no_text_is_refused(file):
 
 def test_what_law_understands_is_let_through(file, monkeypatch):
     """References, names in %()s, keys without value where law takes them, files of others."""
-    (file.parent / "base.cfg").write_text("[luigi_base]\nmine = 3\n")
-    (file.parent / "more.cfg").write_text("[luigi_more]\nkey = &::luigi_base::mine\n")
+    (file.parent / "base.cfg").write_text("[luigi_base]\nmine = 5\nother = &::mine\n")
+    (file.parent / "more.cfg").write_text("[luigi_more]\nkey = &::own\nown = 3\n")
     monkeypatch.setenv("HERE", str(file.parent))
     file.write_text(
         "[core]\ninherit = $HERE/base.cfg, base.cfg\nextend = more.cfg\n[modules]\naframe.tasks\n"
-        "[logging]\nformat = %d\n[luigi_A]\na = &::b\nb = &::luigi_more::key\nc = %(a)s\nd =\n"
+        "[logging]\nformat = %%d\n[luigi_A]\na = &::b\nb = &::luigi_base::other\nc = %(a)s\nd =\n"
+        "[luigi_base]\nmine = 4\n"
     )
     cfg.refuse_broken("$HERE/some.cfg")
+
+    keys = [("luigi_A", "a"), ("luigi_A", "c"), ("luigi_base", "other"), ("luigi_more", "key")]
+    read = f"import law; print([law.config.get_expanded(*key) for key in {keys}])"
+    done = subprocess.run(
+        [sys.executable, "-c", read],
+        env={**os.environ, "LAW_CONFIG_FILE": str(file)},
+        cwd=file.parent, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stdout == "['4', '4', '4', '3']\n", done.stderr
+
+
+OF_SEVERAL_FILES = {
+    "inherited alone": (
+        "[luigi_more]\nkey = &::luigi_base::mine\n",
+        "[luigi_base]\nmine = 3\n",
+        "a reference leads to nothing",
+    ),
+    "both together": (
+        "[luigi_base]\nmine = &::other\nother = 4\n",
+        "[luigi_base]\nother = &::mine\n",
+        "references run in a circle",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", OF_SEVERAL_FILES)
+def test_references_hold_in_each_file_and_in_the_whole(file, case):
+    """Law, which follows them in both, has a traceback for either."""
+    inherited, own, problem = OF_SEVERAL_FILES[case]
+    (file.parent / "base.cfg").write_text(inherited)
+    file.write_text(f"[core]\ninherit = base.cfg\n{own}")
+
+    with pytest.raises(AframeError, match=problem):
+        cfg.refuse_broken(str(file))
 
 
 def test_a_fault_of_an_inherited_file_is_that_files(file):
