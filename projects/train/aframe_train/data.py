@@ -96,9 +96,10 @@ class AframeData(LightningDataModule):
         psd_length: Data before a stretch of kernels that give its PSD (s).
         left_pad: Least time from the kernel's start to the coalescence (s).
         right_pad: Least time from the coalescence to the kernel's end (s).
-        memory: Most strain, and most waveforms, to hold on the device at a time (GB each);
-            of more, random chunks of half that size are read one after another, since
-            the next one is read while the present one is in use.
+        memory: Most strain, most waveforms and most glitches to hold on the device at a time
+            (GB each). Of more strain or waveforms, random chunks of half that size are read one
+            after another, since the next one is read while the present one is in use; of more
+            glitches, some are chosen at random.
         chunks_per_epoch: Chunks in an epoch, of what does not fit.
         seed: Seed of all random streams; taken from ``seed_everything``.
     """
@@ -147,26 +148,17 @@ class AframeData(LightningDataModule):
         self._first = 0
         self.memory, self.chunks_per_epoch, self.seed = memory, chunks_per_epoch, seed
         self.files = list_strain(background, self.ifos)
-        self.preprocessing = Preprocessing(
+        self.preprocessing = resolved(
             ifos=self.ifos,
             sample_rate=_agreed_rate(sample_rate, self.files),
             kernel_length=kernel_length,
             fduration=fduration,
-            fftlength=kernel_length + fduration if fftlength is None else fftlength,
+            fftlength=fftlength,
             highpass=highpass,
             lowpass=lowpass,
             psd_length=psd_length,
         )
-        self._check()
-        self.placement = Placement.of(
-            kernel_length, left_pad, right_pad, self.preprocessing.sample_rate
-        )
-
-    def _check(self) -> None:
-        settings = asdict(self.preprocessing)
-        psd_length = settings.pop("psd_length")
-        refuse_impossible(**settings)
-        refuse_short_psd(psd_length, settings["fftlength"], wanted_by="the training data")
+        self.placement = place(self.preprocessing, left_pad, right_pad)
 
     def setup(self, stage: str) -> None:
         """Open the files, check that they fit one another, and whiten the validation data."""
@@ -217,13 +209,16 @@ class AframeData(LightningDataModule):
             return None
         if self.glitches.table is None:
             return SineGaussians(self.glitches, self.preprocessing)
+        kernel = self.placement.size
         return real_glitches(
-            self.glitches.table,
+            cached(self.glitches.table),
             training,
             self.ifos,
             whitener,
             psd_size=psd_size,
-            kernel=self.placement.size,
+            kernel=kernel,
+            most=max(1, int(self.memory * FLOATS_PER_GIGABYTE / (2 * kernel))),
+            seed=self.seed,
         )
 
     def _background(
@@ -342,6 +337,41 @@ class AframeData(LightningDataModule):
         if self.trainer is not None and self.trainer.training:
             return self.training_batches(batch)
         return self.validation_batches(batch)
+
+
+def resolved(
+    *, kernel_length: float, fduration: float, fftlength: float | None, **others: Any
+) -> Preprocessing:
+    """Give the preprocessing, a Welch segment of which is as long as a kernel's strain if `None`.
+
+    Args:
+        kernel_length: Length of a whitened kernel (s).
+        fduration: Length of the whitening filter (s).
+        fftlength: Length of a Welch segment (s), or ``None``.
+        **others: Its other fields.
+    """
+    length = kernel_length + fduration if fftlength is None else fftlength
+    return Preprocessing(
+        kernel_length=kernel_length, fduration=fduration, fftlength=length, **others
+    )
+
+
+def place(preprocessing: Preprocessing, left_pad: float, right_pad: float) -> Placement:
+    """Find where in a kernel signals lie.
+
+    Args:
+        preprocessing: What makes a kernel.
+        left_pad: Least time from the kernel's start to the coalescence (s).
+        right_pad: Least time from the coalescence to the kernel's end (s).
+
+    Raises:
+        AframeError: If the preprocessing cannot be, or the pads leave no room.
+    """
+    settings = asdict(preprocessing)
+    psd_length = settings.pop("psd_length")
+    refuse_impossible(**settings)
+    refuse_short_psd(psd_length, settings["fftlength"], wanted_by="the training data")
+    return Placement.of(preprocessing.kernel_length, left_pad, right_pad, preprocessing.sample_rate)
 
 
 def _path(name: str, given: str | None, data_dir: str | None, default: str) -> Path:

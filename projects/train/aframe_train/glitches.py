@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
+import logging
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Protocol
 
@@ -15,11 +18,14 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from aframe.artifacts.preprocessing import Preprocessing
-from aframe.artifacts.strain import read_strain
+from aframe.artifacts.strain import StrainFile, read_strain
 from aframe.errors import AframeError
 from aframe.transforms.whitening import Whitener
 from aframe_train.background import Stretch
 from aframe_train.placement import cut
+from aframe_train.streams import host_stream
+
+log = logging.getLogger(__name__)
 
 #: Columns of a table of glitches; further ones are not read.
 IFO, TIME = "ifo", "event_time"
@@ -173,6 +179,8 @@ def real_glitches(
     *,
     psd_size: int,
     kernel: int,
+    most: int,
+    seed: int,
 ) -> RealGlitches:
     """Read and whiten the strain about the glitches that lie in *stretches*.
 
@@ -185,19 +193,15 @@ def real_glitches(
         whitener: Whitening of strain.
         psd_size: Length of the data that give a PSD (samples).
         kernel: Length of a kernel (samples).
+        most: Most glitches to hold; of more, so many are chosen at random.
+        seed: Seed of that choice.
 
     Raises:
         AframeError: If no glitch has so much strain about it.
     """
     before = psd_size + whitener.edge + kernel
     size = before + whitener.edge + kernel
-    found = []
-    for ifo, time in read_table(table, ifos):
-        for file, start, stop in stretches:
-            rate = file.sample_rate
-            first = file.start + (round((time - file.start) * rate) - before) / rate
-            if start <= first and first + size / rate <= stop:
-                found.append((file, ifo, first, first + size / rate))
+    found = _within(stretches, read_table(table, ifos), before, size)
     if not found:
         raise AframeError(
             "no glitch lies in the training strain",
@@ -205,6 +209,10 @@ def real_glitches(
             wanted_by="`glitches.table` of the training configuration",
             fix="give times of glitches between the start and the end of the training strain",
         )
+    if len(found) > most:
+        log.info("%d of %d glitches are used, to keep within `memory`", most, len(found))
+        chosen = host_stream(seed, "glitches").choice(len(found), most, replace=False)
+        found = [found[number] for number in sorted(chosen)]
     windows = []
     for begin in range(0, len(found), AT_A_TIME):
         part = found[begin : begin + AT_A_TIME]
@@ -213,3 +221,20 @@ def real_glitches(
         windows.append(whitener(raw[..., psd_size:], whitener.psd(raw[..., :psd_size]))[:, 0])
     detectors = [ifos.index(ifo) for _, ifo, *_ in found]
     return RealGlitches(torch.cat(windows), torch.tensor(detectors))
+
+
+def _within(
+    stretches: Sequence[Stretch], glitches: Sequence[tuple[str, float]], before: int, size: int
+) -> list[tuple[StrainFile, str, float, float]]:
+    """Find the strain, from *before* samples ahead of each glitch on and *size* long."""
+    glitches = sorted(glitches, key=itemgetter(1))
+    times = [time for _, time in glitches]
+    found = []
+    for file, start, stop in stretches:
+        rate = file.sample_rate
+        inside = slice(bisect_left(times, start), bisect_right(times, stop))
+        for ifo, time in glitches[inside]:
+            first = file.start + (round((time - file.start) * rate) - before) / rate
+            if start <= first and first + size / rate <= stop:
+                found.append((file, ifo, first, first + size / rate))
+    return found

@@ -9,8 +9,10 @@ from typing import Any
 
 from lightning.pytorch import LightningDataModule
 
+from aframe.artifacts.preprocessing import Preprocessing
 from aframe.artifacts.remote import cached
 from aframe.errors import AframeError
+from aframe_train.data import AframeData, place, resolved
 from aframe_train.fit import FitSettings, arguments
 from aframe_train.trainer import AframeCLI, train
 from aframe_train.tune.settings import TuneSettings, read_search
@@ -49,11 +51,16 @@ class Rehearsal(AframeCLI):
 
     def before_instantiate_classes(self) -> None:
         """Have no data; what they are made of (amounts, mixture) is made and refused."""
-        self.parser.add_instantiator(_nothing, LightningDataModule, prepend=True)
+        self.parser.add_instantiator(_without_files, LightningDataModule, prepend=True)
 
     def _run_subcommand(self, subcommand: str) -> None:
         """Train nothing."""
 
 
-def _nothing(_kind: type, *_arguments: Any, **_options: Any) -> LightningDataModule:
+def _without_files(kind: type, *_arguments: Any, **options: Any) -> LightningDataModule:
+    """Make no data, but refuse settings of ours that contradict one another."""
+    if issubclass(kind, AframeData):
+        names = [each.name for each in dataclasses.fields(Preprocessing)]
+        kernels = resolved(**{name: options[name] for name in names})
+        place(kernels, options["left_pad"], options["right_pad"])
     return LightningDataModule()

@@ -18,6 +18,9 @@ from aframe_train.validation import ValidationAmounts
 
 PREPROCESSING = Preprocessing(("H1", "L1"), 256.0, 1.0, 0.5, 0.5, 20.0, None, 4.0)
 
+#: A kernel of a second after a PSD of four; more glitches than any test has.
+SIZES = {"psd_size": 1024, "kernel": 256, "most": 100, "seed": 3}
+
 
 def generator(seed=0):
     return torch.Generator().manual_seed(seed)
@@ -69,7 +72,7 @@ def test_real_glitches_are_whitened_and_anywhere_in_the_kernel(planted):
     """The pulse is in each kernel, in its detector alone; the other is left as it was."""
     table, stretches = planted
     whitener = Whitener(256.0, 0.5, 0.5, 20.0)
-    make = real_glitches(table, stretches, ("H1", "L1"), whitener, psd_size=1024, kernel=256)
+    make = real_glitches(table, stretches, ("H1", "L1"), whitener, **SIZES)
     kernels = torch.zeros(400, 2, 256)
     found = make(kernels, generator())
     place = found[:, 0].abs().argmax(-1)
@@ -82,6 +85,24 @@ def test_real_glitches_are_whitened_and_anywhere_in_the_kernel(planted):
     assert place.min() < 8
     assert place.max() > 247
     assert torch.histc(place.float(), 4, 0, 256).min() > 60
+
+
+def test_of_too_many_glitches_some_are_held(planted):
+    """As many as there is memory for, the same for a seed, and none twice."""
+    table, stretches = planted
+    whitener = Whitener(256.0, 0.5, 0.5, 20.0)
+
+    def held(**changes):
+        return real_glitches(table, stretches, ("H1",), whitener, **{**SIZES, **changes}).windows
+
+    everything, some = held(), held(most=2)
+    rows = [row for row in everything if any(torch.equal(row, each) for each in some)]
+    others = [held(most=2, seed=seed) for seed in range(5)]
+
+    assert some.shape == (2, 512)
+    assert len(rows) == 2
+    assert torch.equal(held(most=2), some)
+    assert not all(torch.equal(other, some) for other in others)
 
 
 def test_the_table_names_detectors_and_times(planted, small):
@@ -107,7 +128,7 @@ def test_refuses_glitches_outside_of_the_strain(planted):
     whitener = Whitener(256.0, 0.5, 0.5, 20.0)
 
     with pytest.raises(AframeError, match="no glitch lies in the training strain"):
-        real_glitches(table, stretches, ("L1",), whitener, psd_size=1024, kernel=256)
+        real_glitches(table, stretches, ("L1",), whitener, **SIZES)
 
 
 @pytest.mark.parametrize("change", [{"minimum": 0}, {"maximum": 1}, {"lowest_q": 50}])

@@ -49,6 +49,8 @@ def test_a_configuration_may_lie_on_s3(settings, bucket):
         ("norm_groups: 2", "norm_groups: 3", "the network cannot be built"),
         ("max_epochs", "max_epoch", "trainer.max_epoch"),
         ("waveform_prob: 0", "waveform_prob: 7", "the shares of a batch do not add up"),
+        ("psd_length: 4", "psd_length: 0.2", "shorter than one Welch segment"),
+        ("psd_length: 4", "left_pad: 0.99", "the coalescence has no place in the kernel"),
         ("data:", "data: [", "the training configuration cannot be used"),
     ],
 )
