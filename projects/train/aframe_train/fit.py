@@ -28,6 +28,8 @@ PUBLISHES = (
     "metrics.csv",
     "config.yaml",
 )
+#: The option that names a table of glitches.
+GLITCHES = "--data.init_args.glitches.table"
 _ACCELERATORS = {"auto": "auto", "cpu": "cpu", "cuda": "gpu"}
 
 
@@ -40,12 +42,14 @@ class FitInputs:
         training_waveforms: Ledger of polarizations ``plus`` and ``cross``.
         validation_waveforms: Ledger of signals as each detector sees them.
         train_config: Lightning YAML of the network, the amounts of data and the trainer.
+        glitches: Table of glitches, in place of simulated ones, if not ``None``.
     """
 
     background: Path
     training_waveforms: Path
     validation_waveforms: Path
     train_config: Path
+    glitches: Path | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -125,7 +129,7 @@ def fit(settings: FitSettings, draft: Draft) -> None:
     import torch  # noqa: PLC0415
 
     from aframe_train.callbacks import PICTURES, copy_checkpoint  # noqa: PLC0415
-    from aframe_train.trainer import train  # noqa: PLC0415
+    from aframe_train.trainer import StepCLI, train  # noqa: PLC0415
 
     words = arguments(settings, draft.work, draft.path.parent)
     number = threads(draft.work, settings.resources.workers, torch.get_num_threads())
@@ -133,7 +137,7 @@ def fit(settings: FitSettings, draft: Draft) -> None:
     draft.keep(draft.work / "threads", wait=True)
     log.info("python -m train %s", shlex.join(words))
     try:
-        cli = train(words, keep=draft.keep)
+        cli = train(words, keep=draft.keep, kind=StepCLI)
     except SystemExit as ended:
         # Lightning ends the process where it is interrupted; the command says what resumes.
         raise KeyboardInterrupt from ended
@@ -141,7 +145,10 @@ def fit(settings: FitSettings, draft: Draft) -> None:
         copy = copy_checkpoint if name.endswith(".ckpt") else shutil.copyfile
         copy(draft.work / name, draft.path / name)
     if (draft.work / PICTURES).exists():
-        shutil.copytree(draft.work / PICTURES, draft.path / PICTURES, dirs_exist_ok=True)
+        scratch = shutil.ignore_patterns(".*")
+        shutil.copytree(
+            draft.work / PICTURES, draft.path / PICTURES, ignore=scratch, dirs_exist_ok=True
+        )
     draft.notes.update(
         parameters=sum(each.numel() for each in cli.model.parameters()),
         steps=cli.trainer.global_step,
@@ -197,6 +204,8 @@ def arguments(settings: FitSettings, directory: Path, output: Path | None = None
     words = ["fit", "--config", str(inputs.train_config)]
     words += [f"--seed_everything={settings.seed}"]
     words += [f"--data.init_args.{name}={_word(value)}" for name, value in data.items()]
+    if inputs.glitches is not None:
+        words += [f"{GLITCHES}={inputs.glitches}"]
     words += [f"--trainer.accelerator={_ACCELERATORS[resources.device]}"]
     words += [f"--trainer.logger.save_dir={directory}"]
     if resources.use_wandb:

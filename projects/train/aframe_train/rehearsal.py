@@ -14,7 +14,7 @@ from aframe.artifacts.remote import cached
 from aframe.errors import AframeError
 from aframe_train.data import AframeData, place, resolved
 from aframe_train.fit import FitSettings, arguments
-from aframe_train.trainer import AframeCLI, train
+from aframe_train.trainer import StepCLI, train
 from aframe_train.tune.settings import TuneSettings, read_search
 
 
@@ -46,11 +46,12 @@ def rehearse(settings: FitSettings) -> None:
             ) from error
 
 
-class Rehearsal(AframeCLI):
+class Rehearsal(StepCLI):
     """The training's command line, with its network and trainer, but without data."""
 
     def before_instantiate_classes(self) -> None:
         """Have no data; what they are made of (amounts, mixture) is made and refused."""
+        self.refuse_unrecorded()
         self.parser.add_instantiator(_without_files, LightningDataModule, prepend=True)
 
     def _run_subcommand(self, subcommand: str) -> None:

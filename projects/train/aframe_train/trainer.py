@@ -20,6 +20,7 @@ from aframe.artifacts.remote import cached
 from aframe.errors import AframeError
 from aframe_train import tracking
 from aframe_train.callbacks import Progress, SaveConfig
+from aframe_train.fit import GLITCHES
 from aframe_train.runs import Keep, SentCheckpoints, fetch_run, several
 
 SEED = 101588
@@ -132,6 +133,42 @@ class AframeCLI(LightningCLI):
         """What is known of the training's course."""
         trainer: Any = self.trainer
         return next(each for each in trainer.callbacks if isinstance(each, Progress))
+
+
+class StepCLI(AframeCLI):
+    """The command line of a step, whose record must know all that the training read."""
+
+    def before_instantiate_classes(self) -> None:
+        """Refuse files that the configuration alone names, before anything is fetched."""
+        self.refuse_unrecorded()
+        super().before_instantiate_classes()
+
+    def refuse_unrecorded(self) -> None:
+        """Refuse what a change of would go unnoticed.
+
+        Raises:
+            AframeError: If the configuration names a table of glitches that is no input, or a
+                population of the user's own.
+        """
+        data = self.config[self.subcommand].data
+        table = data.get("init_args.glitches.table")
+        population = data.get("init_args.generation.prior") or ""
+        if table and not any(word.startswith(f"{GLITCHES}=") for word in self.words):
+            raise AframeError(
+                "a change of the table of glitches would go unnoticed",
+                found=f"glitches.table {table}",
+                wanted_by="the record of the training",
+                fix="take it out of the configuration, and name it as the input `glitches`: "
+                "glitch_table = … in the .cfg",
+            )
+        if population.rpartition(".")[0] not in ("", "aframe.priors"):
+            raise AframeError(
+                "a change of the training's population would go unnoticed",
+                found=f"generation.prior {population}",
+                wanted_by="the record of the training",
+                fix="leave generation.prior out, and name the population in the .cfg: it is then "
+                "that of the validation waveforms",
+            )
 
 
 def _refuse_unknown_rate(model: jsonargparse.Namespace) -> None:

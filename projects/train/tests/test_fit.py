@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from aframe.artifacts.record import input_digest
 from aframe.errors import AframeError
 from aframe_train import tracking
 from aframe_train.cli import VERBS, main
@@ -118,7 +119,27 @@ def test_settings_become_arguments(tmp_path):
         f"--trainer.logger.save_dir={tmp_path}",
     ):
         assert word in words
-    assert not any("ckpt" in word for word in words)
+    assert not any("ckpt" in word or "glitches" in word for word in words)
+
+
+def test_a_table_of_glitches_is_an_input(
+    settings_file, config, tmp_path, small, monkeypatch, capsys
+):
+    """Its digest is recorded; one that the configuration alone names is refused."""
+    table = tmp_path / "table.csv"
+    table.write_text(f"event_time,ifo\n{small.START + 20},L1\n")
+    text = config.read_text().replace("{batch_size: 16,", "{batch_size: 16, glitch_prob: 0.2,")
+    config.write_text(text.replace("max_epochs: 3", "max_epochs: 1"))
+    named = ("--inputs.glitches", str(table))
+    done = run(monkeypatch, "fit", "--config", settings_file(tmp_path / "out"), *named)
+    record = json.loads((tmp_path / "out" / "fit.record.json").read_text())
+
+    assert done == 0
+    assert record["inputs"]["glitches"] == input_digest(table)
+
+    config.write_text(text.replace("    snr:", f"    glitches: {{table: {table}}}\n    snr:"))
+    assert run(monkeypatch, "fit", "--config", settings_file(tmp_path / "other")) == 2
+    assert "a change of the table of glitches would go unnoticed" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("workers", "number"), [(1, 1), (3, 3), (8, 4), (0, 1)])

@@ -51,6 +51,8 @@ def test_a_configuration_may_lie_on_s3(settings, bucket):
         ("waveform_prob: 0", "waveform_prob: 7", "the shares of a batch do not add up"),
         ("psd_length: 4", "psd_length: 0.2", "shorter than one Welch segment"),
         ("psd_length: 4", "left_pad: 0.99", "the coalescence has no place in the kernel"),
+        ("psd_length: 4", "glitches: {table: a.csv}", "table of glitches would go unnoticed"),
+        ("psd_length: 4", "generation: {prior: my.own}", "population would go unnoticed"),
         ("data:", "data: [", "the training configuration cannot be used"),
     ],
 )
@@ -64,6 +66,15 @@ def test_a_wrong_configuration_is_refused(settings, here, there, message):
     with pytest.raises(AframeError, match=message) as refused:
         rehearse(settings)
     assert refused.value.wanted_by == str(config)
+
+
+def test_what_the_record_knows_may_be_named(settings, tmp_path):
+    """A table that is an input, and a population of aframe's."""
+    config = settings.inputs.train_config
+    config.write_text(
+        config.read_text().replace("psd_length: 4", "generation: {prior: aframe.priors.spin_bbh}")
+    )
+    rehearse(replace(settings, inputs=replace(settings.inputs, glitches=tmp_path / "a.csv")))
 
 
 def test_a_missing_configuration_is_refused(settings):

@@ -81,6 +81,7 @@ class TuneInputs(FitInputs):
         validation_waveforms: Ledger of signals as each detector sees them.
         train_config: Lightning YAML that the trials change.
         tune_config: YAML of what is tried.
+        glitches: Table of glitches, in place of simulated ones, if not ``None``.
     """
 
     tune_config: Path
