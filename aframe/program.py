@@ -50,7 +50,7 @@ from aframe.artifacts.record import (
     write_record,
     write_text,
 )
-from aframe.artifacts.remote import address, cached
+from aframe.artifacts.remote import address, cached, place
 from aframe.errors import AframeError
 
 log = logging.getLogger(__name__)
@@ -244,6 +244,7 @@ def run_verb(stage: str, verb: Verb, settings: Any, *, remake: bool = False) -> 
             file without a record is in the way.
     """
     command = f"aframe-{stage} {verb.name}"
+    places = {name: place(path) for name, path in _input_paths(settings).items()}
     settings = _with_inputs_at_hand(settings)
     mirror = Mirror(settings.output, verb.name, _STAMP)
     output = mirror.directory
@@ -286,6 +287,7 @@ def run_verb(stage: str, verb: Verb, settings: Any, *, remake: bool = False) -> 
                 started=started,
                 finished=_now(),
                 notes=canonical(draft.notes),
+                places={**places, "output": place(output)},
             )
             write_record(path / _PREPARED, record)
             _publish(path, target)
@@ -295,13 +297,18 @@ def run_verb(stage: str, verb: Verb, settings: Any, *, remake: bool = False) -> 
 
 def _with_inputs_at_hand(settings: Any) -> Any:
     """Give *settings* whose inputs are on this machine: those on S3 come from the cache."""
-    inputs: Any = getattr(settings, "inputs", None)
-    fields = dataclasses.fields(inputs) if inputs is not None else ()
-    paths = {each.name: getattr(inputs, each.name) for each in fields}
-    fetched = {name: cached(path) for name, path in paths.items() if path and address(path)}
+    paths = _input_paths(settings)
+    fetched = {name: cached(path) for name, path in paths.items() if address(path)}
     if not fetched:
         return settings
-    return dataclasses.replace(settings, inputs=dataclasses.replace(inputs, **fetched))
+    return dataclasses.replace(settings, inputs=dataclasses.replace(settings.inputs, **fetched))
+
+
+def _input_paths(settings: Any) -> dict[str, Path]:
+    inputs = getattr(settings, "inputs", None)
+    fields = dataclasses.fields(inputs) if inputs is not None else ()
+    paths = {each.name: getattr(inputs, each.name) for each in fields}
+    return {name: Path(path) for name, path in paths.items() if path is not None}
 
 
 def _now() -> str:
@@ -309,10 +316,7 @@ def _now() -> str:
 
 
 def _input_digests(settings: Any) -> dict[str, str]:
-    inputs = getattr(settings, "inputs", None)
-    fields = dataclasses.fields(inputs) if inputs is not None else ()
-    paths = {each.name: getattr(inputs, each.name) for each in fields}
-    found = {name: input_digest(Path(path)) for name, path in paths.items() if path is not None}
+    found = {name: input_digest(path) for name, path in _input_paths(settings).items()}
     return found | named_inputs(dataclasses.asdict(settings))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from aframe.artifacts.record import (
     named_inputs,
     read_record,
 )
+from aframe.artifacts.remote import address, copy_of, place
 
 #: Settings, and the paths of inputs by name.
 Asked = tuple[Mapping[str, Any], Mapping[str, Path | None]]
@@ -56,11 +58,12 @@ class RecordedTarget(law.LocalFileTarget):
         same = dataclasses.replace(record, settings=_asked_of(record.settings, settings))
         there = {name: path for name, path in inputs.items() if path not in remade}
         gone = {name: made for name, made in record.inputs.items() if inputs.get(name) in remade}
-        found = gone | _digests(record, there) | named_inputs(settings)
+        digests, elsewhere = _compared(record, self.record_path.parent, there)
+        found = gone | digests | named_inputs(settings)
         if "prior" in record.inputs:
             # In an image there may be a population's module that cannot be found here.
             found.setdefault("prior", record.inputs["prior"])
-        return differences(same, settings, found)
+        return differences(same, settings, found) + elsewhere
 
     def status_text(self, max_depth: int = 0, flags: Any = None, **options: Any) -> str:
         """What ``--print-status`` shows: absent, existent, cut short, or which settings differ."""
@@ -93,13 +96,38 @@ def _asked_of(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str
     return left
 
 
-def _digests(record: Record, inputs: Mapping[str, Path | None]) -> dict[str, str]:
-    """Digest of each input; one that is gone keeps the digest it had."""
-    return {
-        name: input_digest(path) if path.exists() else record.inputs.get(name, "")
-        for name, path in inputs.items()
-        if path is not None and (path.exists() or name in record.inputs)
-    }
+def _compared(
+    record: Record, output: Path, inputs: Mapping[str, Path | None]
+) -> tuple[dict[str, str], list[str]]:
+    """Digest of each input, and a line for each that cannot be known to be what was read.
+
+    Nothing is asked of a store and nothing fetched. An input that is gone or on S3 keeps the
+    digest it had, if the record names the same place; from another place what was fetched counts.
+    """
+    digests: dict[str, str] = {}
+    elsewhere: list[str] = []
+    for name, path in inputs.items():
+        if path is None:
+            continue
+        copy, asked = copy_of(path), place(path)
+        read = record.places.get(name, "null")
+        if name in record.inputs and not path.exists() and _is_there(record, name, output, asked):
+            digests[name] = record.inputs[name]
+        elif copy.exists():
+            digests[name] = input_digest(copy)
+        else:
+            if name in record.inputs:
+                digests[name] = record.inputs[name]
+            elsewhere.append(f"input {name}: {read} -> {asked}, not known to be the same")
+    return digests, elsewhere
+
+
+def _is_there(record: Record, name: str, output: Path, asked: str) -> bool:
+    """Whether an input was read at the place *asked* for, or has moved with its *output*."""
+    if name not in record.places or record.places[name] == asked:
+        return True
+    before = os.path.relpath(record.places[name], record.places["output"])
+    return not address(asked) and before == os.path.relpath(asked, output)
 
 
 def _colored(text: str, *, color: bool = False) -> str:

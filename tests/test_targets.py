@@ -3,6 +3,7 @@
 import importlib
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,7 @@ from aframe.artifacts.record import (
     read_record,
     write_record,
 )
+from aframe.artifacts.remote import copy_of, place
 from aframe.targets import RecordedTarget
 
 SETTINGS = {"highpass": 32.0, "source": {"kind": "files", "paths": ["/data"]}}
@@ -35,7 +37,9 @@ def made(tmp_path, strain):
     (folder / "model.pt").write_text("weights")
     digests, sizes = output_digests(folder)
     inputs = {"background": input_digest(strain)}
-    record = Record("aframe-train fit", {**SETTINGS, "of_the_stage": 1}, inputs, digests, sizes)
+    places = {"background": str(strain), "output": str(folder)}
+    settings = {**SETTINGS, "of_the_stage": 1}
+    record = Record("aframe-train fit", settings, inputs, digests, sizes, places=places)
     write_record(folder / "fit.record.json", record)
     return folder
 
@@ -143,6 +147,65 @@ def test_another_input(target, strain):
 
 def test_an_input_that_is_gone(target, strain):
     """A deleted input, as of strain no longer needed, leaves the output as it is."""
+    strain.unlink()
+
+    assert target().exists()
+
+
+def test_an_input_that_was_moved_with_its_output_and_is_gone(made, strain, tmp_path):
+    """A run directory that has another name now is still the same."""
+    strain.unlink()
+    made.rename(tmp_path.parent / f"{tmp_path.name} moved")
+    home = tmp_path.parent / f"{tmp_path.name} moved"
+
+    def stale(strain):
+        asked = (SETTINGS, {"background": strain})
+        path, record = home / "model.pt", home / "fit.record.json"
+        return RecordedTarget(path, record=record, asked=lambda: asked).stale()
+
+    assert stale(home.parent / "strain.hdf5") == []
+    assert stale(home / "strain.hdf5") != []
+
+
+@pytest.mark.parametrize("where", ["no/such/strain.hdf5", "s3://mine/strain.hdf5"])
+def test_an_input_elsewhere_that_is_not_at_hand(target, strain, tmp_path, monkeypatch, where):
+    """Whatever it holds, nobody can say that the output was made with it."""
+    monkeypatch.setenv("AFRAME_CACHE_DIR", str(tmp_path / "cache"))
+    other = target(inputs={"background": Path(where)})
+
+    assert not other.exists()
+    (line,) = other.stale()
+    assert line == f"input background: {strain} -> {place(where)}, not known to be the same"
+
+
+def test_an_input_on_s3(target, made, monkeypatch, tmp_path):
+    """Its name tells it; by another name what was fetched does. No store is asked."""
+    monkeypatch.setenv("AFRAME_CACHE_DIR", str(tmp_path / "cache"))
+    record = read_record(made / "fit.record.json")
+    read = {**record.places, "background": "s3://mine/strain.hdf5"}
+    write_record(made / "fit.record.json", replace(record, places=read))
+    assert target(inputs={"background": Path("s3://mine/strain.hdf5")}).exists()
+
+    moved = target(inputs={"background": Path("s3://mine/moved.hdf5")})
+    copy = copy_of("s3://mine/moved.hdf5")
+    copy.parent.mkdir(parents=True)
+    copy.write_text("strain")
+    assert moved.exists()
+    copy.write_text("other strain")
+    assert moved.stale()[0].startswith("input background: its content changed")
+
+
+def test_one_more_input_that_is_not_at_hand(target, strain, tmp_path):
+    """It is a change too."""
+    (line,) = target(inputs={"background": strain, "injections": tmp_path / "none"}).stale()
+
+    assert line == f"input injections: null -> {tmp_path}/none, not known to be the same"
+
+
+def test_a_record_of_before_inputs_had_places(target, made, strain):
+    """What it does not tell is believed."""
+    record = read_record(made / "fit.record.json")
+    write_record(made / "fit.record.json", replace(record, places={}))
     strain.unlink()
 
     assert target().exists()

@@ -40,6 +40,8 @@ class Record:
         started: UTC time at which the run began, ISO 8601.
         finished: UTC time at which the files were published, ISO 8601.
         notes: What the verb itself found worth keeping (parity, counts, livetime …).
+        places: Path or address of each input by its name, which tells apart what is not at hand,
+            and path of the ``output``, with which inputs may have been moved.
     """
 
     command: str
@@ -53,6 +55,7 @@ class Record:
     started: str = ""
     finished: str = ""
     notes: dict[str, Any] = field(default_factory=dict)
+    places: dict[str, str] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 
     @property

@@ -53,6 +53,11 @@ def address(path: str | Path) -> str | None:
     return f"{_SCHEME}//{text.removeprefix(_SCHEME).strip('/')}"
 
 
+def place(path: str | Path) -> str:
+    """Write *path*, whichever way it is given: the address, or the absolute path."""
+    return address(path) or str(Path(path).absolute())
+
+
 def cache_directory() -> Path:
     """Where this machine keeps what it fetched: ``AFRAME_CACHE_DIR``, or in the user's cache."""
     named = os.environ.get("AFRAME_CACHE_DIR")
@@ -66,21 +71,28 @@ def here(path: str | Path) -> Path:
     return Path(path) if at is None else cache_directory() / at.removeprefix(f"{_SCHEME}//")
 
 
-def cached(path: str | Path) -> Path:
-    """Give a file or directory of this machine with what lies at *path* now.
+def copy_of(path: str | Path) -> Path:
+    """Give the place on this machine of what lies at *path*, whether it was fetched or not.
 
     Each address has a folder of its own, in which lies nothing else: neither what a step of
     this machine made for the same address, nor a record fetched at another time.
-
-    Raises:
-        AframeError: If nothing lies at the address, or its store refuses.
     """
     at = address(path)
     if at is None:
         return Path(path)
     folder = hashlib.sha256(at.encode()).hexdigest()[:16]
     # No bucket's name begins with a dot.
-    return fetch(at, cache_directory() / ".inputs" / folder / Path(at).name)
+    return cache_directory() / ".inputs" / folder / Path(at).name
+
+
+def cached(path: str | Path) -> Path:
+    """Give a file or directory of this machine with what lies at *path* now.
+
+    Raises:
+        AframeError: If nothing lies at the address, or its store refuses.
+    """
+    at = address(path)
+    return Path(path) if at is None else fetch(at, copy_of(at))
 
 
 def fetch(at: str, mine: Path) -> Path:

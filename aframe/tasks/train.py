@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import law
 
-from aframe.artifacts.remote import address, here
+from aframe.artifacts.remote import address, here, place
 from aframe.errors import AframeError
 from aframe.parameters import (
     Detectors,
@@ -78,6 +78,11 @@ class TrainLocal(StageTask, PreprocessingParameters):
         description="folder with background/, training_waveforms.hdf5 and val_waveforms.hdf5 "
         "to train on, also s3://BUCKET/…; default: what the data tasks make",
     )
+    glitch_table = PathParameter(
+        default="",
+        description="table of glitches (CSV with ifo and event_time, GPS s) to put into a share of "
+        "the background, also s3://…; default: simulated ones where config asks for a share",
+    )
     run_dir = PathParameter(
         default="",
         description="folder for the training's files, also s3://BUCKET/…; "
@@ -124,7 +129,7 @@ class TrainLocal(StageTask, PreprocessingParameters):
     def inputs(self) -> dict[str, Path | None]:
         """Strain, waveforms and configuration."""
         if self.data_dir is not None:
-            folder = self.data_dir if address(self.data_dir) else self.data_dir.absolute()
+            folder = Path(place(self.data_dir))
             data = {
                 "background": folder / "background",
                 "training_waveforms": folder / "training_waveforms.hdf5",
@@ -137,7 +142,8 @@ class TrainLocal(StageTask, PreprocessingParameters):
                 "training_waveforms": Path(required["training"].output()["waveforms"].path),
                 "validation_waveforms": Path(required["validation"].output()["waveforms"].path),
             }
-        return {**data, "train_config": self.config.absolute()}
+        glitches = self.glitch_table and Path(place(self.glitch_table))
+        return {**data, "train_config": Path(place(self.config)), "glitches": glitches}
 
     def settings(self) -> dict[str, Any]:
         """Preprocessing and seed."""

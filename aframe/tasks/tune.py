@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
+from aframe.artifacts.remote import place
 from aframe.parameters import Count, Integer, PathParameter, Text
 from aframe.tasks.train import CONFIGS, TrainLocal
 
@@ -58,7 +59,7 @@ class TuneTask(TrainLocal):
 
     def inputs(self) -> dict[str, Path | None]:
         """What a training reads, and what is tried."""
-        return {**super().inputs(), "tune_config": self.tune_config.absolute()}
+        return {**super().inputs(), "tune_config": Path(place(self.tune_config))}
 
     def stage_resources(self) -> dict[str, Any]:
         """The machine or cluster, and its share for each trial."""

@@ -69,6 +69,7 @@ def test_data_of_ones_own_need_no_other_step(law, empty, data, task):
         "training_waveforms": f"{data}/training_waveforms.hdf5",
         "validation_waveforms": f"{data}/val_waveforms.hdf5",
         "train_config": f"{empty.directory}/train.yaml",
+        "glitches": None,
     }
     assert settings["resources"]["use_wandb"] is True
     assert settings["resources"]["wandb_name"] == "my-first-luigi-run"
@@ -94,6 +95,22 @@ def test_paths_are_relative_to_where_the_command_is_typed(law, empty, data):
     assert empty.calls() == ["train fit in mine"]
 
 
+def test_a_table_of_glitches_counts(law, empty, data):
+    """As an input: relative to where the command is typed, and noticed when it changes."""
+    table = empty.directory.parent / "glitches.csv"
+    table.write_text("ifo,event_time\nH1,20\n")
+    words = ("aframe.Train", "--data-dir", data.name, "--run-dir", "run")
+    first = law(*words, "--glitch-table", table.name)
+    settings = json.loads((table.parent / "run" / "logs" / "fit.settings.json").read_text())
+    table.write_text("ifo,event_time\nH1,21\n")
+    done = law(*words, "--glitch-table", table.name)
+
+    assert first.returncode == 0, first.stderr
+    assert settings["inputs"]["glitches"] == str(table)
+    assert done.returncode == 2
+    assert "found      input glitches: its content changed" in done.stderr
+
+
 def test_data_and_run_may_lie_on_s3(monkeypatch, tmp_path):
     """The stage is told the addresses; its files appear in the cache of this machine."""
     monkeypatch.setenv("AFRAME_CACHE_DIR", str(tmp_path))
@@ -103,6 +120,43 @@ def test_data_and_run_may_lie_on_s3(monkeypatch, tmp_path):
     assert Path(settings["inputs"]["background"]) == Path("s3://mine/data/background")
     assert settings["output"] == "s3://mine/run"
     assert task.output()["weights"].path == f"{tmp_path}/mine/run/model.pt"
+
+
+def test_a_training_of_other_data_is_not_this_one(law, empty, data):
+    """Of data by another name, gone or on S3, nobody can say that it was made with them."""
+    words = ("aframe.Train", "--run-dir", empty.directory / "training", "--data-dir")
+    law(*words, data)
+    empty.calls()
+    data.rename(data.with_name("gone"))
+    same, gone, away = (law(*words, where) for where in (data, "no/such", "s3://mine/data"))
+
+    assert (same.returncode, gone.returncode, away.returncode) == (0, 2, 2), same.stderr
+    assert f"/background -> {empty.directory.parent}/no/such/background, not known" in gone.stderr
+    assert f"input background: {data}/background -> s3://mine/data/background, not" in away.stderr
+    assert empty.calls() == []
+
+
+def test_configurations_may_lie_on_s3(bucket, law, empty, data, tmp_path):
+    """Of a training and of a search, through law; planning a finished one asks no store."""
+    for name in ("train", "tune"):
+        (tmp_path / name).write_text("{}")
+        bucket.put(tmp_path / name, f"{name}.yaml")
+    environment = {"AFRAME_CACHE_DIR": str(tmp_path / "cache")}
+    for task, name in (("Train", "fit"), ("tasks.TuneTask", "tune")):
+        words = [
+            f"aframe.{task}", "--data-dir", data, "--run-dir", empty.directory / name,
+            "--config", f"{bucket.address}/train.yaml",
+        ]  # fmt: skip
+        if name == "tune":
+            words += ["--tune-config", f"{bucket.address}/tune.yaml"]
+        done = law(*words, **environment)
+        again = law(*words, **environment, AWS_ENDPOINT_URL="http://127.0.0.1:9")
+
+        assert done.returncode == 0, done.stderr
+        assert again.returncode == 0, again.stderr
+        assert empty.calls() == [f"train {name} in {name}"]
+        record = json.loads((empty.directory / name / f"{name}.record.json").read_text())
+        assert record["places"]["train_config"] == f"{bucket.address}/train.yaml"
 
 
 def test_other_data_make_another_training(law, empty, data):
