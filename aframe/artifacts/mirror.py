@@ -112,9 +112,10 @@ class Mirror:
             return
         self._refuse_failed()
         name = path.relative_to(self.directory).as_posix()
-        # The file may be replaced before its turn comes.
+        # The file may be replaced before its turn comes, and its copy while that is sent.
         copy = path.with_name(f".{path.name}.sent")
-        shutil.copyfile(path, copy)
+        shutil.copyfile(path, path.with_name(f".{path.name}.copy"))
+        path.with_name(f".{path.name}.copy").replace(copy)
         if wait:
             self._owed[name] = copy
         self._last = self._sender.submit(self._send, self.remote, {} if wait else {name: copy})

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from aframe_train.callbacks import PICTURES, run_directory
+from aframe_train.runs import keep
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +79,7 @@ class Extremes(Callback):
         figure = draw(found, properties.ifos, properties.sample_rate, trainer.current_epoch)
         path = run_directory(trainer) / PICTURES / f"epoch-{trainer.current_epoch + 1:04d}.png"
         save(figure, path)
+        keep(trainer, path)
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 _log_table(logger, found, path, trainer)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.pytorch import Trainer
 
 from aframe.artifacts.mirror import Mirror
 from aframe.artifacts.remote import Remote, address, fetch, here
@@ -37,6 +38,13 @@ class SentCheckpoints(TorchCheckpointIO):
         """Write a checkpoint, and send it."""
         super().save_checkpoint(checkpoint, path, storage_options)
         self.keep(Path(path), wait=Path(path).stem != LAST)
+
+
+def keep(trainer: Trainer, path: Path) -> None:
+    """Send a file of the run directory where checkpoints are sent; it is there before the next."""
+    checkpoints = trainer.strategy.checkpoint_io
+    if isinstance(checkpoints, SentCheckpoints):
+        checkpoints.keep(path, wait=True)
 
 
 class RemoteRun:

@@ -8,6 +8,7 @@ from PIL import Image
 
 from aframe_train.callbacks import batch_size
 from aframe_train.extremes import Extremes, draw, save
+from aframe_train.runs import SentCheckpoints
 from aframe_train.validation import ValidationBatch
 
 
@@ -20,6 +21,7 @@ def trainer(tmp_path):
         is_global_zero=True,
         loggers=[],
         default_root_dir=tmp_path,
+        strategy=SimpleNamespace(checkpoint_io=None),
         datamodule=SimpleNamespace(
             preprocessing=SimpleNamespace(ifos=("H1", "L1"), sample_rate=64.0)
         ),
@@ -68,6 +70,18 @@ def test_a_validation_leaves_one_picture(trainer, tmp_path, processes):
 
     picture = Image.open(tmp_path / "validation" / "epoch-0003.png")
     assert picture.size == (1100, 520 if processes > 1 else 370)
+
+
+def test_a_picture_is_kept_where_the_training_resumes_from(trainer, tmp_path):
+    """On S3, before the checkpoint that follows."""
+    kept = []
+    keep = lambda path, *, wait: kept.append((path, wait))  # noqa: E731
+    trainer.strategy.checkpoint_io = SentCheckpoints(keep)
+    callback = Extremes(1)
+    told(callback, [1.0, 3.0], [False, True])
+    callback.on_validation_epoch_end(trainer, SimpleNamespace(all_gather=lambda found: found))
+
+    assert kept == [(tmp_path / "validation" / "epoch-0003.png", True)]
 
 
 @pytest.mark.parametrize(

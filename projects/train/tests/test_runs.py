@@ -61,8 +61,12 @@ def write(config, tmp_path, small):
     return write
 
 
-def test_killed_it_resumes_on_an_empty_machine(write, data_dir, bucket, tmp_path, monkeypatch):
+def test_killed_it_resumes_on_an_empty_machine(
+    write, config, data_dir, bucket, tmp_path, monkeypatch
+):
     """Killed in mid-epoch, it ends elsewhere with every file of an uninterrupted training."""
+    pictures = "  callbacks:\n    - {class_path: aframe_train.extremes.Extremes}\n"
+    config.write_text(config.read_text().replace("  callbacks:\n", pictures))
     whole = tmp_path / "whole"
     monkeypatch.setattr(sys, "argv", ["aframe-train", "fit", "--config", write(data_dir, whole)])
     assert main() == 0
@@ -75,7 +79,8 @@ def test_killed_it_resumes_on_an_empty_machine(write, data_dir, bucket, tmp_path
     monkeypatch.setattr(sys, "argv", ["aframe-train", *words])
     assert main() == 0
 
-    files = [path.name for path in whole.iterdir() if path.name[0] != "."]
+    files = [path.relative_to(whole).as_posix() for path in whole.rglob("*") if path.is_file()]
+    assert "validation/epoch-0001.png" in files
     assert sorted(f"run/{name}" for name in files) == bucket.names("run/")
     differ = {"fit.record.json", "config.yaml", "model.pt"}  # times, places, names of a trace
     for name in sorted(set(files) - differ):
