@@ -252,7 +252,7 @@ def run_verb(stage: str, verb: Verb, settings: Any, *, remake: bool = False) -> 
     inputs = _input_digests(settings)
     output.mkdir(parents=True, exist_ok=True)
     path, target = output / f".draft-{verb.name}", record_path(output, verb.name)
-    with _locked(output / f".draft-{verb.name}.lock"):
+    with _locked(output / f".draft-{verb.name}.lock"), contextlib.closing(mirror):
         mirror.pull(verb.publishes)
         if (path / _PREPARED).exists():
             log.info("publishing what a killed run had finished")

@@ -45,8 +45,8 @@ RULES = (
         (),
     ),
     Rule(
-        ("aframe.artifacts.remote", "aframe.artifacts.mirror"),
-        ("aframe.errors", "aframe.artifacts.record", "aframe.artifacts.remote"),
+        ("aframe.artifacts.remote", "aframe.artifacts.claim", "aframe.artifacts.mirror"),
+        ("aframe.errors", *(f"aframe.artifacts.{name}" for name in ("record", "remote", "claim"))),
         ("boto3", "botocore"),
     ),
     Rule(

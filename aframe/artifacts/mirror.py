@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+from aframe.artifacts.claim import Claim
 from aframe.artifacts.record import read_record, record_path
 from aframe.artifacts.remote import Remote, address, here, size
 from aframe.errors import AframeError
@@ -37,6 +38,7 @@ class Mirror:
         self.record = record_path(self.directory, verb)
         self.draft = f".draft-{verb}/"
         self.stamp = self.draft + stamp
+        self.claim = Claim(self.remote, f"{self.draft}.claim.json") if self.remote else None
         self._sender = ThreadPoolExecutor(1)
         self._last: Future[None] | None = None
         self._owed: dict[str, Path] = {}
@@ -48,11 +50,13 @@ class Mirror:
             publishes: Names that the verb publishes.
 
         Raises:
-            AframeError: If they are there without a record.
+            AframeError: If they are there without a record, or another run is writing there.
         """
-        if self.remote is None:
+        if self.remote is None or self.claim is None:
             return
         there = self.remote.entries()
+        if there.pop(self.claim.name, None):
+            self.claim.refuse_held()
         if self.record.name in there:
             self._pull_published(self.remote)
         if self.stamp in there:
@@ -91,14 +95,23 @@ class Mirror:
             remote.download(name, self.directory / name)
 
     def begin(self) -> None:
-        """Claim the address for the draft at hand; another's that lies there goes."""
-        if self.remote is None:
+        """Claim the address for the draft at hand; another's that lies there goes.
+
+        Raises:
+            AframeError: If another run is writing there.
+        """
+        if self.remote is None or self.claim is None:
             return
-        there = [name for name in self.remote.entries() if name.startswith(self.draft)]
+        self.claim.hold()
+        there = self._drafts(self.remote)
         stamp = self.directory / self.stamp
         if self.stamp not in there or self.remote.read(self.stamp) != stamp.read_bytes():
             self.remote.remove(there)
             self.remote.upload(stamp, self.stamp)
+
+    def _drafts(self, remote: Remote) -> list[str]:
+        claim = self.claim and self.claim.name
+        return [name for name in remote.entries() if name.startswith(self.draft) and name != claim]
 
     def keep(self, path: Path, *, wait: bool) -> None:
         """Send a file of the draft, from which another machine may go on.
@@ -123,7 +136,13 @@ class Mirror:
             self._refuse_failed()
 
     def _refuse_failed(self) -> None:
-        """Raise what ended the last sending, if it was not the store, which may recover."""
+        """Raise what ended the last sending, if it was not the store, which may recover.
+
+        Raises:
+            AframeError: If another run has taken over.
+        """
+        if self.claim is not None:
+            self.claim.refuse_lost()
         if self._last is not None:
             self._last.result()
 
@@ -142,19 +161,28 @@ class Mirror:
         """Publish what was published here, unless it is there, and remove the draft.
 
         Raises:
-            AframeError: If the store refuses.
+            AframeError: If the store refuses, or another run is writing there.
         """
-        if self.remote is None:
+        if self.remote is None or self.claim is None:
             return
         self._refuse_failed()
         there = self.remote.entries()
         old = self.remote.read(self.record.name) if self.record.name in there else b""
         record = read_record(self.record)
         if record and old != self.record.read_bytes():
+            self.claim.hold()
             log.info("sending %d files to %s", len(record.outputs), self.remote.address)
             replaced = set(json.loads(old)["outputs"]) - set(record.outputs) if old else set()
             self.remote.remove([self.record.name, *replaced] if old else [])
             for name in record.outputs:
                 self.remote.upload(self.directory / name, name)
             self.remote.upload(self.record, self.record.name)
-        self.remote.remove(name for name in there if name.startswith(self.draft))
+        if drafts := self._drafts(self.remote):
+            self.claim.hold()
+            self.remote.remove(drafts)
+        self.close()
+
+    def close(self) -> None:
+        """Leave the address to others."""
+        if self.claim is not None:
+            self.claim.release()

@@ -16,6 +16,7 @@ import os
 import posixpath
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,6 +31,7 @@ _ATTEMPTS = 8
 _SECONDS_TO_CONNECT, _SECONDS_TO_ANSWER = 10, 60
 _AT_ONCE = 1000  # names that one request may remove
 _MISSING = {"404", "NoSuchKey", "NotFound"}
+_CONFLICT = {"PreconditionFailed", "ConditionalRequestConflict", *_MISSING}
 
 
 class Entry(NamedTuple):
@@ -37,6 +39,14 @@ class Entry(NamedTuple):
 
     size: int
     tag: str
+
+
+class Sight(NamedTuple):
+    """A small object as it is now: its content, tag, and seconds since it was written."""
+
+    content: bytes
+    tag: str
+    age: float
 
 
 def address(path: str | Path) -> str | None:
@@ -243,6 +253,44 @@ class Remote:
         """Read the small file *name*."""
         with self._explained():
             return self._client.get_object(Bucket=self.bucket, Key=self._key(name))["Body"].read()
+
+    def look(self, name: str) -> Sight | None:
+        """Read the small file *name* with its tag and age; ``None`` where there is none."""
+        from botocore.exceptions import ClientError  # noqa: PLC0415
+
+        with self._explained():
+            try:
+                answer = self._client.get_object(Bucket=self.bucket, Key=self._key(name))
+            except ClientError as error:
+                if error.response["Error"]["Code"] in _MISSING:
+                    return None
+                raise
+            now = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
+            age = (now - answer["LastModified"]).total_seconds()
+            return Sight(answer["Body"].read(), answer["ETag"], age)
+
+    def swap(self, name: str, content: bytes, tag: str | None) -> str | None:
+        """Write the small file *name* if it still has *tag*, or with ``None`` if there is none.
+
+        Returns:
+            Its new tag, or ``None`` where another was faster.
+        """
+        from botocore.exceptions import ClientError  # noqa: PLC0415
+
+        condition = {"IfNoneMatch": "*"} if tag is None else {"IfMatch": tag}
+        with self._explained():
+            try:
+                answer = self._client.put_object(
+                    Bucket=self.bucket, Key=self._key(name), Body=content, **condition
+                )
+            except ClientError as error:
+                if error.response["Error"]["Code"] not in _CONFLICT:
+                    raise
+            else:
+                return str(answer["ETag"])
+        # An attempt whose answer was lost may have written it.
+        there = self.look(name)
+        return there.tag if there and there.content == content else None
 
     def upload(self, path: Path, name: str) -> None:
         """Send the file at *path*; others see all of it or the one before."""

@@ -2,12 +2,15 @@
 
 import dataclasses
 import logging
+import os
+import platform
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
+from aframe.artifacts import claim
 from aframe.artifacts.mirror import Mirror
 from aframe.artifacts.record import file_digest, input_digest
 from aframe.artifacts.remote import Remote, cache_directory, cached
@@ -144,6 +147,53 @@ def test_what_others_left_is_newer(settings, counter, tmp_path):
     run(counter, settings)
 
     assert counter.taken == 3
+
+
+class Elsewhere(Counter):
+    """While it counts, another machine is told to do the same."""
+
+    def __init__(self, monkeypatch, cache):
+        super().__init__()
+        self.other = Counter()
+        self.refused = None
+        self.patch, self.cache = monkeypatch, cache
+
+    def __call__(self, settings, draft):
+        """Count, after the other has tried."""
+        with self.patch.context() as machine:
+            machine.setenv("AFRAME_CACHE_DIR", str(self.cache))
+            machine.setattr(claim.platform, "node", lambda: "other")
+            with pytest.raises(AframeError, match="another run is writing this output") as error:
+                run(self.other, settings)
+            self.refused = error.value
+        super().__call__(settings, draft)
+
+
+def test_two_machines_do_not_write_one_output(bucket, settings, monkeypatch, tmp_path):
+    """The second is told of the first, and finds the output once that has ended."""
+    counter = Elsewhere(monkeypatch, tmp_path / "other")
+    run(counter, settings)
+    run(counter.other, settings)
+
+    assert counter.refused.wanted_by == f"{bucket.address}/run"
+    assert counter.refused.found.startswith(f"process {os.getpid()} on {platform.node()}, last")
+    assert (counter.taken, counter.other.taken) == (3, 0)
+    assert bucket.names("run/.") == []
+
+
+def test_who_was_taken_over_sends_no_more(bucket, settings, counter, monkeypatch):
+    """A machine that was asleep does not write among what another makes."""
+    monkeypatch.setattr(claim, "SECONDS_TO_STALE", 0)
+    go_on = counter.__call__
+
+    def overtaken(settings, draft):
+        Mirror(settings.output, "count", ".digest").claim.hold()
+        draft.mirror.claim._renew()  # its next sign
+        go_on(settings, draft)
+
+    with pytest.raises(AframeError, match="another run has taken over this output"):
+        run(overtaken, settings)
+    assert bucket.names("run/") == ["run/.draft-count/.claim.json", "run/.draft-count/.digest"]
 
 
 def test_other_settings_begin_anew(bucket, settings, counter):

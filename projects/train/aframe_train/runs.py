@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 from pathlib import Path
 from typing import Any, Protocol
 
 from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import Trainer
 
+from aframe.artifacts.claim import Claim
 from aframe.artifacts.mirror import Mirror
 from aframe.artifacts.remote import Remote, address, fetch, here
 from aframe_train.callbacks import LAST
@@ -52,21 +55,32 @@ class RemoteRun:
 
     Args:
         address: ``s3://bucket/key``.
+
+    Raises:
+        AframeError: If another run is writing there.
     """
 
     def __init__(self, address: str) -> None:
         self.directory = here(address)
         self.remote = Remote(address)
-        self.keep: Keep = Mirror(address, "fit", "").keep
-        if self.remote.entries():
+        mirror = Mirror(address, "fit", "")
+        self.keep: Keep = mirror.keep
+        self.claim = mirror.claim = Claim(self.remote, ".claim.json")
+        there = self.remote.entries()
+        if getattr(rank_zero_only, "rank", 0) == 0:
+            self.claim.hold()
+            atexit.register(self.claim.release)
+        if there:
             fetch(address, self.directory)
 
     def push(self) -> None:
-        """Send all files but those whose name begins with a dot."""
+        """Send all files but those whose name begins with a dot, and leave the place to others."""
+        self.claim.hold()
         for path in sorted(self.directory.rglob("*")):
             name = path.relative_to(self.directory).as_posix()
             if path.is_file() and not any(part.startswith(".") for part in name.split("/")):
                 self.remote.upload(path, name)
+        self.claim.release()
 
 
 def several(loggers: Any) -> list[Any]:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import platform
 import shutil
 import signal
 import subprocess
@@ -10,7 +11,9 @@ import sys
 
 import pytest
 
-from aframe.artifacts.remote import cache_directory
+from aframe.artifacts.claim import Claim
+from aframe.artifacts.remote import Remote, cache_directory
+from aframe.errors import AframeError
 from aframe_train.cli import main
 from aframe_train.trainer import train
 
@@ -87,8 +90,8 @@ def test_killed_it_resumes_on_an_empty_machine(
         assert bucket.get(f"run/{name}") == (whole / name).read_bytes(), name
 
 
-def test_by_hand(config, data_dir, bucket, small):
-    """`python -m train` fetches its data, and goes on from a checkpoint, where nothing is."""
+def test_by_hand(config, data_dir, bucket, small, monkeypatch):
+    """`python -m train` fetches its data, one run at a time, and goes on where nothing is."""
     bucket.put(data_dir, "data")
     words = [
         "--config", str(config), "--data.ifos=[H1,L1]", f"--data.data_dir={bucket.address}/data",
@@ -96,6 +99,13 @@ def test_by_hand(config, data_dir, bucket, small):
         *(f"--data.{name}={value}" for name, value in small.PREPROCESSING.items() if value),
     ]  # fmt: skip
     train([*words, "--trainer.max_epochs=2"])
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(platform, "node", lambda: "other")
+        claim = Claim(Remote(f"{bucket.address}/run"), ".claim.json")
+        claim.hold()
+    with pytest.raises(AframeError, match="another run is writing this output"):
+        train(words)
+    claim.release()
     shutil.rmtree(cache_directory())
     bucket.client.delete_object(Bucket=bucket.name, Key="run/model.pt")
     train([*words, "--trainer.max_epochs=2", f"--ckpt_path={bucket.address}/run/last.ckpt"])
