@@ -78,6 +78,11 @@ class TrainLocal(StageTask, PreprocessingParameters):
         description="folder with background/, training_waveforms.hdf5 and val_waveforms.hdf5 "
         "to train on, also s3://BUCKET/…; default: what the data tasks make",
     )
+    on_the_fly = Flag(
+        default=False,
+        description="make the waveforms during the training, as `generation` of config says, "
+        "instead of a ledger before it; default: False",
+    )
     glitch_table = PathParameter(
         default="",
         description="table of glitches (CSV with ifo and event_time, GPS s) to put into a share of "
@@ -120,30 +125,35 @@ class TrainLocal(StageTask, PreprocessingParameters):
         """The strain and waveforms, unless *data_dir* has them."""
         if self.data_dir is not None:
             return {}
-        return {
-            "strain": FetchTrain.req(self),
-            "training": TrainingWaveforms.req(self),
-            "validation": ValidationWaveforms.req(self),
-        }
+        required = {"strain": FetchTrain.req(self), "validation": ValidationWaveforms.req(self)}
+        if not self.on_the_fly:
+            required["training"] = TrainingWaveforms.req(self)
+        return required
 
     def inputs(self) -> dict[str, Path | None]:
-        """Strain, waveforms and configuration."""
+        """Strain, waveforms, configuration, and glitches if there is a table."""
+        return {
+            **self._data(),
+            "train_config": Path(place(self.config)),
+            "glitches": self.glitch_table and Path(place(self.glitch_table)),
+        }
+
+    def _data(self) -> dict[str, Path | None]:
+        """Strain and waveforms; of those for training none, where it makes them itself."""
         if self.data_dir is not None:
             folder = Path(place(self.data_dir))
-            data = {
-                "background": folder / "background",
-                "training_waveforms": folder / "training_waveforms.hdf5",
-                "validation_waveforms": folder / "val_waveforms.hdf5",
-            }
+            background, validation = folder / "background", folder / "val_waveforms.hdf5"
+            training = None if self.on_the_fly else folder / "training_waveforms.hdf5"
         else:
-            required = self.requires()
-            data = {
-                "background": Path(required["strain"].output()["background"].path),
-                "training_waveforms": Path(required["training"].output()["waveforms"].path),
-                "validation_waveforms": Path(required["validation"].output()["waveforms"].path),
-            }
-        glitches = self.glitch_table and Path(place(self.glitch_table))
-        return {**data, "train_config": Path(place(self.config)), "glitches": glitches}
+            made = {name: task.output() for name, task in self.requires().items()}
+            background = Path(made["strain"]["background"].path)
+            validation = Path(made["validation"]["waveforms"].path)
+            training = Path(made["training"]["waveforms"].path) if "training" in made else None
+        return {
+            "background": background,
+            "training_waveforms": training,
+            "validation_waveforms": validation,
+        }
 
     def settings(self) -> dict[str, Any]:
         """Preprocessing and seed."""

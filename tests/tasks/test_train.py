@@ -240,6 +240,16 @@ def test_a_source_without_noise_is_refused(law, tmp_path):
     assert not (tmp_path / "x").exists()
 
 
+@pytest.mark.parametrize("folder", ["", "/mine"])
+def test_waveforms_made_in_training_need_no_ledger(shared, folder):
+    """No task makes one, and the stage is told that there is none."""
+    task = TrainLocal(on_the_fly=True, data_dir=Path(folder) if folder else None)
+
+    assert "training" not in task.requires()
+    assert task.settings_file()["inputs"]["training_waveforms"] is None
+    assert task.settings_file()["inputs"]["validation_waveforms"].endswith("val_waveforms.hdf5")
+
+
 def test_the_data_that_it_needs(shared, tmp_path):
     """Without `--data-dir`, strain and waveforms come from the data tasks."""
     task = TrainLocal(highpass=25.0, ifos=("L1",), sample_rate=1024.0)

@@ -28,8 +28,9 @@ PUBLISHES = (
     "metrics.csv",
     "config.yaml",
 )
-#: The option that names a table of glitches.
+#: Options that name a table of glitches, and a ledger.
 GLITCHES = "--data.init_args.glitches.table"
+LEDGER = "--data.init_args.training_waveforms"
 _ACCELERATORS = {"auto": "auto", "cpu": "cpu", "cuda": "gpu"}
 
 
@@ -39,14 +40,15 @@ class FitInputs:
 
     Args:
         background: Directory of strain files.
-        training_waveforms: Ledger of polarizations ``plus`` and ``cross``.
+        training_waveforms: Ledger of polarizations ``plus`` and ``cross``; ``None`` if the
+            training makes them itself, as ``generation`` of its configuration says.
         validation_waveforms: Ledger of signals as each detector sees them.
         train_config: Lightning YAML of the network, the amounts of data and the trainer.
         glitches: Table of glitches, in place of simulated ones, if not ``None``.
     """
 
     background: Path
-    training_waveforms: Path
+    training_waveforms: Path | None
     validation_waveforms: Path
     train_config: Path
     glitches: Path | None = field(default=None, kw_only=True)

@@ -15,7 +15,8 @@ from aframe.errors import AframeError
 from aframe_train.data import AframeData, place, resolved
 from aframe_train.fit import FitSettings, arguments
 from aframe_train.trainer import StepCLI, train
-from aframe_train.tune.settings import TuneSettings, read_search
+from aframe_train.tune.settings import TuneSettings
+from aframe_train.tune.verb import planned
 
 
 def rehearse(settings: FitSettings) -> None:
@@ -35,8 +36,6 @@ def rehearse(settings: FitSettings) -> None:
             wanted_by="the input `train_config`",
             fix="correct the path; aframe-init writes one",
         )
-    if isinstance(settings, TuneSettings):
-        read_search(cached(settings.inputs.tune_config))
     with tempfile.TemporaryDirectory() as scratch:
         try:
             train(arguments(settings, Path(scratch)), kind=Rehearsal)
@@ -44,6 +43,19 @@ def rehearse(settings: FitSettings) -> None:
             raise AframeError(
                 error.problem, found=error.found, wanted_by=str(config), fix=error.fix
             ) from error
+    if isinstance(settings, TuneSettings):
+        _rehearse_search(settings)
+
+
+def _rehearse_search(settings: TuneSettings) -> None:
+    tried = cached(settings.inputs.tune_config)
+    settings = dataclasses.replace(
+        settings, inputs=dataclasses.replace(settings.inputs, tune_config=tried)
+    )
+    plan = planned(settings, settings.output)
+    from aframe_train.tune.search import foresee  # noqa: PLC0415 (Ray reads what is prepared)
+
+    foresee(plan)
 
 
 class Rehearsal(StepCLI):
@@ -51,7 +63,7 @@ class Rehearsal(StepCLI):
 
     def before_instantiate_classes(self) -> None:
         """Have no data; what they are made of (amounts, mixture) is made and refused."""
-        self.refuse_unrecorded()
+        self.refuse_contradictions()
         self.parser.add_instantiator(_without_files, LightningDataModule, prepend=True)
 
     def _run_subcommand(self, subcommand: str) -> None:

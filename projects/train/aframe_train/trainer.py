@@ -20,7 +20,7 @@ from aframe.artifacts.remote import cached
 from aframe.errors import AframeError
 from aframe_train import tracking
 from aframe_train.callbacks import Progress, SaveConfig
-from aframe_train.fit import GLITCHES
+from aframe_train.fit import GLITCHES, LEDGER
 from aframe_train.runs import Keep, SentCheckpoints, fetch_run, several
 
 SEED = 101588
@@ -140,35 +140,53 @@ class StepCLI(AframeCLI):
 
     def before_instantiate_classes(self) -> None:
         """Refuse files that the configuration alone names, before anything is fetched."""
-        self.refuse_unrecorded()
+        self.refuse_contradictions()
         super().before_instantiate_classes()
 
-    def refuse_unrecorded(self) -> None:
-        """Refuse what a change of would go unnoticed.
+    def refuse_contradictions(self) -> None:
+        """Refuse waveforms from two places or none, and what a change of would go unnoticed.
 
         Raises:
-            AframeError: If the configuration names a table of glitches that is no input, or a
-                population of the user's own.
+            AframeError: If waveforms are to be made as well as read; if the configuration names
+                a table of glitches that is no input, or a population of the user's own.
         """
         data = self.config[self.subcommand].data
-        table = data.get("init_args.glitches.table")
-        population = data.get("init_args.generation.prior") or ""
-        if table and not any(word.startswith(f"{GLITCHES}=") for word in self.words):
-            raise AframeError(
-                "a change of the table of glitches would go unnoticed",
-                found=f"glitches.table {table}",
-                wanted_by="the record of the training",
-                fix="take it out of the configuration, and name it as the input `glitches`: "
-                "glitch_table = … in the .cfg",
-            )
-        if population.rpartition(".")[0] not in ("", "aframe.priors"):
-            raise AframeError(
-                "a change of the training's population would go unnoticed",
-                found=f"generation.prior {population}",
-                wanted_by="the record of the training",
-                fix="leave generation.prior out, and name the population in the .cfg: it is then "
-                "that of the validation waveforms",
-            )
+        _refuse_two_ledgers(data, self.words)
+        _refuse_unrecorded(data, self.words)
+
+
+def _refuse_two_ledgers(data: jsonargparse.Namespace, words: Sequence[str]) -> None:
+    makes, reads = data.get("init_args.generation") is not None, f"{LEDGER}=null" not in words
+    if makes == reads:
+        raise AframeError(
+            "it is not clear where the training's waveforms come from",
+            found=f"{'a' if reads else 'no'} ledger, and a configuration "
+            f"{'with' if makes else 'without'} `generation`",
+            wanted_by="the training",
+            fix="to make them in the training, have on_the_fly = True in the .cfg and `generation` "
+            "in the configuration; to read them, neither",
+        )
+
+
+def _refuse_unrecorded(data: jsonargparse.Namespace, words: Sequence[str]) -> None:
+    table = data.get("init_args.glitches.table")
+    population = data.get("init_args.generation.prior") or ""
+    if table and not any(word.startswith(f"{GLITCHES}=") for word in words):
+        raise AframeError(
+            "a change of the table of glitches would go unnoticed",
+            found=f"glitches.table {table}",
+            wanted_by="the record of the training",
+            fix="take it out of the configuration, and name it as the input `glitches`: "
+            "glitch_table = … in the .cfg",
+        )
+    if population.rpartition(".")[0] not in ("", "aframe.priors"):
+        raise AframeError(
+            "a change of the training's population would go unnoticed",
+            found=f"generation.prior {population}",
+            wanted_by="the record of the training",
+            fix="leave generation.prior out, and name the population in the .cfg: it is then "
+            "that of the validation waveforms",
+        )
 
 
 def _refuse_unknown_rate(model: jsonargparse.Namespace) -> None:

@@ -52,7 +52,6 @@ def test_a_configuration_may_lie_on_s3(settings, bucket):
         ("psd_length: 4", "psd_length: 0.2", "shorter than one Welch segment"),
         ("psd_length: 4", "left_pad: 0.99", "the coalescence has no place in the kernel"),
         ("psd_length: 4", "glitches: {table: a.csv}", "table of glitches would go unnoticed"),
-        ("psd_length: 4", "generation: {prior: my.own}", "population would go unnoticed"),
         ("data:", "data: [", "the training configuration cannot be used"),
     ],
 )
@@ -69,12 +68,36 @@ def test_a_wrong_configuration_is_refused(settings, here, there, message):
 
 
 def test_what_the_record_knows_may_be_named(settings, tmp_path):
-    """A table that is an input, and a population of aframe's."""
+    """A table that is an input, and a population of aframe's for waveforms made in training."""
     config = settings.inputs.train_config
     config.write_text(
         config.read_text().replace("psd_length: 4", "generation: {prior: aframe.priors.spin_bbh}")
     )
-    rehearse(replace(settings, inputs=replace(settings.inputs, glitches=tmp_path / "a.csv")))
+    inputs = replace(settings.inputs, training_waveforms=None, glitches=tmp_path / "a.csv")
+    rehearse(replace(settings, inputs=inputs))
+
+
+def test_a_population_of_ones_own_is_named_elsewhere(settings):
+    """Its module would not be recorded."""
+    config = settings.inputs.train_config
+    config.write_text(config.read_text().replace("psd_length: 4", "generation: {prior: my.own}"))
+    inputs = replace(settings.inputs, training_waveforms=None)
+
+    with pytest.raises(AframeError, match="population would go unnoticed"):
+        rehearse(replace(settings, inputs=inputs))
+
+
+@pytest.mark.parametrize("makes", [True, False])
+def test_waveforms_come_from_one_place(settings, makes):
+    """Neither made and read, so that a ledger would be made for nothing, nor none of both."""
+    config, inputs = settings.inputs.train_config, settings.inputs
+    if makes:
+        config.write_text(config.read_text().replace("psd_length: 4", "generation: {}"))
+    else:
+        inputs = replace(inputs, training_waveforms=None)
+
+    with pytest.raises(AframeError, match="not clear where the training's waveforms come from"):
+        rehearse(replace(settings, inputs=inputs))
 
 
 def test_a_missing_configuration_is_refused(settings):

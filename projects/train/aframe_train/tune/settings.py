@@ -77,7 +77,8 @@ class TuneInputs(FitInputs):
 
     Args:
         background: Directory of strain files.
-        training_waveforms: Ledger of polarizations ``plus`` and ``cross``.
+        training_waveforms: Ledger of polarizations ``plus`` and ``cross``; ``None`` if the
+            trainings make them themselves.
         validation_waveforms: Ledger of signals as each detector sees them.
         train_config: Lightning YAML that the trials change.
         tune_config: YAML of what is tried.
