@@ -92,6 +92,8 @@ def several(loggers: Any) -> list[Any]:
 def fetch_run(loggers: list[Any]) -> RemoteRun | None:
     """Have loggers write on this machine what they are told to write on S3.
 
+    No shell expands the ``~`` of ``--trainer.logger.save_dir=~/run``, so this does.
+
     Args:
         loggers: Configurations of the training's loggers; their ``save_dir`` is changed.
 
@@ -101,6 +103,6 @@ def fetch_run(loggers: list[Any]) -> RemoteRun | None:
     options = [each.init_args for each in loggers]
     addresses = [address(each.get("save_dir") or "") for each in options]
     for each, at in zip(options, addresses, strict=True):
-        if at:
-            each.save_dir = str(here(at))
+        if each.get("save_dir"):
+            each.save_dir = str(here(at or each.save_dir).expanduser())
     return RemoteRun(addresses[0]) if addresses and addresses[0] else None

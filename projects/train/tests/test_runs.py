@@ -8,13 +8,16 @@ import shutil
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
+from jsonargparse import Namespace
 
 from aframe.artifacts.claim import Claim
 from aframe.artifacts.remote import Remote, cache_directory
 from aframe.errors import AframeError
 from aframe_train.cli import main
+from aframe_train.runs import fetch_run
 from aframe_train.trainer import train
 
 #: `aframe-train`, which kills itself in the middle of the second of its epochs of 7 steps.
@@ -88,6 +91,16 @@ def test_killed_it_resumes_on_an_empty_machine(
     differ = {"fit.record.json", "config.yaml", "model.pt"}  # times, places, names of a trace
     for name in sorted(set(files) - differ):
         assert bucket.get(f"run/{name}") == (whole / name).read_bytes(), name
+
+
+def test_home_is_found(monkeypatch):
+    """No shell expands what stands behind an equals sign, and a logger may have no directory."""
+    monkeypatch.setenv("HOME", "/home/me")
+    places = ["~/run", "run", None]
+    loggers = [SimpleNamespace(init_args=Namespace(save_dir=each)) for each in places]
+
+    assert fetch_run(loggers) is None
+    assert [each.init_args.save_dir for each in loggers] == ["/home/me/run", "run", None]
 
 
 def test_by_hand(config, data_dir, bucket, small, monkeypatch):

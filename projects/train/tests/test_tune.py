@@ -1,10 +1,15 @@
 """`python -m train.tune`: a search by hand."""
 
 import json
+import platform
+import shutil
 
 import pytest
 
+from aframe.artifacts.claim import Claim
+from aframe.artifacts.remote import Remote, cache_directory
 from aframe_train.tune.trials import Storage, Trial, write_trial
+from aframe_train.tune.verb import PUBLISHES
 from train.tune import main, redirect, split
 
 
@@ -38,19 +43,34 @@ def test_every_logger_writes_to_the_trial():
     assert str(redirect([])[1]) == "."
 
 
-@pytest.mark.xdist_group("ray")
-def test_a_search_by_hand_leaves_a_training(config, data_dir, small, tmp_path):
-    """The published command, with real trainings: files as of a training, and of the search."""
+def test_home_is_found(monkeypatch):
+    """No shell expands what stands behind an equals sign."""
+    monkeypatch.setenv("HOME", "/home/me")
+
+    assert str(redirect(["--trainer.logger.save_dir=~/run"])[1]) == "/home/me/run"
+
+
+@pytest.fixture
+def words(config, small, tmp_path):
+    """A search of one training of one epoch, but for where its data and files lie."""
     (tmp_path / "tune.yaml").write_text("space: {model.learning_rate: 'uniform(1e-3, 2e-3)'}\n")
     preprocessing = [f"--data.{name}={value}" for name, value in small.PREPROCESSING.items()
                      if value]  # fmt: skip
-    words = [
-        "--config", str(config), "--data.ifos=[H1,L1]", "--data.data_dir", str(data_dir),
-        "--trainer.max_epochs=1", f"--trainer.logger.save_dir={tmp_path / 'run'}",
+    return [
+        "--config", str(config), "--data.ifos=[H1,L1]", "--trainer.max_epochs=1",
         "--tune.config", str(tmp_path / "tune.yaml"), "--tune.name", "mine",
-        "--tune.storage_dir", str(tmp_path / "trials"), "--tune.temp_dir", str(tmp_path / "ray"),
-        "--tune.num_samples", "1", "--tune.cpus_per_gpu", "1", "--tune.gpus_per_worker", "1",
-        "--tune.num_workers", "1", *preprocessing,
+        "--tune.temp_dir", str(tmp_path / "ray"), "--tune.num_samples", "1",
+        "--tune.cpus_per_gpu", "1", "--tune.gpus_per_worker", "1", "--tune.num_workers", "1",
+        *preprocessing,
+    ]  # fmt: skip
+
+
+@pytest.mark.xdist_group("ray")
+def test_a_search_by_hand_leaves_a_training(words, data_dir, tmp_path):
+    """The published command, with real trainings: files as of a training, and of the search."""
+    words += [
+        "--data.data_dir", str(data_dir), f"--trainer.logger.save_dir={tmp_path / 'run'}",
+        "--tune.storage_dir", str(tmp_path / "trials"),
     ]  # fmt: skip
 
     assert main(words) == 0
@@ -59,6 +79,33 @@ def test_a_search_by_hand_leaves_a_training(config, data_dir, small, tmp_path):
     assert (tmp_path / "run" / "best.yaml").exists()
     assert json.loads((tmp_path / "trials/mine/trial-0000/trial.json").read_text())["scores"]
     assert not list((tmp_path / "ray").iterdir())
+
+
+@pytest.mark.xdist_group("ray")
+def test_a_search_by_hand_on_s3(words, data_dir, bucket, capsys, monkeypatch):
+    """Data, trials and the best training; once at a time, and on an empty machine not again."""
+    bucket.put(data_dir, "data")
+    words += [
+        "--data.data_dir", f"{bucket.address}/data",
+        "--trainer.logger.save_dir", f"{bucket.address}/run",
+    ]  # fmt: skip
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(platform, "node", lambda: "other")
+        claim = Claim(Remote(f"{bucket.address}/run"), ".claim.json")
+        claim.hold()
+    assert main(words) == 2
+    assert "tune: error: another run is writing this output" in capsys.readouterr().err
+    claim.release()
+
+    assert main(words) == 0
+    trial = bucket.get("run/mine/trial-0000/trial.json")
+    published = {name: bucket.get(f"run/{name}") for name in PUBLISHES}
+    shutil.rmtree(cache_directory())
+    assert main(words) == 0
+
+    assert {name: bucket.get(f"run/{name}") for name in PUBLISHES} == published
+    assert bucket.get("run/mine/trial-0000/trial.json") == trial
+    assert "run/.claim.json" not in bucket.names()
 
 
 def test_a_search_that_has_failed_says_so(config, tmp_path, capsys):

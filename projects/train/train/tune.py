@@ -1,11 +1,13 @@
 """`python -m train.tune --config train.yaml … --tune.num_samples 8`: a search by hand.
 
 Words that begin with ``--tune.`` are the search's; all others are those of each training,
-as `python -m train` takes them. The best training's files appear where a training's would.
+as `python -m train` takes them. The best training's files appear where a training's would,
+which may be on S3, and the trials with them unless ``--tune.storage_dir`` names another place.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import sys
@@ -15,6 +17,8 @@ from pathlib import Path
 
 import jsonargparse
 
+from aframe.artifacts.claim import Claim
+from aframe.artifacts.remote import Remote, address, here
 from aframe.errors import AframeError
 from aframe.program import USER_ERROR
 from aframe_train.fit import FitResources
@@ -59,14 +63,26 @@ def _search(words: list[str]) -> None:
     search = read_search(options.pop("config"), **given)
     chosen = TuneResources(**options)
     prepare(chosen.endpoint)
-    from aframe_train.tune.results import publish  # noqa: PLC0415 (torch, ray: seconds)
+    from aframe_train.tune.results import PUBLISHES, publish  # noqa: PLC0415 (torch, ray: seconds)
     from aframe_train.tune.search import Plan, run  # noqa: PLC0415
     from aframe_train.tune.trials import open_storage  # noqa: PLC0415
 
     trainings, output = redirect(trainings)
-    storage = open_storage(chosen.storage_dir, chosen.name, default=output / chosen.name)
+    at = address(output)
+    storage = open_storage(chosen.storage_dir or at, chosen.name, default=output / chosen.name)
     plan = Plan(tuple(trainings), search, storage, chosen)
-    publish(run(plan), plan, output)
+    with contextlib.ExitStack() as held:
+        if at is None:
+            publish(run(plan), plan, output)
+            return
+        remote = Remote(at)
+        claim = Claim(remote, ".claim.json")
+        claim.hold()
+        held.callback(claim.release)
+        publish(run(plan), plan, here(at))
+        claim.hold()
+        for name in PUBLISHES:
+            remote.upload(here(at) / name, name)
 
 
 def _parser() -> jsonargparse.ArgumentParser:
@@ -120,7 +136,7 @@ def redirect(words: Sequence[str]) -> tuple[list[str], Path]:
             kept.append(word)
     if not given:
         kept.append(f"{_SAVE_DIR}={DIRECTORY}")
-    return kept, Path(given[0] if given else ".")
+    return kept, Path(given[0] if given else ".").expanduser()
 
 
 if __name__ == "__main__":
