@@ -1,5 +1,6 @@
 """A configuration is refused before there are data."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from aframe.errors import AframeError
 from aframe_train.fit import FitInputs, FitSettings
 from aframe_train.rehearsal import rehearse
-from aframe_train.tune.settings import TuneInputs, TuneSettings
+from aframe_train.tune.settings import TuneInputs, TuneResources, TuneSettings
 
 
 @pytest.fixture
@@ -108,14 +109,32 @@ def test_a_missing_configuration_is_refused(settings):
         rehearse(settings)
 
 
-def test_a_search_is_refused_for_what_it_tries(settings, tmp_path, small):
-    """Both configurations of a search are looked through."""
+@pytest.mark.parametrize(
+    ("key", "line", "changes", "message"),
+    [
+        ("model.learning_rate", "num_sample: 2", {}, "configuration of the search cannot be used"),
+        ("model.learning_rat", "", {}, "a training cannot be given what the search tries"),
+        ("model.learning_rate", "grace_period: 9", {}, "trials end before they may be compared"),
+        ("model.learning_rate", "", {"num_workers": 4096}, "no room for the trials"),
+        ("model.learning_rate", "", {"storage_dir": "/dev/null/a"}, "cannot be written"),
+        ("model.learning_rate", "", {}, None),
+    ],
+)
+def test_a_search_is_refused_for_what_it_tries(
+    settings, tmp_path, small, key, line, changes, message
+):
+    """Both configurations of a search are looked through, and its room and places."""
     absent, tried = tmp_path / "absent", tmp_path / "tune.yaml"
-    tried.write_text("space: {model.learning_rate: 'uniform(0, 1)'}\nnum_sample: 2\n")
+    tried.write_text(f"space: {{{key}: 'uniform(0, 1)'}}\n{line}\n")
     inputs = TuneInputs(absent, absent, absent, settings.inputs.train_config, tried)
     search = TuneSettings(
-        inputs=inputs, output=tmp_path / "out", ifos=("H1", "L1"), **small.PREPROCESSING
-    )
+        inputs=inputs, output=tmp_path / "out", ifos=("H1", "L1"), **small.PREPROCESSING,
+        resources=TuneResources(**changes),
+    )  # fmt: skip
+    expected = pytest.raises(AframeError, match=message) if message else nullcontext()
+    before = sorted(tmp_path.rglob("*"))
 
-    with pytest.raises(AframeError, match="the configuration of the search cannot be used"):
+    with expected:
         rehearse(search)
+
+    assert sorted(tmp_path.rglob("*")) == before

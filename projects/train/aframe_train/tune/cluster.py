@@ -75,6 +75,15 @@ def divide(resources: TuneResources, machines: list[tuple[int, int]]) -> Room:
     return Room(cpus, gpus, resources.num_workers or most)
 
 
+def room_here(resources: TuneResources) -> Room:
+    """Divide this machine among trials.
+
+    Raises:
+        AframeError: If there is not room for as many trials as asked for, or for one.
+    """
+    return divide(resources, [_this_machine(resources.workers)])
+
+
 @contextlib.contextmanager
 def cluster(resources: TuneResources, samples: int) -> Iterator[Room]:
     """Start a cluster of one's own for *samples* trials, or join the one at the endpoint.
@@ -90,7 +99,7 @@ def cluster(resources: TuneResources, samples: int) -> Iterator[Room]:
             stack.callback(ray.shutdown)
             room = divide(resources, _machines())
         else:
-            room = divide(resources, [_this_machine(resources.workers)])
+            room = room_here(resources)
             here = stack.enter_context(short_directory(resources.temp_dir))
             room = replace(room, trials=min(room.trials, samples), notes=here / "notes")
             _start(room, here)

@@ -15,19 +15,22 @@ from typing import Any
 
 import yaml
 from ray import tune
+from ray.tune.search.sample import Domain
 
 from aframe.artifacts.record import file_digest
 from aframe.errors import AframeError
 from aframe_train.trainer import train
-from aframe_train.tune.cluster import Room, cluster
+from aframe_train.tune.cluster import Room, cluster, room_here
 from aframe_train.tune.settings import Search, TuneResources
 from aframe_train.tune.space import as_words, draw, parse
 from aframe_train.tune.training import SCORE
 from aframe_train.tune.trials import (
     Storage,
     Trial,
+    claim,
     read_trial,
     refuse_other_search,
+    refuse_unwritable,
     write_trial,
 )
 from aframe_train.tune.worker import Halving, TrialRunner
@@ -82,16 +85,12 @@ def run(plan: Plan) -> Outcome:
     """Run the trials that have not ended yet.
 
     Raises:
-        AframeError: If a key or value cannot be used, there is no room for the trials, the
-            storage holds another search, or no trial was trained to its end.
+        AframeError: If the search could not begin (:func:`foresee`), or no trial was trained to
+            its end.
     """
-    space = {key: parse(key, text) for key, text in plan.search.space.items()}
-    base = resolve([*plan.words, *as_words(draw(space, 0, 0))])
-    for key in space:
-        locate(base, key)
+    space, base = foresee(plan)
     epochs = base["trainer"]["max_epochs"]
-    _refuse_late_comparison(plan.search, epochs)
-    refuse_other_search(plan.storage, _what_decides(plan))
+    claim(plan.storage, _what_decides(plan))
     seed = int(base["seed_everything"])
     drawn = [draw(space, number, seed) for number in range(plan.search.num_samples)]
     trials = [read_trial(plan.storage, *each) for each in enumerate(drawn)]
@@ -107,9 +106,49 @@ def run(plan: Plan) -> Outcome:
     return outcome
 
 
+def foresee(plan: Plan) -> tuple[dict[str, Domain], dict[str, Any]]:
+    """Refuse a search that could not begin; nothing is written.
+
+    Returns:
+        What is tried, and the whole configuration that the trials change.
+
+    Raises:
+        AframeError: If a key or value cannot be used, there is no room for the trials, or a
+            directory cannot be written or holds the trials of another search.
+    """
+    space = {key: parse(key, text) for key, text in plan.search.space.items()}
+    base = _changed(plan.words, draw(space, 0, 0))
+    for key in space:
+        locate(base, key)
+    _refuse_late_comparison(plan.search, base["trainer"]["max_epochs"])
+    resources = plan.resources
+    if not plan.storage.remote:
+        refuse_unwritable(Path(plan.storage.address), "storage_dir")
+    refuse_other_search(plan.storage, _what_decides(plan))
+    if resources.endpoint is None:
+        if resources.temp_dir is not None:
+            refuse_unwritable(resources.temp_dir, "temp_dir")
+        room_here(replace(resources, device=_device(base)))
+    return space, base
+
+
 def _device(base: Mapping[str, Any]) -> str:
     accelerator = base["trainer"]["accelerator"]
     return {"cpu": "cpu", "gpu": "cuda", "cuda": "cuda"}.get(accelerator, "auto")
+
+
+def _changed(words: Sequence[str], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the whole configuration of a trial; what is wrong is told of whom it is wrong."""
+    try:
+        return resolve([*words, *as_words(settings)])
+    except AframeError as error:
+        resolve(words)
+        raise AframeError(
+            "a training cannot be given what the search tries",
+            found=error.found,
+            wanted_by="the space of the search",
+            fix="correct the key or value; python -m train fit --print_config shows all keys",
+        ) from error
 
 
 def resolve(words: Sequence[str]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -19,7 +20,7 @@ from aframe.artifacts.record import write_text
 from aframe.artifacts.remote import Remote
 from aframe.errors import AframeError
 
-STATE, STOPPED = "trial.json", "stopped"
+STATE, STOPPED, _CLAIM = "trial.json", "stopped", "search.json"
 #: What a training needs to go on on another machine, and what the next stages read.
 KEPT = (
     "metrics.csv", "last.ckpt", "best.ckpt", "model.pt", "config.yaml", "preprocessing.json",
@@ -168,8 +169,29 @@ def mark_stopped(storage: Storage, number: int, epochs: int) -> None:
     storage.write(f"{folder(number)}/{STOPPED}", f"after {epochs} epochs\n")
 
 
+def refuse_unwritable(directory: Path, name: str) -> None:
+    """Refuse a directory that could not be made or written.
+
+    Args:
+        directory: The directory, which need not be there.
+        name: What the user calls it.
+
+    Raises:
+        AframeError: It names what is in the way.
+    """
+    directory = directory.absolute()
+    near = next(each for each in (directory, *directory.parents) if os.access(each, os.F_OK))
+    if not (near.is_dir() and os.access(near, os.W_OK | os.X_OK)):
+        raise AframeError(
+            "a directory of the search cannot be written",
+            found=f"{near} is {'not writable' if near.is_dir() else 'no directory'}",
+            wanted_by=f"{name} {directory}",
+            fix="choose another place, or correct its permissions",
+        )
+
+
 def refuse_other_search(storage: Storage, asked: Mapping[str, Any]) -> None:
-    """Refuse a storage with trials of another search, and claim an empty one.
+    """Refuse a storage with trials of another search.
 
     Args:
         storage: Where the trials are kept.
@@ -178,11 +200,7 @@ def refuse_other_search(storage: Storage, asked: Mapping[str, Any]) -> None:
     Raises:
         AframeError: If its trials were made with other settings.
     """
-    text = storage.read("search.json")
-    if text is None:
-        storage.write("search.json", json.dumps(asked, indent=1))
-        return
-    there = json.loads(text)
+    there = json.loads(storage.read(_CLAIM) or json.dumps(asked))
     now = json.loads(json.dumps(asked))
     changed = [name for name in now if now[name] != there.get(name)]
     if changed:
@@ -192,3 +210,8 @@ def refuse_other_search(storage: Storage, asked: Mapping[str, Any]) -> None:
             wanted_by="the search",
             fix="give the search another name or storage_dir, or remove that folder",
         )
+
+
+def claim(storage: Storage, asked: Mapping[str, Any]) -> None:
+    """Keep what decides how the trials of a storage go."""
+    storage.write(_CLAIM, json.dumps(asked, indent=1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aframe.program import Draft
 from aframe_train.fit import PUBLISHES as TRAINING
@@ -12,27 +13,36 @@ from aframe_train.fit import arguments
 from aframe_train.tune.environment import prepare
 from aframe_train.tune.settings import TuneSettings, read_search
 
+if TYPE_CHECKING:
+    from aframe_train.tune.search import Plan
+
 log = logging.getLogger(__name__)
 
 PUBLISHES = (*TRAINING, "trials.csv", "trials.json", "best.yaml")
 
 
-def tune(settings: TuneSettings, draft: Draft) -> None:
-    """Search for the settings of the training that give the best validation score."""
+def planned(settings: TuneSettings, default: Path) -> Plan:
+    """What a search is to do; its trials are kept in *default* unless the settings say where."""
     search = read_search(settings.inputs.tune_config)
     prepare(settings.resources.endpoint)
     # torch and ray take seconds to load, so they are not loaded before the settings are known
     # to be good.
-    from aframe_train.tune.results import publish  # noqa: PLC0415
-    from aframe_train.tune.search import Plan, run  # noqa: PLC0415
+    from aframe_train.tune.search import Plan  # noqa: PLC0415
     from aframe_train.tune.training import DIRECTORY  # noqa: PLC0415
     from aframe_train.tune.trials import open_storage  # noqa: PLC0415
 
-    words = arguments(settings, Path(DIRECTORY))
     resources = settings.resources
-    storage = open_storage(resources.storage_dir, resources.name, default=draft.work / "trials")
-    plan = Plan(tuple(words), search, storage, resources)
-    log.info("python -m train %s", shlex.join(words))
+    storage = open_storage(resources.storage_dir, resources.name, default=default)
+    return Plan(tuple(arguments(settings, Path(DIRECTORY))), search, storage, resources)
+
+
+def tune(settings: TuneSettings, draft: Draft) -> None:
+    """Search for the settings of the training that give the best validation score."""
+    plan = planned(settings, draft.work / "trials")
+    from aframe_train.tune.results import publish  # noqa: PLC0415
+    from aframe_train.tune.search import run  # noqa: PLC0415
+
+    log.info("python -m train %s", shlex.join(plan.words))
     outcome = run(plan)
     publish(outcome, plan, draft.path)
     ended = [trial.status for trial in outcome.trials]

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
@@ -162,14 +163,45 @@ def test_every_shipped_search_fits_its_training(preset):
 
 
 def test_a_wrong_value_is_refused_before_any_trial(config, tmp_path):
-    """By the words of the training itself."""
+    """In the training's words, and of the search, unless the configuration is wrong."""
     asked = plan(config, tmp_path)
     asked.search.space["data.mixture.batch_size"] = "choice(['many', 'more'])"
 
-    with pytest.raises(AframeError, match="training configuration cannot be used") as error:
+    with pytest.raises(AframeError, match="cannot be given what the search tries") as error:
         run(asked)
 
     assert "mixture.batch_size" in error.value.found
+    with pytest.raises(AframeError, match="training configuration cannot be used"):
+        run(replace(asked, words=(*asked.words, "--data.mixture.batch_size=many")))
+
+
+@pytest.mark.parametrize("name", ["storage_dir", "temp_dir"])
+def test_a_place_that_cannot_be_written_is_refused_first(config, tmp_path, name):
+    """Below a file, say; nothing is begun."""
+    asked = plan(config, tmp_path / "search")
+    below = config / "below"
+    asked = (
+        replace(asked, storage=Storage(str(below)))
+        if name == "storage_dir"
+        else replace(asked, resources=replace(asked.resources, temp_dir=below))
+    )
+
+    with pytest.raises(AframeError, match="directory of the search cannot be written") as error:
+        run(asked)
+
+    assert error.value.found == f"{config} is no directory"
+    assert error.value.wanted_by == f"{name} {below}"
+    assert not (tmp_path / "search").exists()
+
+
+def test_a_search_without_room_is_refused_first(config, tmp_path):
+    """Before its storage is claimed."""
+    asked = plan(config, tmp_path / "search")
+
+    with pytest.raises(AframeError, match="no room for the trials"):
+        run(replace(asked, resources=replace(asked.resources, num_workers=4096)))
+
+    assert not (tmp_path / "search").exists()
 
 
 def test_a_comparison_after_the_end_is_refused(config, tmp_path):

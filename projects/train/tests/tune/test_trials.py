@@ -1,6 +1,7 @@
 """Trials in their storage."""
 
 import math
+import os
 
 import pytest
 
@@ -8,11 +9,13 @@ from aframe.errors import AframeError
 from aframe_train.tune.trials import (
     Storage,
     Trial,
+    claim,
     folder,
     mark_stopped,
     open_storage,
     read_trial,
     refuse_other_search,
+    refuse_unwritable,
     write_trial,
 )
 
@@ -93,10 +96,33 @@ def test_the_storage_has_the_name_of_the_search(tmp_path, monkeypatch):
 
 def test_a_storage_is_of_one_search(storage):
     """The same goes on, more trials go on, another is refused by the name of what differs."""
-    refuse_other_search(storage, {"words": ["a"], "space": {"x": "uniform(0, 1)"}})
+    asked = {"words": ["a"], "space": {"x": "uniform(0, 1)"}}
+    refuse_other_search(storage, asked)
+    claim(storage, asked)
     refuse_other_search(storage, {"words": ("a",), "space": {"x": "uniform(0, 1)"}})
 
     with pytest.raises(AframeError, match="trials of another search") as error:
         refuse_other_search(storage, {"words": ["a"], "space": {"x": "uniform(0, 2)"}})
 
     assert error.value.found == f"{storage.address}: other space"
+
+
+def test_a_directory_that_is_to_be_made_can_be_written(tmp_path):
+    """The nearest one that is there decides; one that cannot be written is named."""
+    refuse_unwritable(tmp_path / "a" / "b", "storage_dir")
+    (tmp_path / "file").touch()
+
+    for place in ("file", "file/below"):
+        with pytest.raises(AframeError, match="cannot be written") as error:
+            refuse_unwritable(tmp_path / place, "storage_dir")
+        assert error.value.found == f"{tmp_path / 'file'} is no directory"
+
+
+def test_a_directory_of_somebody_else_is_refused(tmp_path, monkeypatch):
+    """Also where permissions are what is in the way."""
+    monkeypatch.setattr("os.access", lambda _, mode: mode == os.F_OK)
+
+    with pytest.raises(AframeError, match="cannot be written") as error:
+        refuse_unwritable(tmp_path, "temp_dir")
+
+    assert error.value.found == f"{tmp_path} is not writable"
