@@ -28,7 +28,7 @@ class RunPaths:
         test_background: Holds ``segments.txt`` and ``background/`` of the testing strain.
         test_waveforms: Holds ``waveforms.hdf5`` and ``rejected-parameters.hdf5``.
         zero_lag: Holds ``segments.txt`` and ``background/`` of strain to search at zero lag.
-        train_run: Holds what training makes.
+        train_run: Holds what training makes; may be an ``s3://`` address.
         results: Holds the model repository, the events and the plots.
         tmp: Scratch of the stages; ``None`` leaves the system's.
     """
@@ -63,13 +63,15 @@ def run_paths(environment: Mapping[str, str] = os.environ) -> RunPaths:
     def single(name: str) -> Path:
         return path(name, default=RUN_VARIABLES[name])
 
+    run = environment.get("AFRAME_TRAIN_RUN_DIR", "")
+
     return RunPaths(
         train_background=data("TRAIN", "BACKGROUND"),
         train_waveforms=data("TRAIN", "WAVEFORMS"),
         test_background=data("TEST", "BACKGROUND"),
         test_waveforms=data("TEST", "WAVEFORMS"),
         zero_lag=data("TEST", "BACKGROUND") / "zero_lag",
-        train_run=single("AFRAME_TRAIN_RUN_DIR"),
+        train_run=Path(run) if run.startswith("s3://") else single("AFRAME_TRAIN_RUN_DIR"),
         results=single("AFRAME_RESULTS_DIR"),
         tmp=single("AFRAME_TMPDIR") if environment.get("AFRAME_TMPDIR") else None,
     )

@@ -59,3 +59,10 @@ def test_the_environment_is_read_when_asked(monkeypatch):
     monkeypatch.setenv("AFRAME_TMPDIR", "/scratch/later")
 
     assert run_paths().tmp == Path("/scratch/later")
+
+
+def test_the_training_may_be_kept_on_s3():
+    """Its address is no path of this machine."""
+    paths = run_paths({"AFRAME_TRAIN_RUN_DIR": "s3://mine/training"})
+
+    assert paths.train_run == Path("s3://mine/training")

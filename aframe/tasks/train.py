@@ -109,11 +109,15 @@ class TrainLocal(StageTask, PreprocessingParameters):
     @property
     def directory(self) -> Path:
         """Where the training's files appear on this machine."""
-        return here(self.run_dir or self.paths.train_run).absolute()
+        return here(self._named).absolute()
+
+    @property
+    def _named(self) -> Path:
+        return self.run_dir or self.paths.train_run
 
     def settings_file(self) -> dict[str, Any]:
         """The settings, with the output's address where it is on S3."""
-        at = address(self.run_dir or "")
+        at = address(self._named)
         return {**super().settings_file(), **({"output": at} if at else {})}
 
     def check(self) -> None:

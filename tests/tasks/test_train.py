@@ -122,6 +122,20 @@ def test_data_and_run_may_lie_on_s3(monkeypatch, tmp_path):
     assert task.output()["weights"].path == f"{tmp_path}/mine/run/model.pt"
 
 
+def test_the_run_directorys_variable_may_be_an_address(bucket, law, empty, data, tmp_path):
+    """The training's files are sent there, and are at hand for the next steps."""
+    cache, run = tmp_path / "cache", f"{bucket.address}/training"
+    done = law(
+        "aframe.Train", "--data-dir", data,
+        AFRAME_CACHE_DIR=str(cache), AFRAME_TRAIN_RUN_DIR=run,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    assert bucket.get("training/model.pt").startswith(b"model.pt of ")
+    assert (cache / bucket.name / "training" / "model.pt").exists()
+    assert not (empty.directory.parent / "s3:").exists()
+
+
 def test_a_training_of_other_data_is_not_this_one(law, empty, data):
     """Of data by another name, gone or on S3, nobody can say that it was made with them."""
     words = ("aframe.Train", "--run-dir", empty.directory / "training", "--data-dir")
