@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Bool, Int, Shaped
 
 from aframe.artifacts.events import Events
 from aframe.artifacts.hdf5 import writing
@@ -17,9 +17,11 @@ from aframe.artifacts.ledger import read_ledger, read_metadata
 from aframe.errors import AframeError
 from aframe.priors import load_prior
 from aframe.program import Draft, Resources
-from aframe_sv.far import thresholds_up_to
+from aframe_sv.far import further_thresholds, thresholds_up_to
 from aframe_sv.volumes import (
+    SLOPE,
     Draws,
+    Found,
     Source,
     Thresholds,
     WeightSums,
@@ -29,6 +31,7 @@ from aframe_sv.volumes import (
     importance_weights,
     outermost_share,
     target_density,
+    threshold_error,
 )
 
 log = logging.getLogger(__name__)
@@ -194,11 +197,16 @@ def estimate(settings: EstimateSettings, draft: Draft) -> None:
     injections = read_injections(settings.inputs.foreground, settings.dt)
     weights = population_weights(settings, source, injections.draws)
     rejected = rejected_sums(settings, source)
-    curves = {}
+    further = further_thresholds(background, thresholds, SLOPE)
+    counts, curves = background.counts_above(further), {}
+    found = Found.at(injections.statistic, further)
+    outermost = injections.draws.redshift >= source.outermost[0]
     for name in weights:
         sums = WeightSums.of(weights[name]) + rejected[name]
         _refuse_uncovered(sums, name, settings)
-        curves[name] = curve(source, injections, weights[name], thresholds, sums)
+        columns = curve(source, weights[name], found, sums, counts, outermost)
+        # Those beyond serve the error of the threshold.
+        curves[name] = {key: values[: len(thresholds)] for key, values in columns.items()}
         draft.notes[name] = _notes(sums, fars, curves[name])
         _warn(name, draft.notes[name], source.outermost, legacy=settings.legacy_redshift)
     draft.notes.update(
@@ -326,36 +334,49 @@ def _refuse_uncovered(sums: WeightSums, name: str, settings: EstimateSettings) -
 
 
 def curve(
-    source: Source, injections: Injections, weights: Draws, thresholds: Thresholds, sums: WeightSums
+    source: Source,
+    weights: Draws,
+    found: Found,
+    sums: WeightSums,
+    counts: Int[np.ndarray, " threshold"],
+    outermost: Bool[np.ndarray, " draw"],
 ) -> Curve:
     """Estimate the volume of one population at each threshold.
 
+    Args:
+        source: What the injections were drawn from.
+        weights: Weights of the injected draws for this population.
+        found: At which thresholds each is found.
+        sums: Sums over all draws, the injected ones included.
+        counts: Background events at least as loud as each threshold.
+        outermost: Whether each injected draw has one of the outermost redshifts.
+
     Returns:
-        ``sv`` and ``err`` (Gpc^3), ``distance`` and ``distance_err`` (Mpc), the share of the
-        volume in the outermost redshifts, and whether that makes it a ``lower_bound``.
+        ``sv`` and ``err`` (Gpc^3), which is made of ``err_injections`` and ``err_threshold``;
+        ``distance`` and ``distance_err`` (Mpc), the share of the volume in the outermost
+        redshifts, and whether that makes it a ``lower_bound``.
     """
-    share, error = found_fraction(weights, injections.statistic, thresholds, sums)
-    volume, spread = source.volume * share, source.volume * error
+    share, error = found_fraction(weights, found, sums)
+    volume, of_injections = source.volume * share, source.volume * error
+    of_threshold = threshold_error(volume, counts)
+    spread = np.hypot(of_injections, of_threshold)
     radius, radius_error = distance(volume, spread)
-    outermost, lower_bound = outermost_share(
-        weights,
-        injections.statistic,
-        thresholds,
-        injections.draws.redshift >= source.outermost[0],
-    )
+    share_outermost, lower_bound = outermost_share(weights, found, outermost)
     return {
         "sv": volume,
         "err": spread,
+        "err_injections": of_injections,
+        "err_threshold": of_threshold,
         "distance": radius,
         "distance_err": radius_error,
-        "outermost": outermost,
+        "outermost": share_outermost,
         "lower_bound": lower_bound,
     }
 
 
 def _notes(sums: WeightSums, fars: Thresholds, curve: Curve) -> dict[str, Any]:
     mean, spread = sums.coverage
-    effective = effective_samples(curve["sv"], curve["err"])
+    effective = effective_samples(curve["sv"], curve["err_injections"])
     bounds = curve["lower_bound"]
     return {
         "draws": sums.draws,

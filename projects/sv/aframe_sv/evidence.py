@@ -23,7 +23,10 @@ DEFAULT_DT = 1.0
 _RECOVERED = (
     "detection_statistic", "detection_time", "injection_time", "snr", "mass_1", "mass_2", "redshift"
 )  # fmt: skip
-_CURVE = ("sv", "err", "distance", "distance_err", "outermost", "lower_bound")
+_CURVE = (
+    *("sv", "err", "err_injections", "err_threshold", "distance", "distance_err"),
+    *("outermost", "lower_bound"),
+)
 
 
 @dataclass(frozen=True)

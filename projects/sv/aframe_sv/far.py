@@ -67,6 +67,26 @@ def thresholds_up_to(
     return loudest_first[:wanted], fars[:wanted]
 
 
+def further_thresholds(
+    background: Events, thresholds: Float[np.ndarray, " threshold"], factor: float
+) -> Float[np.ndarray, " further"]:
+    """Go on with quieter thresholds, down to *factor* times the counts of the last.
+
+    Args:
+        background: Events of the time slides.
+        thresholds: Its loudest statistics, loudest first and each once.
+        factor: Number of counts to reach, over that at the last of *thresholds*.
+
+    Returns:
+        Thresholds that begin with those given; one more at least, where there is one.
+    """
+    loudest_first = np.unique(background.detection_statistic)[::-1]
+    counts = background.counts_above(loudest_first)
+    last = len(thresholds)
+    reached = int(np.searchsorted(counts, factor * counts[last - 1], side="right"))
+    return loudest_first[: max(reached, last + 1)]
+
+
 def poisson_interval(
     counts: Int[np.ndarray, "*any"], level: float = ONE_SIGMA
 ) -> tuple[Float[np.ndarray, "*any"], Float[np.ndarray, "*any"]]:

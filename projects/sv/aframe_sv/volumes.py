@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from bilby.core.prior import PriorDict
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from scipy.interpolate import CubicSpline
+from scipy.special import digamma, polygamma
 
 from aframe.errors import AframeError
 from aframe.priors import (
@@ -27,6 +28,8 @@ _OUTERMOST = 0.1
 #: A volume that has more than this share there goes on beyond: with less, the distance of a
 #: search of binary black holes is short by no more than 3 %.
 _MOST_OUTERMOST = 0.03
+#: Counts between which the slope of a volume is measured, as factors of the threshold's own.
+SLOPE = 3.0
 Draws = Float[np.ndarray, " draw"]
 Thresholds = Float[np.ndarray, " threshold"]
 
@@ -173,9 +176,48 @@ class WeightSums:
         return mean, math.sqrt(variance)
 
 
-def found_fraction(
-    weights: Draws, statistic: Draws, thresholds: Thresholds, sums: WeightSums
-) -> tuple[Thresholds, Thresholds]:
+@dataclass(frozen=True)
+class Found:
+    """Which draws are found at which threshold.
+
+    Args:
+        first: Number of the loudest threshold that each draw reaches; that of the
+            thresholds where it reaches none.
+        thresholds: Number of thresholds.
+    """
+
+    first: Int[np.ndarray, " draw"]
+    thresholds: int
+
+    @classmethod
+    def at(cls, statistic: Draws, thresholds: Thresholds) -> Found:
+        """Compare draws with thresholds.
+
+        Args:
+            statistic: Detection statistic of each draw, ``-inf`` where it was not recovered.
+            thresholds: Smallest statistic that counts as found, loudest first.
+
+        Example:
+            >>> Found.at(np.array([1.0, 3.0, -np.inf]), np.array([3.0, 2.0, 1.0])).first
+            array([2, 0, 3])
+        """
+        reached = np.searchsorted(thresholds[::-1], statistic, side="right")
+        return cls(len(thresholds) - reached, len(thresholds))
+
+    def sums(self, weights: Draws) -> tuple[Thresholds, Thresholds]:
+        """Sums of the weights, and of their squares, of what is found at each threshold.
+
+        A draw is counted once, where it is first found: n draws and k thresholds take
+        ``n log k`` steps for all thresholds together.
+        """
+        total, squares = (
+            np.bincount(self.first, values, self.thresholds + 1)[: self.thresholds].cumsum()
+            for values in (weights, weights**2)
+        )
+        return total, squares
+
+
+def found_fraction(weights: Draws, found: Found, sums: WeightSums) -> tuple[Thresholds, Thresholds]:
     r"""Estimate the share of a population that is found above each threshold.
 
     With the weights :math:`w_i` of all draws and :math:`f_i` one for a draw that is found,
@@ -183,13 +225,9 @@ def found_fraction(
     .. math:: \mu = \frac{\sum_i w_i f_i}{\sum_i w_i}, \qquad
               \sigma_\mu^2 = \frac{\sum_i w_i^2 (f_i - \mu)^2}{(\sum_i w_i)^2}.
 
-    Both are sums over the found draws and constants, so that one sort by the statistic and
-    cumulative sums give all thresholds: ``n log n`` for n draws.
-
     Args:
         weights: Weights of the injected draws.
-        statistic: Detection statistic of each, ``-inf`` where it was not recovered.
-        thresholds: Smallest statistic that counts as found.
+        found: At which thresholds each is found.
         sums: Sums over all draws, the injected ones included.
 
     Returns:
@@ -197,7 +235,8 @@ def found_fraction(
 
     Example:
         >>> weights, statistic = np.ones(4), np.array([1.0, 2.0, 3.0, 4.0])
-        >>> found_fraction(weights, statistic, np.array([4.0, 2.5]), WeightSums.of(weights))
+        >>> found = Found.at(statistic, np.array([4.0, 2.5]))
+        >>> found_fraction(weights, found, WeightSums.of(weights))
         (array([0.25, 0.5 ]), array([0.21650635, 0.25      ]))
 
     Source:
@@ -207,34 +246,21 @@ def found_fraction(
         the number of draws instead of the sum of their weights; where few are found the two
         errors agree to order :math:`\mu`.
     """
-    sum_found, squares_found = _sums_of_found(weights, statistic, thresholds)
+    sum_found, squares_found = found.sums(weights)
     mean = sum_found / sums.total
     variance = squares_found * (1 - 2 * mean) + mean**2 * sums.squares
     # Rounding can push the sum just below zero when every draw is found.
     return mean, np.sqrt(np.maximum(variance, 0.0)) / sums.total
 
 
-def _sums_of_found(
-    weights: Draws, statistic: Draws, thresholds: Thresholds
-) -> tuple[Thresholds, Thresholds]:
-    """Sums of the weights, and of their squares, of what is found at each threshold."""
-    order = np.argsort(-statistic, kind="stable")
-    found = np.searchsorted(-statistic[order], -np.asarray(thresholds), side="right")
-    total, squares = (
-        np.concatenate([[0.0], np.cumsum(values[order])])[found] for values in (weights, weights**2)
-    )
-    return total, squares
-
-
 def outermost_share(
-    weights: Draws, statistic: Draws, thresholds: Thresholds, outermost: Bool[np.ndarray, " draw"]
+    weights: Draws, found: Found, outermost: Bool[np.ndarray, " draw"]
 ) -> tuple[Thresholds, Bool[np.ndarray, " threshold"]]:
     """Estimate how much of the volume lies in the outermost redshifts of the draws.
 
     Args:
         weights: Weights of the injected draws.
-        statistic: Detection statistic of each, ``-inf`` where it was not recovered.
-        thresholds: Smallest statistic that counts as found.
+        found: At which thresholds each is found.
         outermost: Whether each draw has one of the outermost redshifts.
 
     Returns:
@@ -242,17 +268,58 @@ def outermost_share(
         still sees where the draws end: the volume is then a lower bound.
 
     Example:
-        >>> statistic, thresholds = np.array([1.0, 2.0, 3.0, 4.0]), np.array([2.5, 0.5])
-        >>> outermost_share(np.ones(4), statistic, thresholds, statistic < 1.5)
+        >>> statistic = np.array([1.0, 2.0, 3.0, 4.0])
+        >>> found = Found.at(statistic, np.array([2.5, 0.5]))
+        >>> outermost_share(np.ones(4), found, statistic < 1.5)
         (array([0.  , 0.25]), array([False,  True]))
     """
-    total, squares = _sums_of_found(weights, statistic, thresholds)
-    last, last_squares = _sums_of_found(weights * outermost, statistic, thresholds)
+    total, squares = found.sums(weights)
+    last, last_squares = found.sums(weights * outermost)
     total = np.where(total > 0, total, 1.0)
     share = last / total
     variance = last_squares * (1 - 2 * share) + share**2 * squares
     error = np.sqrt(np.maximum(variance, 0.0)) / total
     return share, share - error > _MOST_OUTERMOST
+
+
+def threshold_error(volume: Thresholds, counts: Int[np.ndarray, " threshold"]) -> Thresholds:
+    r"""Error that a volume has because its threshold rests on a number of background events.
+
+    The loudest :math:`k` of a background stand for a rate of :math:`k` in its time, but
+    the number that noise like it makes on average above the :math:`k`-th is distributed
+    as :math:`\Gamma(k, 1)`, whose logarithm has the variance :math:`\psi'(k)`.  With the slope
+    of the volume against that logarithm,
+
+    .. math:: \sigma_V = \left|\frac{\mathrm{d}V}{\mathrm{d}\ln k}\right| \sqrt{\psi'(k)},
+
+    which is 1.28 times the slope for the loudest event and goes as :math:`1/\sqrt{k}`.
+
+    Args:
+        volume: Volume at each threshold, loudest first.
+        counts: Background events at least as loud as each.
+
+    Returns:
+        Its standard error, in units of *volume*: all of the volume where there is a single
+        threshold, which tells no slope.
+
+    Example:
+        >>> volume, counts = np.array([1.0, 1.5, 2.0, 2.0]), np.array([1, 2, 3, 4])
+        >>> threshold_error(volume, counts).round(2)
+        array([0.86, 0.44, 0.34, 0.32])
+
+    Source:
+        Times of a Poisson process of rate one: the k-th is :math:`\Gamma(k, 1)`; the mean
+        of the logarithm, :math:`\psi(k)`, is what the slope is taken against.
+    """
+    if len(volume) < 2:  # noqa: PLR2004
+        return np.abs(volume)
+    # The neighbors at least, so that there is a slope where counts are far apart.
+    here, last = np.arange(len(volume)), len(volume) - 1
+    low = np.minimum(np.searchsorted(counts, counts / SLOPE), np.maximum(here - 1, 0))
+    high = np.searchsorted(counts, counts * SLOPE, side="right") - 1
+    high = np.maximum(high, np.minimum(here + 1, last))
+    slope = (volume[high] - volume[low]) / (digamma(counts[high]) - digamma(counts[low]))
+    return np.abs(slope) * np.sqrt(polygamma(1, counts))
 
 
 def effective_samples(value: Thresholds, error: Thresholds) -> Thresholds:

@@ -78,7 +78,8 @@ def test_file_has_the_fields_users_know_and_distances(search):
     got = run(search)
 
     assert sorted(got.curves) == ["20-20", "35-20", "35-35"]
-    columns = ["distance", "distance_err", "err", "lower_bound", "outermost", "sv"]
+    columns = ["distance", "distance_err", "err", "err_injections", "err_threshold"]
+    columns += ["lower_bound", "outermost", "sv"]
     assert all(sorted(curve) == columns for curve in got.curves.values())
     assert all(len(curve["sv"]) == len(got.thresholds) for curve in got.curves.values())
     assert got.fars[0] == pytest.approx(JULIAN_YEAR / 21_700)
@@ -116,7 +117,20 @@ def test_volumes_are_those_of_the_direct_formula(search):
     volume = got.notes["volume_of_prior"]
     # The prior's own p(z) is interpolated, to some 1e-3.
     assert got.curves["35-20"]["sv"][20] == pytest.approx(volume * share, rel=3e-3)
-    assert got.curves["35-20"]["err"][20] == pytest.approx(volume * error, rel=3e-3)
+    assert got.curves["35-20"]["err_injections"][20] == pytest.approx(volume * error, rel=3e-3)
+
+
+def test_errors_hold_those_of_injections_and_of_the_threshold(search):
+    """The two add in quadrature; that of the threshold is larger where few events make it."""
+    got = run(search, max_far=1461.0)
+    curve = got.curves["35-35"]
+
+    assert curve["err"] == pytest.approx(np.hypot(curve["err_injections"], curve["err_threshold"]))
+    assert curve["err_threshold"][0] > 0
+    assert len(got.thresholds) == 1, "the error takes its slope from rates beyond the largest"
+    wide = run(search, "wide").curves["35-35"]
+    assert wide["err_threshold"][0] == pytest.approx(curve["err_threshold"][0])
+    assert wide["err_threshold"][-1] < 0.5 * wide["err_threshold"][0]
 
 
 def test_heavier_sources_are_seen_farther_and_lower_thresholds_see_more(search):

@@ -10,7 +10,13 @@ from scipy.stats import kstest, poisson
 
 from aframe.artifacts.events import JULIAN_YEAR, Events
 from aframe.errors import AframeError
-from aframe_sv.far import in_words, poisson_interval, rate_in_words, thresholds_up_to
+from aframe_sv.far import (
+    further_thresholds,
+    in_words,
+    poisson_interval,
+    rate_in_words,
+    thresholds_up_to,
+)
 
 YEAR = JULIAN_YEAR
 
@@ -60,6 +66,17 @@ def test_rates_grow_as_thresholds_fall(statistic, max_far):
     assert np.all(np.diff(fars) > 0)
     assert np.all(fars[1:] <= max_far * (1 + 1e-9))
     assert fars[0] == np.sum(np.array(statistic) >= thresholds[0])
+
+
+def test_thresholds_go_on_to_further_counts():
+    """Down to three times the counts of the last, and to the next where there is none so near."""
+    noise = events([9.0, 8.0, 7.0, 6.0, 5.0, 4.0, 4.0, 4.0, 3.0])
+
+    assert further_thresholds(noise, np.array([9.0]), 3.0).tolist() == [9.0, 8.0, 7.0]
+    assert further_thresholds(noise, np.array([9.0]), 1.0).tolist() == [9.0, 8.0]
+    two = further_thresholds(noise, np.array([9.0, 8.0]), 3.0)
+    assert two.tolist() == [9.0, 8.0, 7.0, 6.0, 5.0]
+    assert further_thresholds(events([2.0]), np.array([2.0]), 3.0).tolist() == [2.0]
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from scipy.integrate import quad
 from aframe.errors import AframeError
 from aframe.priors import load_prior, sample, volume_element
 from aframe_sv.volumes import (
+    Found,
     Source,
     WeightSums,
     distance,
@@ -24,6 +25,7 @@ from aframe_sv.volumes import (
     importance_weights,
     outermost_share,
     target_density,
+    threshold_error,
 )
 
 SIGMA = 0.1
@@ -95,7 +97,7 @@ def tophat(case, horizon, *, legacy_redshift=False):
     """Volume of a search that finds all below a redshift: estimate, error, closed form."""
     volume, weights, redshift = weighed(case, legacy_redshift=legacy_redshift)
     statistic = np.where(redshift < horizon, 1.0, -np.inf)
-    share, error = found_fraction(weights, statistic, np.ones(1), WeightSums.of(weights))
+    share, error = found_fraction(weights, Found.at(statistic, np.ones(1)), WeightSums.of(weights))
     true = quad(
         lambda z: Planck15.differential_comoving_volume(z).to_value(units.Gpc**3 / units.sr)
         * 4 * np.pi / (1 + z),
@@ -112,6 +114,63 @@ def test_volume_of_a_top_hat_search_is_the_closed_form(case, horizon):
 
     assert volume == pytest.approx(true, abs=4 * error)
     assert error < 0.12 * true
+
+
+SNR_AT_1_GPC = 12.0
+ALOUD = 8.0
+
+
+def seen_share(redshift, chirp):
+    """Share of directions in which a binary is louder than the threshold.
+
+    Its SNR goes with the chirp mass at the detector, the inverse distance, and the root of
+    a number drawn evenly from zero to one for its direction.
+    """
+    best = SNR_AT_1_GPC * (chirp * (1 + redshift) / 26) ** (5 / 6)
+    grid = np.geomspace(1e-4, 3, 5000)
+    best = best * 1e3 / np.interp(redshift, grid, Planck15.luminosity_distance(grid).value)
+    return np.clip(1 - (ALOUD / best) ** 2, 0, None)
+
+
+def chirp_mass(mass_1, mass_2):
+    """Chirp mass (Msun)."""
+    return (mass_1 * mass_2) ** 0.6 / (mass_1 + mass_2) ** 0.2
+
+
+@functools.cache
+def seen_volume(pair, sigma, steps=400):
+    """Volume of a detector with an SNR threshold, integrated on a grid, without aframe."""
+    grid = (np.arange(steps) + 0.5) / steps * 10 - 5
+    heavier, lighter = np.meshgrid(*(np.exp(np.log(mass) + sigma * grid) for mass in pair))
+    density = np.exp(-(grid**2) / 2)[:, None] * np.exp(-(grid**2) / 2)[None]
+    density = np.where((lighter <= heavier) & (lighter >= 0.02 * heavier), density, 0.0)
+    # Chirp masses in bins: what is seen depends on the masses through them alone.
+    mass, edges = np.histogram(chirp_mass(heavier, lighter), 200, weights=density)
+    middle, redshift = (edges[1:] + edges[:-1]) / 2, (np.arange(2000) + 0.5) / 2000 * 0.9
+    shells = Planck15.differential_comoving_volume(redshift).to_value(units.Gpc**3 / units.sr)
+    shells *= 4 * np.pi / (1 + redshift) * 0.9 / 2000
+    share = seen_share(redshift[:, None], middle[None])
+    return float(shells @ share @ mass / mass.sum())
+
+
+@pytest.mark.parametrize("case", ["end_o3_ratesandpops", "log_uniform_bbh", "detector frame"])
+@pytest.mark.parametrize("pair", [(35.0, 30.0), (20.0, 20.0)])
+def test_volume_of_an_snr_threshold_is_the_integral(case, pair):
+    """A search that finds what is loud enough has the volume of a numerical integral."""
+    prior, detector_frame = SOURCES[case]
+    source = Source(prior, detector_frame=detector_frame)
+    rng = np.random.default_rng(17)
+    mass_1, mass_2, redshift = drawn(prior, detector_frame, rng, size=400_000)
+    target = target_density(mass_1, mass_2, pair=pair, sigma=0.3)
+    weights = importance_weights(target, source.density(mass_1, mass_2, redshift))
+    chirp = chirp_mass(mass_1, mass_2)
+    statistic = np.where(rng.random(len(chirp)) < seen_share(redshift, chirp), 1.0, -np.inf)
+
+    share, error = found_fraction(weights, Found.at(statistic, np.ones(1)), WeightSums.of(weights))
+
+    volume, spread = source.volume * share[0], source.volume * error[0]
+    assert volume == pytest.approx(seen_volume(pair, 0.3), abs=3.5 * spread)
+    assert spread < 0.15 * volume
 
 
 @pytest.mark.parametrize(
@@ -183,7 +242,7 @@ def test_one_sort_gives_what_the_direct_formula_gives(injected, rejected):
     thresholds = np.array([9.0, 7.0, 1.2, 1.0, 0.0, -3.0])
     sums = WeightSums.of(weights) + WeightSums.of(rejected)
 
-    share, error = found_fraction(weights, statistic, thresholds, sums)
+    share, error = found_fraction(weights, Found.at(statistic, thresholds), sums)
 
     slow = np.array([directly(weights, statistic, value, rejected) for value in thresholds])
     assert share == pytest.approx(slow[:, 0], abs=1e-9)
@@ -196,7 +255,7 @@ def test_a_lower_threshold_never_finds_less(injected):
     """The share found grows as the threshold falls, and is never more than all."""
     weights, statistic = np.array(injected).T
     thresholds = np.array([8.0, 7.0, 1.2, 0.5, -1.0])
-    share, error = found_fraction(weights, statistic, thresholds, WeightSums.of(weights))
+    share, error = found_fraction(weights, Found.at(statistic, thresholds), WeightSums.of(weights))
 
     assert np.all(np.diff(share) >= 0)
     assert np.all((share >= 0) & (share <= 1 + 1e-12))
@@ -208,7 +267,7 @@ def test_the_scale_of_the_weights_does_not_matter(injected, scale):
     """Weights are normalized: a prior known but for a factor gives the same share."""
     weights, statistic = np.array(injected).T
     got = [
-        found_fraction(w, statistic, np.ones(1), WeightSums.of(w))
+        found_fraction(w, Found.at(statistic, np.ones(1)), WeightSums.of(w))
         for w in (weights, scale * weights)
     ]
 
@@ -222,7 +281,7 @@ def test_equal_weights_give_the_binomial_error(found_share):
     statistic = np.where(np.arange(10_000) < found_share * 10_000, 1.0, -np.inf)
     ones = np.ones(10_000)
 
-    share, error = found_fraction(ones, statistic, np.ones(1), WeightSums.of(ones))
+    share, error = found_fraction(ones, Found.at(statistic, np.ones(1)), WeightSums.of(ones))
 
     assert share[0] == pytest.approx(found_share)
     assert error[0] == pytest.approx(np.sqrt(found_share * (1 - found_share) / 10_000))
@@ -241,7 +300,9 @@ def test_error_is_the_scatter_of_repeated_searches(sigma):
         target = target_density(mass_1, mass_2, pair=(30.0, 25.0), sigma=sigma)
         weights = importance_weights(target, source.density(mass_1, mass_2, redshift))
         statistic = mass_1 / 4 - 3 * redshift + rng.normal(size=len(redshift))
-        runs.append(found_fraction(weights, statistic, thresholds, WeightSums.of(weights)))
+        runs.append(
+            found_fraction(weights, Found.at(statistic, thresholds), WeightSums.of(weights))
+        )
     shares, errors = np.moveaxis(np.array(runs), 1, 0)
 
     # The spread of 200 runs is itself known to 1 / sqrt(400) = 5 %.
@@ -258,12 +319,16 @@ def test_share_of_the_outermost_redshifts_is_the_closed_form(case):
     _, weights, redshift = weighed(case)
     statistic = np.where(redshift < 0.9 * begin, 2.0, 1.0)
 
-    share, bound = outermost_share(weights, statistic, np.array([2.0, 1.0]), redshift >= begin)
+    share, bound = outermost_share(
+        weights, Found.at(statistic, np.array([2.0, 1.0])), redshift >= begin
+    )
 
     shells = [quad(lambda z: float(volume_element(np.array(z))), low, end)[0] for low in (begin, 0)]
     assert share == pytest.approx([0, shells[0] / shells[1]], rel=0.05)
     assert bound.tolist() == [False, True]
-    nothing, nowhere = outermost_share(weights, statistic, np.array([3.0]), redshift >= begin)
+    nothing, nowhere = outermost_share(
+        weights, Found.at(statistic, np.array([3.0])), redshift >= begin
+    )
     assert (nothing.tolist(), nowhere.tolist()) == ([0.0], [False])
 
 
@@ -271,8 +336,10 @@ def test_one_far_source_does_not_make_a_bound():
     """A share is said to be too large only by more than its own error."""
     statistic, far = np.ones(20), np.arange(20) < 1
 
-    assert not outermost_share(np.ones(20), statistic, np.ones(1), far)[1].any()
-    assert outermost_share(np.ones(200), np.ones(200), np.ones(1), np.arange(200) < 10)[1].all()
+    assert not outermost_share(np.ones(20), Found.at(statistic, np.ones(1)), far)[1].any()
+    assert outermost_share(np.ones(200), Found.at(np.ones(200), np.ones(1)), np.arange(200) < 10)[
+        1
+    ].all()
 
 
 def test_coverage_is_one_where_the_prior_draws_all_of_the_population():
@@ -320,6 +387,49 @@ def test_effective_samples_of_equal_weights_are_the_found_ones():
     ones = np.ones(1_000_000)
     statistic = np.where(np.arange(1_000_000) < 400, 1.0, -np.inf)
 
-    share, error = found_fraction(ones, statistic, np.ones(1), WeightSums.of(ones))
+    share, error = found_fraction(ones, Found.at(statistic, np.ones(1)), WeightSums.of(ones))
 
     assert effective_samples(share, error) == pytest.approx([400], rel=1e-3)
+
+
+def test_error_of_a_threshold_is_the_scatter_of_repeated_backgrounds():
+    """Volumes at the k-th loudest event of many backgrounds scatter as each tells of itself.
+
+    The noise has an exponential tail of the statistic, and the volume falls along it, so
+    that it goes with the logarithm of the rate.
+    """
+    rng = np.random.default_rng(11)
+    kept = np.array([0, 2, 9, 49])
+    volumes, errors = [], []
+    for _ in range(2000):
+        statistic = np.sort(rng.exponential(size=400))[::-1]
+        volume = 10 - statistic
+        volumes.append(volume[kept])
+        errors.append(threshold_error(volume, np.arange(1, 401))[kept])
+
+    scatter = np.std(volumes, axis=0)
+    closed_form = np.sqrt([math.pi**2 / 6, math.pi**2 / 6 - 1.25])
+    assert scatter[0] == pytest.approx(closed_form[0], rel=0.05), "that of Gumbel's distribution"
+    assert scatter[1] == pytest.approx(closed_form[1], rel=0.05)
+    # The slope is measured between few events at the lowest rates, and noisy there.
+    assert np.mean(errors, axis=0) == pytest.approx(scatter, rel=0.1)
+
+
+def test_a_volume_that_does_not_depend_on_the_threshold_has_no_error_of_it():
+    """Nothing is lost with a threshold that is off where nothing lies near it."""
+    assert threshold_error(np.full(50, 3.0), np.arange(1, 51)).tolist() == [0.0] * 50
+
+
+def test_a_single_threshold_tells_nothing_of_its_error():
+    """The error is then as large as the volume."""
+    assert threshold_error(np.array([2.5]), np.array([1])).tolist() == [2.5]
+
+
+def test_counts_far_apart_take_the_slope_to_their_neighbors():
+    """Ties leave no count within a factor of three."""
+    got = threshold_error(np.array([1.0, 2.0, 4.0]), np.array([1, 100, 10_000]))
+
+    # The mean logarithm of a Gamma variate is digamma: -0.577 at one, close to ln k above.
+    slope = 3 / (np.log(10_000) + 0.5772)
+    assert got[1] == pytest.approx(slope * 0.1, rel=0.01)
+    assert np.all(got > 0)

@@ -25,8 +25,8 @@ _MEANING = (
     "comoving volume and source-frame time."
 )
 _ERRORS = (
-    "Errors are of the finite number of injections, one standard deviation. That the threshold "
-    "itself rests on few background events, at the lowest rates on a single one, is not in them."
+    "Errors are one standard deviation, of the finite number of injections and of the threshold, "
+    "which rests on few background events, at the lowest rate on a single one."
 )
 _LEGACY = (
     "These volumes use mass-only weights (legacy_redshift): where the injections are uniform in "
@@ -71,13 +71,13 @@ def section(evidence: Evidence) -> Section:
 
 def rough(curve: Mapping[str, np.ndarray]) -> Bool[np.ndarray, " threshold"]:
     """Where too few effective injections were found for a volume and its error to be good."""
-    return effective_samples(curve["sv"], curve["err"]) < ENOUGH_SAMPLES
+    return effective_samples(curve["sv"], curve["err_injections"]) < ENOUGH_SAMPLES
 
 
 def roughness(volumes: Volumes) -> list[str]:
     """Say which volumes rest on too few injections, as the estimate warns."""
     least = {
-        name: effective_samples(curve["sv"], curve["err"]).min()
+        name: effective_samples(curve["sv"], curve["err_injections"]).min()
         for name, curve in volumes.curves.items()
         if rough(curve).any()
     }
@@ -175,7 +175,7 @@ def distance_in_words(curve: Mapping[str, np.ndarray], index: int) -> str:
 
     Example:
         >>> far = {"distance": [812.0], "distance_err": [31.0], "lower_bound": [True]}
-        >>> far |= {"sv": [2.2], "err": [0.2]}
+        >>> far |= {"sv": [2.2], "err_injections": [0.2]}
         >>> distance_in_words({name: np.array(values) for name, values in far.items()}, 0)
         '≥ 812 ± 31 Mpc'
     """

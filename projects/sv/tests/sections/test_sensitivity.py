@@ -25,6 +25,7 @@ def volumes(fars, legacy=False, cut_off=0):  # noqa: FBT002
     fars = np.array(fars, float)
     sv = 1 + np.log10(fars / fars[0])
     curve = {"sv": sv, "err": 0.1 * sv, "distance": 600 + 100 * sv, "distance_err": 20 + 0 * sv}
+    curve |= {"err_injections": 0.1 * sv, "err_threshold": 0 * sv}
     curve |= {"outermost": 0.01 * sv, "lower_bound": np.zeros(len(fars), bool)}
     bound = np.arange(len(fars)) >= len(fars) - cut_off
     attributes = {
@@ -81,7 +82,7 @@ def with_effective(counts):
     """Volumes of one population that rest on so many effective injections at each rate."""
     some = volumes(np.arange(1, len(counts) + 1) * 1461.0)
     curve = some.curves["20-10"]
-    some.curves["20-10"] = {**curve, "err": curve["sv"] / np.sqrt(counts)}
+    some.curves["20-10"] = {**curve, "err_injections": curve["sv"] / np.sqrt(counts)}
     return some
 
 
