@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from matplotlib.axes import Axes
 
 from aframe.errors import AframeError
 from aframe_sv.evidence import Evidence
-from aframe_sv.page import COLORS, FAINT, INK, Fold, Picture, Section, Table, axes, picture
+from aframe_sv.page import COLORS, FAINT, INK, Fold, Picture, Section, Table, axes, legend, picture
 
 #: Trials in the table at the top; all of them stand below, to be opened.
 SHOWN = 8
@@ -118,11 +119,14 @@ def section(evidence: Evidence) -> Section | None:
     search = read_search(evidence.inputs.tune)
     ranked = search.ranked
     text = (
-        "Many trainings with settings drawn at random ran side by side; the poorer ones were "
-        "stopped early in favor of the others, and the network of the best one went on."
+        "Many trainings with settings drawn at random ran side by side; those that lagged behind "
+        "where they were compared were stopped early, and the network of the best one went on."
     )
     rows = [_row(search, trial) for trial in search.trials]
-    everything = Table(_columns(search), rows, "All trials, in the order in which they began.")
+    tables = [Table(_columns(search), rows, "All trials, in the order in which they began.")]
+    failed = [[str(trial.trial), trial.reason] for trial in search.trials if trial.reason]
+    if failed:
+        tables.append(Table(["Trial", "Reason"], failed, "Why trials failed."))
     return Section(
         "tuning",
         "Search for settings",
@@ -137,26 +141,30 @@ def section(evidence: Evidence) -> Section | None:
             )
         ],
         pictures=[parallel(search), curves(search), progress(search)],
-        folds=[Fold("Every trial, and why some failed", [everything])],
+        folds=[Fold("Every trial", tables)],
     )
 
 
 def _columns(search: Search) -> list[str]:
-    return ["Trial", "Score", "Epochs", "How it ended", *map(_name, search.space)]
+    return ["Trial", "Score", "Epochs", "How it ended", *_names(search.space)]
 
 
 def _row(search: Search, trial: Trial) -> list[str]:
-    ended = _STATUS[trial.status] + (f": {trial.reason}" if trial.reason else "")
     tried = [_value(trial.settings[key]) for key in search.space]
     score = "" if trial.score is None else f"{trial.score:.4f}"
-    return [str(trial.trial), score, str(trial.epochs), ended, *tried]
+    return [str(trial.trial), score, str(trial.epochs), _STATUS[trial.status], *tried]
 
 
-def _name(key: str) -> str:
-    return key.rsplit(".", 1)[-1].replace("_", " ")
+def _names(keys: Iterable[str]) -> list[str]:
+    """Give the last word of each key, or all of it where others end alike."""
+    last = {key: key.rsplit(".", 1)[-1] for key in keys}
+    alike = Counter(last.values())
+    return [(short if alike[short] == 1 else key).replace("_", " ") for key, short in last.items()]
 
 
 def _value(value: Any) -> str:
+    if isinstance(value, list):  # without spaces, at which a cell would be broken
+        return ",".join(map(_value, value))
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
@@ -177,7 +185,7 @@ def parallel(search: Search) -> Picture:
     ranked = search.ranked
     columns = [[trial.settings[key] for trial in ranked] for key in search.space]
     scores = [_score(trial) for trial in ranked]
-    names = [*map(_name, search.space), "score"]
+    names = [*_names(search.space), "score"]
     logs = [text.removeprefix("tune.").startswith(("log", "qlog")) for text in
             search.space.values()]  # fmt: skip
     heights = np.array(
@@ -189,12 +197,12 @@ def parallel(search: Search) -> Picture:
         places = np.arange(len(names))
         for line, trial, shade in reversed(list(zip(heights.T, ranked, heights[-1], strict=True))):
             kept = trial.trial == search.best
-            style = {"linewidth": 3, "zorder": 3} if kept else {"linewidth": 1.2, "alpha": 0.8}
+            style = {"linewidth": 3, "zorder": 3} if kept else {"linewidth": 1.4, "alpha": 0.8}
             dashes = "-" if trial.status == "finished" else ":"
-            ax.plot(places, line, dashes, color=_COLORMAP(0.05 + 0.9 * shade), **style)
+            ax.plot(places, line, dashes, color=_COLORMAP(0.25 + 0.75 * shade), **style)
         for place, column in enumerate([*columns, scores]):
             _label_axis(ax, place, column)
-        ax.set_xticks(places, names, rotation=15)
+        ax.set_xticks(places, names, rotation=25, ha="right", rotation_mode="anchor")
         ax.set_yticks([])
         ax.set(xlim=(-0.3, len(names) - 0.7), ylim=(-0.12, 1.12))
         ax.spines["left"].set_visible(False)
@@ -219,13 +227,17 @@ def _heights(values: Sequence[Any], *, log: bool) -> np.ndarray:
 
 def _label_axis(ax: Axes, place: int, values: Sequence[Any]) -> None:
     numbers = all(isinstance(value, (int, float)) for value in values)
-    ordered = sorted(values) if numbers else sorted(map(str, values))
+    ordered = sorted(values, key=None if numbers else str)
     ax.axvline(place, 0.1, 0.9, color=FAINT, linewidth=1)
     for height, value in ((-0.04, ordered[0]), (1.04, ordered[-1])):
         ax.text(
-            place, height, _value(value)[:_LONG], ha="center", color=INK, fontsize=7.5,
+            place, height, _short(_value(value)), ha="center", color=INK, fontsize=7.5,
             va="top" if height < 0 else "bottom",
         )  # fmt: skip
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONG else f"{text[: _LONG - 1]}…"
 
 
 def curves(search: Search) -> Picture:
@@ -239,11 +251,13 @@ def curves(search: Search) -> Picture:
             scores = np.array(trial.scores, float)  # None becomes NaN, and a gap
             epochs = np.arange(1, len(scores) + 1)
             ax.plot(epochs, scores, color=color, linewidth=2.2 if kept else 1, zorder=2 + kept)
-            ax.plot(epochs[-1], scores[-1], _MARKS[trial.status], color=color, markersize=5)
-        for status, words in _STATUS.items():
-            ax.plot([], [], _MARKS[status], color=INK, label=words)
+            end = INK if color == FAINT else color
+            ax.plot(epochs[-1], scores[-1], _MARKS[trial.status], color=end, markersize=5, zorder=4)
+        ended = {trial.status for trial in search.ranked}
+        for status in sorted(ended, key=list(_STATUS).index):
+            ax.plot([], [], _MARKS[status], color=INK, label=_STATUS[status])
         ax.set(xlabel="Epoch", ylabel=search.metric.replace("_", " "))
-        ax.legend(loc="lower right")
+        legend(ax)
         stopped = sum(trial.status == "stopped" for trial in search.trials)
         return picture(
             ax,
@@ -269,7 +283,7 @@ def progress(search: Search) -> Picture:
         best = np.maximum.accumulate(scores)
         ax.step(hours, best, where="post", color=COLORS[1], label="best so far")
         ax.set(xlabel="Time since the first score (h)", ylabel=search.metric.replace("_", " "))
-        ax.legend(loc="lower right")
+        legend(ax)
         return picture(
             ax,
             caption="How the best score rose while the search ran: where it is flat, more trials "

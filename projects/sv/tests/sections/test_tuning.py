@@ -66,11 +66,12 @@ def test_a_search_shows_its_trials(evidence, trials):
 
     assert got.tables[0].rows[0][:4] == ["2", "0.8200", "4", "trained to the end"]
     assert [row[0] for row in got.tables[0].rows] == ["2", "0", "1"]
-    (everything,) = got.folds[0].tables
+    everything, failed = got.folds[0].tables
     assert [row[0] for row in everything.rows] == ["0", "1", "2", "3"]
-    assert everything.rows[3][3] == "failed: RuntimeError: CUDA out of memory"
+    assert everything.rows[3][3] == "failed"
+    assert failed.rows == [["3", "RuntimeError: CUDA out of memory"]]
     assert everything.columns[-2:] == ["learning rate", "layers"]
-    assert everything.rows[1][-2:] == ["0.0001", "[2, 2]"]
+    assert everything.rows[1][-2:] == ["0.0001", "2,2"]
 
 
 def test_a_search_is_counted(evidence, trials):
@@ -143,3 +144,18 @@ def test_many_trials_can_be_drawn(evidence, tmp_path):
 
     assert len(got.pictures) == 3
     assert len(got.tables[0].rows) == 8
+    # Nothing failed, so there is no table of reasons.
+    assert len(got.folds[0].tables) == 1
+
+
+def test_keys_that_end_alike_are_told_apart(evidence, tmp_path):
+    """By all their words."""
+    settings = {"model.arch.kernel_size": 3, "model.arch.stem.kernel_size": 5, "model.rate": 0.1}
+    one = {**CONTENT["trials"][0], "settings": settings}
+    space = dict.fromkeys(settings, "uniform(0, 9)")
+    path = tmp_path / "trials.json"
+    path.write_text(json.dumps({**CONTENT, "best": 0, "space": space, "trials": [one]}))
+
+    assert section(evidence(tune=path)).tables[0].columns[-3:] == [
+        "model.arch.kernel size", "model.arch.stem.kernel size", "rate"
+    ]  # fmt: skip
