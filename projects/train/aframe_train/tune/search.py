@@ -18,6 +18,7 @@ from ray import tune
 from ray.tune.search.sample import Domain
 
 from aframe.artifacts.record import file_digest
+from aframe.artifacts.remote import address, cache_directory, copy_of
 from aframe.errors import AframeError
 from aframe_train.trainer import train
 from aframe_train.tune.cluster import Room, cluster, room_here
@@ -209,12 +210,19 @@ def _what_decides(plan: Plan) -> dict[str, Any]:
              if before == "--config"]  # fmt: skip
     search = plan.search
     return {
-        "words": list(plan.words),
+        "words": [_anywhere(word) for word in plan.words],
         "configurations": [file_digest(path) for path in files],
         "space": search.space,
         "grace_period": search.grace_period,
         "reduction_factor": search.reduction_factor,
     }
+
+
+def _anywhere(word: str) -> str:
+    """Write a word alike on all machines: what lies on S3 by its place in a cache."""
+    key, equals, value = word.rpartition("=")
+    copy = str(copy_of(value)) if address(value) else value
+    return f"{key}{equals}{copy.removeprefix(f'{cache_directory()}/')}"
 
 
 def _fit(plan: Plan, room: Room, drawn: Sequence[dict[str, Any]], epochs: int) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from aframe.artifacts.record import write_text
-from aframe.artifacts.remote import Remote
+from aframe.artifacts.remote import Remote, place
 from aframe.errors import AframeError
 
 STATE, STOPPED, _CLAIM = "trial.json", "stopped", "search.json"
@@ -132,7 +132,7 @@ class Storage:
 def open_storage(storage_dir: str | None, name: str, *, default: Path) -> Storage:
     """Give the storage of the search *name*: its folder in *storage_dir*, or *default*."""
     if storage_dir is None:
-        return Storage(str(default.absolute()))
+        return Storage(place(default))
     if "://" in storage_dir:
         return Storage(f"{storage_dir.rstrip('/')}/{name}")
     return Storage(str(Path(storage_dir, name).expanduser().absolute()))

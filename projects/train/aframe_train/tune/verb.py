@@ -36,9 +36,18 @@ def planned(settings: TuneSettings, default: Path) -> Plan:
     return Plan(tuple(arguments(settings, Path(DIRECTORY))), search, storage, resources)
 
 
+def _trials(draft: Draft) -> Path:
+    """Where trials are kept until the search has ended: with an output on S3 in its draft."""
+    trials = draft.work / "trials"
+    if draft.mirror is None or draft.mirror.remote is None:
+        return trials
+    below = trials.relative_to(draft.mirror.directory)
+    return Path(draft.mirror.remote.address) / below
+
+
 def tune(settings: TuneSettings, draft: Draft) -> None:
     """Search for the settings of the training that give the best validation score."""
-    plan = planned(settings, draft.work / "trials")
+    plan = planned(settings, _trials(draft))
     from aframe_train.tune.results import publish  # noqa: PLC0415
     from aframe_train.tune.search import run  # noqa: PLC0415
 

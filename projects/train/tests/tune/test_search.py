@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from aframe.artifacts.remote import copy_of
 from aframe.errors import AframeError
-from aframe_train.tune.search import line, locate, resolve, run, summary
+from aframe_train.tune.search import _anywhere, line, locate, resolve, run, summary
 from aframe_train.tune.settings import read_search
 from aframe_train.tune.space import as_words, draw, parse
 from aframe_train.tune.trials import Storage, Trial, folder, read_trial, write_trial
@@ -160,6 +161,18 @@ def test_every_shipped_search_fits_its_training(preset):
 
     assert all(locate(base, key) for key in space)
     assert search.grace_period <= base["trainer"]["max_epochs"]
+
+
+def test_a_search_of_data_on_s3_is_the_same_everywhere(monkeypatch):
+    """Whether a word has the address, as when it is planned, or a copy in one cache or another."""
+    names = [_anywhere("--data.background_dir=s3:/b/data")]
+    for cache in ("/one", "/other"):
+        monkeypatch.setenv("AFRAME_CACHE_DIR", cache)
+        names.append(_anywhere(f"--data.background_dir={copy_of('s3://b/data')}"))
+
+    assert len(set(names)) == 1
+    assert _anywhere("--data.background_dir=/b/data") == "--data.background_dir=/b/data"
+    assert _anywhere("s3://b/train.yaml") == _anywhere(str(copy_of("s3://b/train.yaml")))
 
 
 def test_a_wrong_value_is_refused_before_any_trial(config, tmp_path):

@@ -13,7 +13,8 @@ import yaml
 from aframe.artifacts.preprocessing import Preprocessing
 from aframe_train.cli import VERBS, main
 from aframe_train.tune.results import PUBLISHES as WRITTEN
-from aframe_train.tune.search import resolve
+from aframe_train.tune.search import _what_decides, foresee, resolve
+from aframe_train.tune.trials import claim
 from aframe_train.tune.verb import PUBLISHES
 
 SEARCH = """
@@ -27,9 +28,9 @@ def settings(path, config, data_dir, small, **changes):
     (path / "tune.yaml").write_text(SEARCH)
     content = {
         "inputs": {
-            "background": str(data_dir / "background"),
-            "training_waveforms": str(data_dir / "training_waveforms.hdf5"),
-            "validation_waveforms": str(data_dir / "val_waveforms.hdf5"),
+            "background": f"{data_dir}/background",
+            "training_waveforms": f"{data_dir}/training_waveforms.hdf5",
+            "validation_waveforms": f"{data_dir}/val_waveforms.hdf5",
             "train_config": str(config),
             "tune_config": str(path / "tune.yaml"),
         },
@@ -93,6 +94,31 @@ def test_the_best_trial_is_an_ordinary_training(
     after = (Path(kept["storage_dir"]) / "first" / "trial-0000" / "trial.json").stat().st_mtime_ns
     assert before == after
     assert json.loads((out / "trials.json").read_text()) == trials
+
+
+def test_trials_of_an_output_on_s3_outlive_the_machine(
+    bucket, config, data_dir, small, tmp_path, monkeypatch, capsys
+):
+    """They are kept in the draft there, and a search that resumes elsewhere is the same one."""
+    bucket.put(data_dir, "data")
+    address = {"output": f"{bucket.address}/out"}
+    words = settings(tmp_path, config, f"{bucket.address}/data", small, **address)
+    monkeypatch.setattr(sys, "argv", words)
+    found = []
+
+    def ended(plan):
+        claim(plan.storage, _what_decides(plan))
+        found.append(plan.storage.address)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("aframe_train.tune.search.run", ended)
+    assert main() == 130
+    monkeypatch.setenv("AFRAME_CACHE_DIR", str(tmp_path / "other machine"))
+    monkeypatch.setattr("aframe_train.tune.search.run", lambda plan: (foresee(plan), ended(plan)))
+    assert main() == 130, capsys.readouterr().err
+
+    assert found == 2 * [f"{bucket.address}/out/.draft-tune/.work/trials"]
+    assert "out/.draft-tune/.work/trials/search.json" in bucket.names()
 
 
 def test_another_search_in_the_same_storage_is_refused(
