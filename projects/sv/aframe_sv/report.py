@@ -13,6 +13,7 @@ from aframe_sv.evidence import Evidence, Inputs
 from aframe_sv.page import Section, render
 from aframe_sv.sections import (
     candidates,
+    comparison,
     headline,
     injections,
     ranking,
@@ -30,6 +31,7 @@ SECTIONS: tuple[Callable[[Evidence], Section | None], ...] = (
     headline.section,
     candidates.section,
     sensitivity.section,
+    comparison.section,
     ranking.section,
     training.section,
     tuning.section,
