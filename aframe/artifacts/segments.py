@@ -6,14 +6,19 @@ tells apart at GPS times, so that a count never depends on how a sum was rounded
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
 from aframe.artifacts.record import write_text
 from aframe.errors import AframeError
 
+#: Time in which light crosses the Earth (s): detectors less apart than this in a slide may
+#: still see one signal as one.
+EARTH_CROSSING = 0.0426
 _HEADER = "# seg\tstart\tstop\tduration"
 
 
@@ -115,6 +120,19 @@ def longer_than(segments: Iterable[Segment], min_duration: float) -> list[Segmen
     return [segment for segment in segments if segment.duration >= min_duration]
 
 
+def are_apart(shifts: Sequence[float]) -> bool:
+    """Whether no two detectors of a slide can see a signal together.
+
+    Args:
+        shifts: Shift of each detector (s).
+
+    Example:
+        >>> are_apart([0, 1]), are_apart([0, 0]), are_apart([0, 0, 1])
+        (True, False, False)
+    """
+    return len(shifts) > 1 and all(b - a > EARTH_CROSSING for a, b in pairwise(sorted(shifts)))
+
+
 def is_analyzable(segment: Segment, shifts: Sequence[float], *, psd_length: float) -> bool:
     """Whether a slide of *segment* leaves time after its PSD.
 
@@ -144,10 +162,12 @@ def slides_for_livetime(
         The smallest number of slides, 1 to n, whose time adds up to *livetime*.
 
     Raises:
-        AframeError: If the shifts move nothing, or no number of slides is enough.
+        AframeError: If a slide would pair detectors as they were, a length is none, or no
+            number of slides is enough.
     """
     if livetime <= 0:
         return 0
+    _refuse_no_lengths(psd_length=psd_length, livetime=livetime)
     step = _slide_step(shifts)
     lengths = [_microseconds(segment.duration - psd_length) for segment in segments]
 
@@ -191,9 +211,10 @@ def slides_for_injections(
         The smallest number of slides, 1 to n, that have so many slots.
 
     Raises:
-        AframeError: If the shifts move nothing, the slots have no length, or no number
-            of slides is enough.
+        AframeError: If a slide would pair detectors as they were, a length is none, the slots
+            have no length, or no number of slides is enough.
     """
+    _refuse_no_lengths(psd_length=psd_length, duration=duration, buffer=buffer)
     _slide_step(shifts)
     layout = {
         "spacing": spacing, "duration": duration, "buffer": buffer, "psd_length": psd_length
@@ -271,17 +292,39 @@ def _slot_count(
     return max(0, -((first - end) // step)), first, step
 
 
-def _slide_step(shifts: Sequence[float]) -> int:
-    """Time that each further slide loses (us)."""
-    step = _microseconds(max(shifts))
-    if min(shifts) < 0 or max(shifts) == min(shifts) or not step:
+def refuse_standing(shifts: Sequence[float]) -> None:
+    """Refuse shifts whose multiples would pair two detectors as they were.
+
+    A signal that both saw would then count as background.
+
+    Raises:
+        AframeError: If so, or if a shift is negative or no number.
+    """
+    if not all(shift >= 0 and math.isfinite(shift) for shift in shifts) or not are_apart(shifts):
         raise AframeError(
             "the shifts make no time slides",
             found=f"shifts {list(shifts)}",
             wanted_by="the number of time slides",
-            fix="give one shift a detector, none negative and not all the same, such as 0, 1",
+            fix="give one shift a detector, none negative and each two more than "
+            f"{EARTH_CROSSING:g} s apart, such as 0, 1 or 0, 1, 2",
         )
-    return step
+
+
+def _slide_step(shifts: Sequence[float]) -> int:
+    """Time that each further slide loses (us)."""
+    refuse_standing(shifts)
+    return _microseconds(max(shifts))
+
+
+def _refuse_no_lengths(**lengths: float) -> None:
+    wrong = {name: value for name, value in lengths.items() if not 0 <= value < math.inf}
+    if wrong:
+        raise AframeError(
+            "a length of the slides is none",
+            found=", ".join(f"{name} {value:g} s" for name, value in wrong.items()),
+            wanted_by="the number of time slides",
+            fix="give lengths that are finite and not negative",
+        )
 
 
 def _microseconds(seconds: float) -> int:

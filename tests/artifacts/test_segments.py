@@ -3,13 +3,15 @@
 from fractions import Fraction
 
 import igwn_segments
+import numpy as np
 import pytest
 from gwpy.segments import SegmentList
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from aframe.artifacts.segments import (
     Segment,
+    are_apart,
     coalesce,
     gps,
     intersect,
@@ -170,14 +172,14 @@ def test_no_livetime_needs_no_slide():
 
 
 def test_a_year_of_slides_is_counted_at_once():
-    """A thousand segments and shifts of a millisecond are no loop over slides."""
-    segments = _one_after_another([900.0] * 1000)
+    """Ten thousand segments and shifts of a twentieth of a second are no loop over slides."""
+    segments = _one_after_another([900.0] * 10_000)
 
-    found = slides_for_livetime(segments, [0, 0.001], psd_length=64, livetime=3.15e8)
+    found = slides_for_livetime(segments, [0, 0.05], psd_length=64, livetime=3.15e10)
 
-    # sum over k of 836 - k/1000, times 1000 segments
-    assert 1000 * (836 * found - found * (found + 1) / 2000) >= 3.15e8
-    assert 1000 * (836 * (found - 1) - found * (found - 1) / 2000) < 3.15e8
+    # sum over k of 836 - k/20, times 10 000 segments
+    assert 10_000 * (836 * found - found * (found + 1) / 40) >= 3.15e10
+    assert 10_000 * (836 * (found - 1) - found * (found - 1) / 40) < 3.15e10
 
 
 def _slots_by_hand(segment, shift):
@@ -217,15 +219,81 @@ def test_slides_for_injections_is_the_smallest_number(lengths, shift, num_signal
         assert ask() == wanted
 
 
-@pytest.mark.parametrize("shifts", [[0, 0], [1, 1], [0], [-1, 0], [0, 1e-9]])
+@pytest.mark.parametrize(
+    "shifts",
+    [[0, 0], [1, 1], [0], [], [-1, 0], [0, 0.04], [0, 0, 1], [0, 2, 2], [0, np.nan], [0, np.inf]],
+)
 def test_refuses_shifts_that_make_no_slides(shifts):
-    """Shifts that move nothing would repeat zero lag for ever."""
+    """Nor may two of three detectors stay together: what both see would be background."""
     segments = [Segment(GPS, GPS + 1000)]
 
     with pytest.raises(AframeError, match="the shifts make no time slides"):
         slides_for_livetime(segments, shifts, psd_length=64, livetime=10)
     with pytest.raises(AframeError, match="the shifts make no time slides"):
         slides_for_injections(segments, shifts, num_signals=3, **LAYOUT)
+
+
+@pytest.mark.parametrize("length", [-1.0, np.nan, np.inf])
+def test_refuses_lengths_that_are_none(length):
+    """Neither is a PSD made of the time before a segment, nor is there an endless livetime."""
+    segments = [Segment(GPS, GPS + 1000)]
+
+    with pytest.raises(AframeError, match="a length of the slides is none") as caught:
+        slides_for_livetime(segments, [0, 1], psd_length=length, livetime=10)
+    assert caught.value.found == f"psd_length {length:g} s"
+    with pytest.raises(AframeError, match="a length of the slides is none"):
+        slides_for_injections(segments, [0, 1], num_signals=3, **{**LAYOUT, "buffer": length})
+
+
+#: What a hand may write: whole and half seconds, nothing, less than nothing, no number at all.
+NUMBERS = st.one_of(
+    st.integers(-4, 40).map(lambda halves: halves / 2),
+    st.floats(-10, 1e5),
+    st.sampled_from([0.0, 1e-9, np.nan, np.inf, -np.inf]),
+)
+
+
+@settings(max_examples=300)
+@given(
+    lengths=st.lists(st.integers(0, 400).map(lambda tenths: tenths / 10), max_size=4),
+    shifts=st.lists(NUMBERS, max_size=3),
+    psd_length=NUMBERS,
+    livetime=NUMBERS,
+    num_signals=st.integers(-1, 60),
+    spacing=NUMBERS,
+    duration=NUMBERS,
+    buffer=NUMBERS,
+)
+def test_any_input_ends_in_a_count_or_an_error(
+    lengths, shifts, psd_length, livetime, num_signals, spacing, duration, buffer
+):
+    """Neither runs on for ever, nor gives anything but a whole number or an `AframeError`."""
+    segments = _one_after_another(lengths)
+    layout = {"spacing": spacing, "duration": duration, "buffer": buffer, "psd_length": psd_length}
+
+    for count, reached in (
+        (
+            lambda: slides_for_livetime(segments, shifts, psd_length=psd_length, livetime=livetime),
+            lambda slides: _livetime_by_hand(segments, max(shifts), psd_length, slides) >= livetime,
+        ),
+        (
+            lambda: slides_for_injections(segments, shifts, num_signals=num_signals, **layout),
+            lambda slides: (
+                sum(
+                    len(slots(each, [k * shift for shift in shifts], **layout))
+                    for each in segments
+                    for k in range(1, slides + 1)
+                )
+                >= num_signals
+            ),
+        ),
+    ):
+        try:
+            slides = count()
+        except AframeError:
+            continue
+        assert type(slides) is int
+        assert slides == 0 or (are_apart(shifts) and reached(slides))
 
 
 def test_refuses_slots_without_length():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from aframe.artifacts.segments import refuse_standing
 from aframe.checks import refuse_shifts, refuse_windows
 from aframe.errors import AframeError
 from aframe.program import Resources
@@ -71,6 +72,7 @@ class InferSettings:
     def __post_init__(self) -> None:
         rate = self.inference_sampling_rate
         refuse_shifts(self.shifts, self.ifos, rate, wanted_by=COMMAND)
+        refuse_standing(self.shifts)
         refuse_windows(
             inference_sampling_rate=rate,
             integration_window_length=self.integration_window_length,

@@ -11,6 +11,7 @@ from aframe.errors import AframeError
         ({"shifts": (0, 0.3)}, r"shifts \[0, 0.3\] s at 4 kernels(.|\n)*whole multiples"),
         ({"shifts": (0, -1)}, "not negative"),
         ({"shifts": (0, 1, 2)}, "3 shifts for 2 detectors"),
+        ({"shifts": (1, 1)}, "the shifts make no time slides"),
         ({"integration_window_length": 0}, "integration_window_length 0 s"),
         ({"cluster_window_length": 0.25}, "cluster_window_length 0.25 s"),
         ({"Tb": 0}, "Tb 0 s"),
