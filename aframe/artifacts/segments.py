@@ -214,7 +214,7 @@ def slides_for_injections(
         AframeError: If a slide would pair detectors as they were, a length is none, the slots
             have no length, or no number of slides is enough.
     """
-    _refuse_no_lengths(psd_length=psd_length, duration=duration, buffer=buffer)
+    _refuse_no_lengths(psd_length=psd_length, spacing=spacing, duration=duration, buffer=buffer)
     _slide_step(shifts)
     layout = {
         "spacing": spacing, "duration": duration, "buffer": buffer, "psd_length": psd_length

@@ -248,12 +248,11 @@ def test_refuses_lengths_that_are_none(length):
 #: What a hand may write: whole and half seconds, nothing, less than nothing, no number at all.
 NUMBERS = st.one_of(
     st.integers(-4, 40).map(lambda halves: halves / 2),
-    st.floats(-10, 1e5),
-    st.sampled_from([0.0, 1e-9, np.nan, np.inf, -np.inf]),
+    st.sampled_from([0.0, 1e-9, 0.1, 1 / 3, 1e5, 1e15, np.nan, np.inf, -np.inf]),
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=200, deadline=None)
 @given(
     lengths=st.lists(st.integers(0, 400).map(lambda tenths: tenths / 10), max_size=4),
     shifts=st.lists(NUMBERS, max_size=3),
