@@ -32,6 +32,7 @@ class Run:
     """A run directory and how to run it."""
 
     directory: Path
+    mode: str = "sandbox"
 
     def start(self, *options: str, **popen: object) -> subprocess.Popen[str]:
         """Start `run.sh`; output and errors come in one stream."""
@@ -49,24 +50,24 @@ class Run:
             said, _ = process.communicate()
         return process.returncode, said
 
-    def set(self, key: str, value: str, *, file: str = "sandbox.cfg") -> None:
+    def set(self, key: str, value: str, *, file: str = "") -> None:
         """Edit one key of a configuration file, as a user would."""
-        path = self.directory / file
+        path = self.directory / (file or f"{self.mode}.cfg")
         pattern = rf"(?m)^(\s*{key}(?: = |: )).*$"
         text, count = re.subn(pattern, lambda found: found[1] + value, path.read_text())
         assert count == 1, f"{key} stands {count} times in {path}"
         path.write_text(text)
 
 
-def tiny_run(directory: Path) -> Run:
+def tiny_run(directory: Path, mode: str = "sandbox") -> Run:
     """Write the run directory of the tiny search."""
-    write_run_directory(directory, preset="demo")
-    run = Run(directory)
+    write_run_directory(directory, mode=mode, preset="demo")
+    run = Run(directory, mode)
     for key, value in TINY.items():
         run.set(key, value)
     for key, value in TINY_TRAINING.items():
         run.set(key, value, file="train.yaml")
-    configuration = directory / "sandbox.cfg"
+    configuration = directory / f"{mode}.cfg"
     text = configuration.read_text()
     for kind, number in TINY_SIGNALS.items():
         pattern = rf"(\[luigi_{kind}Waveforms\]\n(?:#.*\n)*num_signals = )\d+"
@@ -80,6 +81,20 @@ def tiny_run(directory: Path) -> Run:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A tiny search that ran to its end."""
     run = tiny_run(tmp_path_factory.mktemp("tiny") / "run")
+    status, said = run.run()
+    assert status == 0, said
+    return run
+
+
+@pytest.fixture(scope="session")
+def tuned(finished: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A tiny search for settings that ran to its end, on the data of the tiny search."""
+    run = tiny_run(tmp_path_factory.mktemp("tuned") / "run", "tune")
+    for key in ("num_samples", "grace_period"):
+        run.set(key, "2", file="tune.yaml")
+    script = run.directory / "run.sh"
+    data = f"{run.directory / 'data'}/"
+    script.write_text(script.read_text().replace(data, f"{finished.directory / 'data'}/"))
     status, said = run.run()
     assert status == 0, said
     return run
