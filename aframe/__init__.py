@@ -11,7 +11,7 @@ __version__ = "0.1.0"
 _TASKS = (
     "ExportLocal", "FetchTest", "FetchTrain", "FetchZeroLag", "Infer", "Query", "Report",
     "SensitiveVolume", "TestingWaveforms", "Train", "TrainLocal", "TrainingWaveforms",
-    "TuneTask", "ValidationWaveforms",
+    "TuneTask", "ValidationWaveforms", "Veto",
 )  # fmt: skip
 
 

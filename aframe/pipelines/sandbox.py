@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from aframe.tasks import Infer, Pipeline, Report, SensitiveVolume
+from aframe.tasks import Infer, Pipeline, Report, SensitiveVolume, Veto
 
 
 class SandboxInfer(Infer):
     """Rank time slides, injections and zero lag with the exported network."""
 
 
+class SandboxVeto(Veto):
+    """Leave out events, injections and livetime in which a detector is vetoed."""
+
+    infer_task = SandboxInfer
+
+
 class SandboxSV(SensitiveVolume):
     """Estimate the volume in which the search finds a source, against its false alarm rate."""
 
     infer_task = SandboxInfer
+    veto_task = SandboxVeto
 
 
 class SandboxReport(Report):
@@ -38,5 +45,5 @@ class Tune(Pipeline):
 
 
 # Their sections and options are those of the classes above.
-for _replaced in (Infer, SensitiveVolume, Report):
+for _replaced in (Infer, Veto, SensitiveVolume, Report):
     _replaced.deregister()

@@ -16,7 +16,7 @@ from aframe.tasks.data import (
 )
 from aframe.tasks.export import ExportLocal, StreamParameters
 from aframe.tasks.infer import Infer
-from aframe.tasks.sv import Report, SensitiveVolume
+from aframe.tasks.sv import Report, SensitiveVolume, Veto
 from aframe.tasks.train import PreprocessingParameters, Train, TrainLocal
 from aframe.tasks.tune import TuneTask
 
@@ -37,6 +37,7 @@ __all__ = [
     "TrainingWaveforms",
     "TuneTask",
     "ValidationWaveforms",
+    "Veto",
 ]
 
 # What only other tasks build on is no task to run, and has no section and no options.

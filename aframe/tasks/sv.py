@@ -1,4 +1,4 @@
-"""Tasks of the sv stage: sensitive volume and the report."""
+"""Tasks of the sv stage: vetoes, sensitive volume and the report."""
 
 from __future__ import annotations
 
@@ -7,10 +7,58 @@ from typing import Any, ClassVar
 
 import law
 
-from aframe.parameters import Detectors, Flag, Pairs, Positive, Text
+from aframe.parameters import Detectors, Flag, Pairs, PathParameter, Positive, Text
 from aframe.tasks.base import StageTask
 from aframe.tasks.data import FetchTrain, TestingWaveforms
 from aframe.tasks.infer import Infer
+
+
+class Veto(StageTask):
+    """Leave out events, injections and livetime in which a detector is vetoed."""
+
+    stage, verb = "sv", "veto"
+    publishes: ClassVar = Infer.publishes
+    #: The task that ranks; a pipeline may name another.
+    infer_task: ClassVar[type[Infer]] = Infer
+
+    vetoes = PathParameter(
+        default="",
+        description="folder of lists <IFO>-<anything>.txt of segments or gates to leave out",
+    )
+
+    @property
+    def directory(self) -> Path:
+        """Where the events that are left appear."""
+        return self.paths.results / "vetoed"
+
+    def requires(self) -> Infer:
+        """The ranked events, and through them the strain."""
+        return self.infer_task.req(self)
+
+    def output(self) -> dict[str, Any]:
+        """The same files as of the search."""
+        found = self.requires().output()
+        return {name: self.target(Path(target.path).name) for name, target in found.items()}
+
+    def inputs(self) -> dict[str, Path | None]:
+        """The vetoes, the events and the strain that was searched."""
+        infer = self.requires()
+        events, steps = infer.output(), infer.requires()
+        zero_lag = steps.get("zero_lag")
+        return {
+            "vetoes": self.vetoes and Path(self.vetoes),
+            "background": Path(events["background"].path),
+            "foreground": Path(events["foreground"].path),
+            "strain": Path(steps["strain"].output()["background"].path),
+            "zero_lag": _optional(events, "zero_lag"),
+            "candidates": _optional(events, "candidates"),
+            "zero_lag_strain": _optional(zero_lag.output() if zero_lag else {}, "background"),
+        }
+
+    def settings(self) -> dict[str, Any]:
+        """What tells the time that was searched."""
+        infer = self.requires()
+        return {"ifos": list(infer.ifos), "psd_length": infer.streaming()["psd_length"]}
 
 
 class SensitiveVolume(StageTask):
@@ -18,8 +66,9 @@ class SensitiveVolume(StageTask):
 
     stage, verb = "sv", "estimate"
     publishes: ClassVar = {"sensitive_volume": "sensitive_volume.h5"}
-    #: The task that ranks; a pipeline may name another.
+    #: The task that ranks, and the one that vetoes; a pipeline may name others.
     infer_task: ClassVar[type[Infer]] = Infer
+    veto_task: ClassVar[type[Veto]] = Veto
 
     ifos = Detectors(default=("H1", "L1"), description="detectors in channel order; default: H1,L1")
     mass_combos = Pairs(
@@ -43,15 +92,26 @@ class SensitiveVolume(StageTask):
         default=False,
         description="weigh by masses alone, as the older tool did; default: False",
     )
+    vetoes = PathParameter(
+        default="",
+        description="folder of lists <IFO>-<anything>.txt of segments (start stop) or gates "
+        "(center half-width taper) to leave out of events and livetime; default: none",
+    )
 
     @property
     def directory(self) -> Path:
         """Where the volume appears."""
         return self.paths.results / "plots"
 
+    @property
+    def infer(self) -> Infer:
+        """The search, before any veto."""
+        return self.infer_task.req(self)
+
     def requires(self) -> dict[str, StageTask]:
-        """The ranked events, and the draws that were rejected."""
-        return {"events": self.infer_task.req(self), "injections": TestingWaveforms.req(self)}
+        """The ranked events that are left, and the draws that were rejected."""
+        vetoed = self.vetoes and self.veto_task.req(self, vetoes=self.vetoes)
+        return {"events": vetoed or self.infer, "injections": TestingWaveforms.req(self)}
 
     def inputs(self) -> dict[str, Path | None]:
         """Background, recovered injections and rejected draws."""
@@ -101,10 +161,9 @@ class Report(StageTask):
     def inputs(self) -> dict[str, Path | None]:
         """What the plots are drawn from."""
         volume = self.requires()
-        infer = volume.requires()["events"]
-        steps = infer.requires()
+        steps = volume.infer.requires()
         train = steps["model"].requires()
-        events = infer.output()
+        events = volume.requires()["events"].output()
         injections = steps["injections"].output()
         zero_lag = steps.get("zero_lag")
         return {

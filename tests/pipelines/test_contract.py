@@ -48,7 +48,9 @@ TASKS = [
     (tasks.Infer, {}),
     (tasks.Infer, {"zero_lag_source": FILES["source"]}),
     (tasks.Infer, {"zero_lag": False}),
+    (tasks.Veto, {"vetoes": "/lists"}),
     (tasks.SensitiveVolume, {}),
+    (tasks.SensitiveVolume, {"vetoes": "/lists"}),
     (tasks.Report, {}),
 ]
 

@@ -144,7 +144,7 @@ def test_what_only_others_build_on_is_no_task_to_run():
     families = set(luigi.task_register.Register.task_names())
 
     assert families.isdisjoint({"StageTask", "Pipeline", "FetchTask", "WaveformTask"})
-    assert {"SandboxInfer", "SandboxSV", "SandboxReport", "Sandbox"} <= families
+    assert {"SandboxInfer", "SandboxVeto", "SandboxSV", "SandboxReport", "Sandbox"} <= families
 
 
 def test_the_pipeline_is_what_its_last_step_rests_on(monkeypatch, tmp_path):

@@ -42,6 +42,7 @@ PUBLISHES = {
     ),
     "export export": ("model_repo",),
     "infer infer": ("background.hdf5", "foreground.hdf5", "0lag.hdf5", "candidates.hdf5"),
+    "sv veto": ("background.hdf5", "foreground.hdf5", "0lag.hdf5", "candidates.hdf5"),
     "sv estimate": ("sensitive_volume.h5",),
     "sv report": ("report.html",),
 }  # fmt: skip

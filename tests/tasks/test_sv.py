@@ -1,6 +1,8 @@
 """Tasks of the sv stage: what the volume is estimated from, and what the report shows."""
 
-from aframe.tasks import Report, SensitiveVolume
+from pathlib import Path
+
+from aframe.tasks import Report, SensitiveVolume, Veto
 
 
 def test_the_volume_rests_on_events_and_rejected_draws(shared, tmp_path):
@@ -16,6 +18,32 @@ def test_the_volume_rests_on_events_and_rejected_draws(shared, tmp_path):
         tmp_path / "results/plots/sensitive_volume.h5"
     )
     assert task.settings()["mass_combos"] == [[35, 35], [35, 20], [20, 20], [20, 10]]
+
+
+def test_vetoes_come_between_the_search_and_what_rests_on_it(shared, tmp_path):
+    """Volume and report take the events that are left; the network is still the search's."""
+    shared["vetoes"] = "/lists"
+    task = SensitiveVolume()
+    veto = task.requires()["events"]
+
+    assert isinstance(veto, Veto)
+    assert task.inputs()["background"] == tmp_path / "results/vetoed/background.hdf5"
+    assert veto.inputs()["vetoes"] == Path("/lists")
+    assert veto.inputs()["background"] == tmp_path / "results/background.hdf5"
+    assert veto.inputs()["strain"] == tmp_path / "data/test/background"
+    assert veto.settings()["psd_length"] == veto.requires().psd_length
+    report = Report().inputs()
+    assert report["zero_lag"] == tmp_path / "results/vetoed/0lag.hdf5"
+    assert report["candidates"] == tmp_path / "results/vetoed/candidates.hdf5"
+    assert report["preprocessing"] == tmp_path / "training/preprocessing.json"
+
+
+def test_a_search_without_zero_lag_has_none_to_veto(shared):
+    """No more files than the search has."""
+    shared |= {"zero_lag": "False", "vetoes": "/lists"}
+
+    assert set(Veto().output()) == {"background", "foreground"}
+    assert Veto().inputs()["zero_lag"] is None
 
 
 def test_the_report_shows_every_step(shared, tmp_path):

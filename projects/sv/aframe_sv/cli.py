@@ -6,8 +6,11 @@ from aframe_sv.estimate import OUTPUT as VOLUMES
 from aframe_sv.estimate import EstimateSettings, estimate, refuse_unknown_prior
 from aframe_sv.report import OUTPUT as PAGE
 from aframe_sv.report import ReportSettings, report
+from aframe_sv.veto import OUTPUTS as VETOED
+from aframe_sv.veto import VetoSettings, veto
 
 VERBS = (
+    Verb("veto", VetoSettings, veto, publishes=VETOED),
     Verb(
         "estimate",
         EstimateSettings,

@@ -38,7 +38,10 @@ class Clock:
 def read_clock(inputs: Inputs) -> Clock | None:
     """Read what the search wrote into its record of its times; ``None`` where nothing is there."""
     events = inputs.zero_lag or inputs.foreground
-    record = read_record(record_path(events.parent, "infer")) if events else None
+    # Vetoed events lie in a folder of their own, beside the record of the search.
+    folders = (events.parent, events.parent.parent) if events else ()
+    found = (read_record(record_path(folder, "infer")) for folder in folders)
+    record = next((one for one in found if one), None)
     measured = (record.notes.get("calibration") or {}) if record else {}
     if record is None or not measured.get("injections"):
         return None

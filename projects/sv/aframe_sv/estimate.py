@@ -182,10 +182,12 @@ class Injections:
     Args:
         draws: Their masses and redshifts.
         statistic: Detection statistic, ``-inf`` where no event was near enough in time.
+        kept: Share of the injections that no veto took.
     """
 
     draws: Sources
     statistic: Draws
+    kept: float = 1.0
 
 
 def estimate(settings: EstimateSettings, draft: Draft) -> None:
@@ -196,7 +198,7 @@ def estimate(settings: EstimateSettings, draft: Draft) -> None:
     thresholds, fars = thresholds_up_to(background, settings.max_far)
     injections = read_injections(settings.inputs.foreground, settings.dt)
     weights = population_weights(settings, source, injections.draws)
-    rejected = rejected_sums(settings, source)
+    rejected = rejected_sums(settings, source, injections.kept)
     further = further_thresholds(background, thresholds, SLOPE)
     counts, curves = background.counts_above(further), {}
     found = Found.at(injections.statistic, further)
@@ -242,6 +244,7 @@ def _refuse_strangers(settings: EstimateSettings) -> None:
         if ifos is not None and list(ifos) != settings.ifos:
             raise _stranger(name, f"ifos {ifos}", f"ifos {settings.ifos}")
     rows = sum(metadata["length"] for metadata in found.values())
+    rows += vetoed_injections(found["foreground"])
     drawn = found["foreground"]["num_injections"]
     if drawn is not None and drawn != rows:
         raise _stranger(
@@ -255,6 +258,11 @@ def _refuse_strangers(settings: EstimateSettings) -> None:
         ).parameters["shift"]
         if shift.shape[-1] != len(settings.ifos):
             raise _stranger(name, f"{shift.shape[-1]} shifts an event", f"ifos {settings.ifos}")
+
+
+def vetoed_injections(foreground: dict[str, Any]) -> int:
+    """Number of injections that `veto` left out of a *foreground* with these metadata."""
+    return int(foreground.get("vetoed_injections") or 0)
 
 
 def _last_word(prior: str) -> str:
@@ -285,11 +293,13 @@ def read_injections(path: Path, dt: float) -> Injections:
         AframeError: If a value is not a number.
     """
     names = (*_MASSES, "detection_statistic", "detection_time", "injection_time")
-    columns = read_ledger(path, parameters=names, waveforms=()).parameters
+    ledger = read_ledger(path, parameters=names, waveforms=())
+    columns, vetoed = ledger.parameters, vetoed_injections(ledger.metadata)
     draws = Sources.of(path, columns)
     near = np.abs(columns["detection_time"] - columns["injection_time"]) <= dt
     statistic = columns["detection_statistic"].astype(float)
-    return Injections(draws, np.where(near, statistic, -np.inf))
+    kept = len(ledger) / max(len(ledger) + vetoed, 1)
+    return Injections(draws, np.where(near, statistic, -np.inf), kept)
 
 
 def _source(settings: EstimateSettings) -> Source:
@@ -310,8 +320,17 @@ def population_weights(
     }
 
 
-def rejected_sums(settings: EstimateSettings, source: Source) -> dict[str, WeightSums]:
-    """Add up the weights of the rejected draws for each population, some rows at a time."""
+def rejected_sums(
+    settings: EstimateSettings, source: Source, kept: float = 1.0
+) -> dict[str, WeightSums]:
+    """Add up the weights of the rejected draws for each population, some rows at a time.
+
+    Args:
+        settings: What is estimated.
+        source: What was drawn from.
+        kept: Share of the injections that no veto took: of the rejected draws, which have no
+            time, as large a share counts.
+    """
     path = settings.inputs.rejected_parameters
     sums = {pair_name(pair): WeightSums() for pair in settings.pairs}
     for start in range(0, read_metadata(path)["length"], _ROWS_AT_A_TIME):
@@ -320,7 +339,7 @@ def rejected_sums(settings: EstimateSettings, source: Source) -> dict[str, Weigh
         weights = population_weights(settings, source, Sources.of(path, columns))
         for name, values in weights.items():
             sums[name] += WeightSums.of(values)
-    return sums
+    return {name: each.share(kept) for name, each in sums.items()}
 
 
 def _refuse_uncovered(sums: WeightSums, name: str, settings: EstimateSettings) -> None:

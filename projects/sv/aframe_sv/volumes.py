@@ -168,6 +168,10 @@ class WeightSums:
             self.draws + other.draws, self.total + other.total, self.squares + other.squares
         )
 
+    def share(self, kept: float) -> WeightSums:
+        """Sums over a part of the draws, chosen without regard to their weights."""
+        return WeightSums(round(self.draws * kept), self.total * kept, self.squares * kept)
+
     @property
     def coverage(self) -> tuple[float, float]:
         """Share of the target that the source can draw, and its standard error."""
