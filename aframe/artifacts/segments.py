@@ -7,8 +7,10 @@ tells apart at GPS times, so that a count never depends on how a sum was rounded
 from __future__ import annotations
 
 import math
+import re
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +21,8 @@ from aframe.errors import AframeError
 #: Time in which light crosses the Earth (s): detectors less apart than this in a slide may
 #: still see one signal as one.
 EARTH_CROSSING = 0.0426
+#: Seconds that GPS time is ahead of UTC, and since when; no leap second came after the last.
+_AHEAD = ((datetime(2017, 1, 1, tzinfo=UTC), 18), (datetime(2015, 7, 1, tzinfo=UTC), 17))
 _HEADER = "# seg\tstart\tstop\tduration"
 
 
@@ -79,6 +83,40 @@ def gps(seconds: float) -> str:
         ('1126259446', '1126259446.5')
     """
     return str(int(seconds)) if float(seconds).is_integer() else repr(float(seconds))
+
+
+def event_time(event: str) -> float:
+    """GPS time (s) of an event that is given by it, or by the name it has in a catalogue.
+
+    A name such as ``GW190521_030229`` is the UTC time cut to whole seconds, so half of one is
+    added.
+
+    Raises:
+        AframeError: If it is neither; ``GW190521`` names a day.
+
+    Example:
+        >>> event_time("GW150914_095045"), event_time("1187008882.4")
+        (1126259462.5, 1187008882.4)
+    """
+    named = re.fullmatch(r"GW(\d{6}_\d{6})", event.strip())
+    try:
+        time = _named_time(named[1]) if named else float(event)
+    except ValueError:
+        time = math.nan
+    if not 0 < time < math.inf:
+        raise AframeError(
+            "an event cannot be placed in time",
+            found=repr(event),
+            wanted_by="known_events",
+            fix="give its GPS time (s), or a name with its UTC time such as GW190521_030229",
+        )
+    return time
+
+
+def _named_time(digits: str) -> float:
+    utc = datetime.strptime(digits, "%y%m%d_%H%M%S").replace(tzinfo=UTC)
+    ahead = next((seconds for since, seconds in _AHEAD if utc >= since), math.nan)
+    return (utc - datetime(1980, 1, 6, tzinfo=UTC)).total_seconds() + ahead + 0.5
 
 
 def coalesce(segments: Iterable[Segment]) -> list[Segment]:

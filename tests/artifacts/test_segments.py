@@ -5,6 +5,7 @@ from fractions import Fraction
 import igwn_segments
 import numpy as np
 import pytest
+from astropy.time import Time
 from gwpy.segments import SegmentList
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from aframe.artifacts.segments import (
     Segment,
     are_apart,
     coalesce,
+    event_time,
     gps,
     intersect,
     is_analyzable,
@@ -301,6 +303,34 @@ def test_refuses_slots_without_length():
 
     with pytest.raises(AframeError, match="injections would lie on one another"):
         slots(Segment(GPS, GPS + 100), [0, 1], **layout)
+
+
+@pytest.mark.parametrize(
+    "name", ["GW150914_095045", "GW161231_235959", "GW170817_124104", "GW190521_030229"]
+)
+def test_the_time_in_the_name_of_an_event_is_utc(name):
+    """As astropy reads it, up to the half second that stands for what the name cuts off."""
+    utc = f"20{name[2:4]}-{name[4:6]}-{name[6:8]}T{name[9:11]}:{name[11:13]}:{name[13:]}"
+
+    assert event_time(name) == pytest.approx(Time(utc, scale="utc").gps + 0.5, abs=1e-6)
+
+
+def test_no_leap_second_is_missing():
+    """Today's GPS time is what the last entry of the table makes of it."""
+    today = Time.now()
+
+    assert event_time(today.strftime("GW%y%m%d_%H%M%S")) == pytest.approx(today.gps, abs=0.51)
+
+
+@pytest.mark.parametrize(
+    "event", ["GW190521", "GW190521_250000", "GW100916_063000", "S190521g", "nan", "-3", "", "inf"]
+)
+def test_refuses_an_event_without_a_time(event):
+    """The name of a day, an hour or a year that no event has, or no time at all."""
+    with pytest.raises(AframeError, match="an event cannot be placed in time") as caught:
+        event_time(event)
+
+    assert caught.value.found == repr(event)
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(32.0, "32"), (GPS + 0.25, f"{GPS}.25"), (3, "3")])
