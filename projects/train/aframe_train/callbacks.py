@@ -123,6 +123,14 @@ class Progress(Callback):
         )
         self.rows.append(dict(zip(COLUMNS, values, strict=True)))
         self._loss, self._batches = 0.0, 0
+        if not math.isfinite(values[2]):
+            raise AframeError(
+                "the training diverged",
+                found=f"a mean loss of {values[2]} in epoch {values[0] + 1}",
+                wanted_by=str(run_directory(trainer)),
+                fix="lower model.learning_rate, clip gradients (trainer.gradient_clip_val), or "
+                "look at the strain: a network of no numbers finds nothing",
+            )
         if trainer.is_global_zero:
             self._say(trainer, values[2], score=values[-1])
             write_text(run_directory(trainer) / "metrics.csv", table(self.rows))

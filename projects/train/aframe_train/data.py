@@ -171,6 +171,15 @@ class AframeData(LightningDataModule):
         if stage == "fit":
             self.training_batches = self._training_batches(training, signals, device)
         self.validation_batches = self._validation_batches(validation, signals, device)
+        batches, (_, processes) = len(self.validation_batches), self._place
+        if batches < processes:
+            raise AframeError(
+                "a process has nothing to validate",
+                found=f"{batches} batches of validation for {processes} processes",
+                wanted_by="the training data",
+                fix="lower mixture.batch_size, raise validation.valid_livetime, or use fewer "
+                "processes (trainer.devices)",
+            )
 
     def _whitener(self) -> Whitener:
         p = self.preprocessing

@@ -28,9 +28,6 @@ PUBLISHES = (
     "metrics.csv",
     "config.yaml",
 )
-#: Options that name a table of glitches, and a ledger.
-GLITCHES = "--data.init_args.glitches.table"
-LEDGER = "--data.init_args.training_waveforms"
 _ACCELERATORS = {"auto": "auto", "cpu": "cpu", "cuda": "gpu"}
 
 
@@ -146,6 +143,11 @@ def fit(settings: FitSettings, draft: Draft) -> None:
     for name in PUBLISHES:
         copy = copy_checkpoint if name.endswith(".ckpt") else shutil.copyfile
         copy(draft.work / name, draft.path / name)
+    # Who repeats the training by hand says where, and does not write into what is gone by then.
+    config = (draft.work / "config.yaml").read_text()
+    write_text(
+        draft.path / "config.yaml", config.replace(f"save_dir: {draft.work}\n", "save_dir: .\n")
+    )
     if (draft.work / PICTURES).exists():
         scratch = shutil.ignore_patterns(".*")
         shutil.copytree(
@@ -203,11 +205,11 @@ def arguments(settings: FitSettings, directory: Path, output: Path | None = None
         "training_waveforms": inputs.training_waveforms,
         "validation_waveforms": inputs.validation_waveforms,
     }
+    if inputs.glitches is not None:
+        data["glitches.table"] = inputs.glitches
     words = ["fit", "--config", str(inputs.train_config)]
     words += [f"--seed_everything={settings.seed}"]
     words += [f"--data.init_args.{name}={_word(value)}" for name, value in data.items()]
-    if inputs.glitches is not None:
-        words += [f"{GLITCHES}={inputs.glitches}"]
     words += [f"--trainer.accelerator={_ACCELERATORS[resources.device]}"]
     words += [f"--trainer.logger.save_dir={directory}"]
     if resources.use_wandb:

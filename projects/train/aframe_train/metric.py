@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -52,6 +53,10 @@ def auroc(
     distinct, rank = torch.unique(scores, return_inverse=True)
     target = torch.arange(len(scores), device=scores.device) >= len(background)
     return binary_auroc(rank.double() / len(distinct), target.long(), max_fpr=float(max_fpr))
+
+
+def _without_nan(scores: Tensor, value: float) -> Tensor:
+    return torch.where(scores.isnan(), value, scores)
 
 
 class TimeSlideAUROC(Metric):
@@ -119,6 +124,8 @@ class TimeSlideAUROC(Metric):
         """Return the areas over all that was added since the last reset, *max_fpr*'s first."""
         # Several processes score alternating parts of the background.
         order = torch.argsort(dim_zero_cat(self.index))
-        scores, slides = dim_zero_cat(self.background)[order], dim_zero_cat(self.slide)[order]
-        background, foreground = loudest(scores, slides, self.width), dim_zero_cat(self.foreground)
+        # No number is no detection: background counts as loudest then, and a signal as missed.
+        scores = _without_nan(dim_zero_cat(self.background)[order], math.inf)
+        foreground = _without_nan(dim_zero_cat(self.foreground), -math.inf)
+        background = loudest(scores, dim_zero_cat(self.slide)[order], self.width)
         return torch.stack([auroc(background, foreground, rate) for rate in self.rates])

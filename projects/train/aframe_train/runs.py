@@ -1,4 +1,4 @@
-"""A training's run directory on S3, and checkpoints that are sent as they come."""
+"""A training's run directory, also on S3, and its checkpoints, which are sent as they come."""
 
 from __future__ import annotations
 
@@ -23,7 +23,23 @@ class Keep(Protocol):
         """Send the file at *path*, and *wait* until it is there or let the training go on."""
 
 
-class SentCheckpoints(TorchCheckpointIO):
+class WholeCheckpoints(TorchCheckpointIO):
+    """Checkpoints that a kill leaves as they were, or as they are to be.
+
+    Lightning writes one where temporary files go and then moves it: to another disk, that is a
+    copy, of which a kill leaves a part.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
+    ) -> None:
+        """Write a checkpoint beside its place, and rename it."""
+        draft = Path(path).with_name(f".{Path(path).name}.draft")
+        super().save_checkpoint(checkpoint, draft, storage_options)
+        draft.replace(path)
+
+
+class SentCheckpoints(WholeCheckpoints):
     """Checkpoints on this machine's disk, each of which is then sent.
 
     The last one is sent beside the training; any other is there before it.

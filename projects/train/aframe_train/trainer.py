@@ -20,10 +20,15 @@ from aframe.artifacts.remote import cached
 from aframe.errors import AframeError
 from aframe_train import tracking
 from aframe_train.callbacks import Progress, SaveConfig
-from aframe_train.fit import GLITCHES, LEDGER
-from aframe_train.runs import Keep, SentCheckpoints, fetch_run, several
+from aframe_train.resumption import find_checkpoint, refuse_cut
+from aframe_train.runs import Keep, SentCheckpoints, WholeCheckpoints, fetch_run, several
+
+log = logging.getLogger(__name__)
 
 SEED = 101588
+#: Options by which a step names a table of glitches, and a ledger.
+GLITCHES = "--data.init_args.glitches.table"
+LEDGER = "--data.init_args.training_waveforms"
 #: Lightning's remarks on what is meant to be so.
 _EXPECTED = (
     ".*does not have many workers.*",
@@ -85,9 +90,10 @@ class AframeCLI(LightningCLI):
         )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Read arguments and configuration files."""
+        """Read arguments and configuration files; Lightning looks into a checkpoint next."""
         with _explained(self.words):
             super().parse_arguments(parser, args)
+        refuse_cut(self.config[self.config.subcommand].get("ckpt_path"))
 
     def instantiate_classes(self) -> None:
         """Make the model, the data and the trainer."""
@@ -96,27 +102,40 @@ class AframeCLI(LightningCLI):
             super().instantiate_classes()
 
     def before_instantiate_classes(self) -> None:
-        """Bring to this machine what lies on S3, and name the run at Weights & Biases."""
+        """Bring here what lies on S3, find what to resume from, and name the run at W&B."""
         config = self.config[self.subcommand]
         loggers = several(config.trainer.get("logger"))
-        resumed = self.keep is not None or bool(config.get("ckpt_path"))
         self.run = fetch_run(loggers)
-        self.keep = self.run.keep if self.run else self.keep
+        directory = Path((loggers and loggers[0].init_args.get("save_dir")) or ".")
+        is_step, self.keep = self.keep is not None, self.run.keep if self.run else self.keep
         if config.get("ckpt_path"):
             config.ckpt_path = str(cached(config.ckpt_path))
+        elif self.subcommand == "fit" and not is_step:
+            config.ckpt_path = self._left(directory)
+        refuse_cut(config.ckpt_path)
         if tracking.is_asked_for(loggers):
             tracking.refuse_missing()
-            name = tracking.identify(
-                Path(loggers[0].init_args.get("save_dir") or "."), resumed=resumed
-            )
+            name = tracking.identify(directory, resumed=is_step or bool(config.ckpt_path))
             if self.keep:
                 self.keep(name, wait=True)
 
+    def _left(self, directory: Path) -> str | None:
+        """The checkpoint that the same command left in *directory* when it was killed."""
+        config = self.config[self.subcommand].clone()
+        config.pop("ckpt_path", None)
+        parser = self._parser(self.subcommand)
+        found = find_checkpoint(directory, parser.dump(config, skip_unset=False))
+        if found is None:
+            return None
+        log.info("resuming from %s", found)
+        return str(found)
+
     def instantiate_trainer(self, **options: Any) -> Trainer:
-        """Make the trainer, which sends its checkpoints where they are kept."""
+        """Make the trainer, whose checkpoints are whole and sent where they are kept."""
         trainer = super().instantiate_trainer(**options)
-        if self.keep:
-            trainer.strategy.checkpoint_io = SentCheckpoints(self.keep)
+        trainer.strategy.checkpoint_io = (
+            SentCheckpoints(self.keep) if self.keep else WholeCheckpoints()
+        )
         return trainer
 
     def before_fit(self) -> None:

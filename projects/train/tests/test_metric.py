@@ -97,6 +97,24 @@ def test_metric_is_its_functions_over_all_batches():
     assert metric.compute().tolist() == [auroc(peaks, foreground, rate) for rate in (0.1, 1.0)]
 
 
+def test_no_number_is_no_detection():
+    """A signal without a score is missed, and background without one is as loud as can be."""
+    index, slide = torch.arange(40), torch.zeros(40).long()
+    background, foreground = torch.randn(40, generator=torch.manual_seed(0)), torch.full((4,), 9.0)
+
+    def score(background, foreground):
+        metric = TimeSlideAUROC(max_fpr=0.5, pool_length=0.5, stride=0.5)
+        metric.update(index, slide, background, foreground)
+        return metric.compute()[0].item()
+
+    missed, loud = foreground.clone(), background.clone()
+    missed[:2], loud[:30] = float("nan"), float("nan")
+
+    assert score(background, foreground) == pytest.approx(1.0)
+    assert score(background, missed) == score(background, torch.tensor([-1e9, -1e9, 9.0, 9.0]))
+    assert score(loud, foreground) == score(torch.where(loud.isnan(), 1e9, loud), foreground) < 0.5
+
+
 def test_nothing_is_kept_after_a_reset():
     """Epochs do not add up: a hundred of them hold what one does."""
     metric = TimeSlideAUROC()

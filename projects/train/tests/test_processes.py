@@ -51,6 +51,19 @@ def command(words):
     return done
 
 
+def test_each_process_has_something_to_validate(words):
+    """More processes than batches are refused by each, not lost by the others."""
+    many = ["--trainer.devices=2", "--trainer.strategy=ddp", "--data.mixture.batch_size=4096"]
+    done = subprocess.run(
+        [sys.executable, "-m", "train", *words("none"), *many],
+        env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert done.returncode != 0
+    assert "a process has nothing to validate" in done.stderr
+    assert "1 batches of validation for 2 processes" in done.stderr
+
+
 def test_two_processes_find_the_same_score(words, tmp_path):
     """Score, its companions and the pictures; each file is written and each line said once."""
     one, two = tmp_path / "one", tmp_path / "two"
@@ -70,6 +83,12 @@ def test_two_processes_find_the_same_score(words, tmp_path):
     for epoch in (1, 2):
         picture = f"validation/epoch-{epoch:04d}.png"
         assert filecmp.cmp(one / picture, two / picture, shallow=False), picture
-    logged = set(rows(one / "lightning_logs/version_0/metrics.csv")[0])
+    logs = [rows(run / "lightning_logs/version_0/metrics.csv") for run in (one, two)]
+    whole = [[row["valid_auroc_1"] for row in log if row["valid_auroc_1"]] for log in logs]
+    assert whole[0] == whole[1]
+    # Not the score of a network that finds nothing, which any two have.
+    assert len(whole[0]) == 2
+    assert abs(float(whole[0][0]) - 0.5) > 0.01
+    logged = set(logs[0][0])
     assert {"valid_auroc", "valid_auroc_1", "lr-AdamW"} < logged
     assert "train/device/samples_per_sec" in logged

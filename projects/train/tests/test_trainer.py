@@ -186,6 +186,15 @@ def test_our_errors_keep_their_words(words, config):
         train(words)
 
 
+def test_a_training_that_diverges_ends(words, tmp_path):
+    """With the epoch and what helps, and without a network of no numbers."""
+    with pytest.raises(AframeError, match="the training diverged") as refused:
+        train([*words, "--model.learning_rate=1e30"])
+
+    assert "nan in epoch 1" in refused.value.found
+    assert not (tmp_path / "run" / "model.pt").exists()
+
+
 def test_refuses_a_training_without_validation(words):
     """Without a score no weights are the best."""
     with pytest.raises(AframeError, match="no weights are the best"):
