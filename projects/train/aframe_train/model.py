@@ -18,6 +18,9 @@ from aframe_train.callbacks import SCORE, Artifacts, Checkpoints, Progress
 from aframe_train.metric import TimeSlideAUROC
 from aframe_train.validation import ValidationBatch
 
+#: Largest learning rate of the parameters that a network calls slow, for all processes.
+SLOW_RATE = 1e-3
+
 
 class Aframe(LightningModule, ABC):
     """What every training does, whatever the network learns from; that is said by its loss.
@@ -124,15 +127,29 @@ class Aframe(LightningModule, ABC):
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW, with a learning rate that rises and falls once over all steps."""
         rate = self.learning_rate * self.trainer.world_size
-        optimizer = AdamW(self.arch.parameters(), rate, weight_decay=self.weight_decay)
+        optimizer = AdamW(parameter_groups(self.arch, rate), rate, weight_decay=self.weight_decay)
         scheduler = OneCycleLR(
             optimizer,
-            rate,
+            [group["lr"] for group in optimizer.param_groups],
             total_steps=int(self.trainer.estimated_stepping_batches),
             pct_start=self.pct_lr_ramp,
         )
         each_step: LRSchedulerConfigType = {"scheduler": scheduler, "interval": "step"}
         return {"optimizer": optimizer, "lr_scheduler": each_step}
+
+
+def parameter_groups(network: torch.nn.Module, rate: float) -> list[dict[str, Any]]:
+    """Tell the optimizer which parameters of *network* want another rate than *rate*.
+
+    These are what its method ``slow``, if it has one, names: at most `SLOW_RATE`, no decay.
+    """
+    slow: list[torch.nn.Parameter] = getattr(network, "slow", list)()
+    names = {id(each) for each in slow}
+    rest = [each for each in network.parameters() if id(each) not in names]
+    groups: list[dict[str, Any]] = [{"params": rest, "lr": rate}]
+    if slow:
+        groups.append({"params": slow, "lr": min(rate, SLOW_RATE), "weight_decay": 0.0})
+    return groups
 
 
 class SupervisedAframe(Aframe):

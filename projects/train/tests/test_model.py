@@ -8,7 +8,7 @@ from lightning.pytorch import Trainer
 
 from aframe_train.callbacks import Artifacts, Checkpoints, Progress
 from aframe_train.metric import TimeSlideAUROC
-from aframe_train.model import Aframe, SemiSupervisedAframe, SupervisedAframe
+from aframe_train.model import Aframe, SemiSupervisedAframe, SupervisedAframe, parameter_groups
 from aframe_train.validation import ValidationBatch
 
 
@@ -127,6 +127,34 @@ def test_learning_rate_rises_and_falls_once(model):
     assert rates.index(max(rates)) == 9
     assert rates[-1] < 1e-4
     assert found["optimizer"].param_groups[0]["weight_decay"] == 0.01
+
+
+@pytest.mark.parametrize(("rate", "slow"), [(1e-2, 1e-3), (1e-4, 1e-4)])
+def test_what_a_network_calls_slow_has_a_rate_of_its_own(model, rate, slow):
+    """At most 1e-3 at the peak of the schedule, without decay; the others as they were."""
+    model.arch.bias = torch.nn.Parameter(torch.zeros(()))
+    model.arch.slow = lambda: [model.arch.bias]
+    model.learning_rate = rate
+    model._trainer = SimpleNamespace(world_size=1, estimated_stepping_batches=100)
+    made = model.configure_optimizers()
+    optimizer, scheduler = made["optimizer"], made["lr_scheduler"]["scheduler"]
+    peaks = [0.0, 0.0]
+    for _ in range(99):
+        rates = [group["lr"] for group in optimizer.param_groups]
+        peaks = [max(pair) for pair in zip(peaks, rates, strict=True)]
+        optimizer.step()
+        scheduler.step()
+
+    assert peaks == pytest.approx([rate, slow], rel=1e-3)
+    assert [group["params"] for group in optimizer.param_groups] == [
+        [model.arch.weight], [model.arch.bias],
+    ]  # fmt: skip
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.01, 0]
+
+
+def test_without_slow_ones_all_parameters_are_alike(model):
+    """One group of all."""
+    assert parameter_groups(model.arch, 0.1) == [{"params": [model.arch.weight], "lr": 0.1}]
 
 
 def test_every_training_keeps_its_files(model, tmp_path):

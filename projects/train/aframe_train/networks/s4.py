@@ -51,8 +51,9 @@ class S4(nn.Module):
     A layer holds *d_model* linear systems of *d_state* states, whose outputs a gated linear
     map mixes; a normalization over the channels follows each.
 
-    Train it with a learning rate of at most 1e-3 and without weight decay: its authors give
-    these to the states' parameters, which then need no optimizer of their own.
+    Its logit is linear in a mean over time, in which a short signal is little: at a learning
+    rate of 1e-3 the loss stays at chance for long, at 1e-2 it does not. The states'
+    parameters want the former and no weight decay, and have it whatever the others' rate.
 
     Args:
         num_ifos: Number of detectors, which are the input's channels.
@@ -94,3 +95,12 @@ class S4(nn.Module):
         # In single precision whatever the trainer's: there is no Fourier transform of bfloat16.
         with torch.autocast(kernels.device.type, enabled=False):
             return self.model(kernels)
+
+    def slow(self) -> list[nn.Parameter]:
+        """Name the parameters of the states' rates and of their time, to be learned slowly."""
+        kernels = [layer.kernel.kernel for layer in self.model.s4_layers]
+        return [
+            parameter
+            for each in kernels
+            for parameter in (each.log_dt, each.log_A_real, each.A_imag)
+        ]

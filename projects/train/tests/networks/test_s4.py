@@ -46,3 +46,13 @@ def test_scores_in_single_precision():
         found = network(kernels)
 
     assert torch.equal(found, network(kernels))
+
+
+def test_the_states_are_learned_slowly():
+    """Rates, frequencies and steps of time of each layer, and nothing else."""
+    network = S4(2, 256.0, 1.0, d_model=8, n_layers=2)
+    slow = {id(each) for each in network.slow()}
+    names = [name for name, each in network.named_parameters() if id(each) in slow]
+
+    assert len(slow) == len(names) == 6
+    assert {name.rsplit(".", 1)[1] for name in names} == {"log_dt", "log_A_real", "A_imag"}
