@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -53,6 +53,8 @@ MPC3_IN_GPC3 = 1e9
 #: Points (their number's logarithm to base 2) that measure how much of a prior its constraints
 #: leave.
 _POINTS = 18
+#: The same of the points that show which parameters the constraints are on.
+_TRIALS = 6
 #: Redshifts between which a density of them is interpolated.
 _KNOTS = 1501
 
@@ -406,43 +408,95 @@ def log_prob(prior: PriorDict, parameters: Mapping[str, Values]) -> Values:
     Args:
         prior: The density.
         parameters: Values by name; those that the prior does not have are ignored.
+
+    Raises:
+        AframeError: If a constraint or a condition of theirs is on a parameter that is left out.
     """
     names = [name for name in prior.non_fixed_keys if name in parameters]
     names += [name for name in prior.fixed_keys if name in parameters]
+    _refuse_dependent(prior, names)
     values = {name: np.asarray(parameters[name], float) for name in names}
+    # bilby takes the shape from the first.
+    known = values | {key: at for key, at in _fixed(prior).items() if key not in values}
     with np.errstate(divide="ignore"):
-        logarithm = sum(np.log(_prob(prior, name, values)) for name in values)
-        if any(isinstance(one, Constraint) for one in prior.values()):
-            allowed = np.asarray(prior.evaluate_constraints(values), bool)
+        logarithm = sum(np.log(_prob(prior, name, known)) for name in names)
+        if _constraints(prior):
+            allowed = np.asarray(prior.evaluate_constraints(known), bool)
             logarithm = logarithm + np.log(allowed) - math.log(_share_allowed(prior))
     return logarithm
+
+
+def _constraints(prior: PriorDict) -> list[str]:
+    return [name for name, one in prior.items() if isinstance(one, Constraint)]
+
+
+def _fixed(prior: PriorDict) -> dict[str, Values]:
+    return {name: np.asarray(prior[name].peak, float) for name in prior.fixed_keys}
+
+
+def _needed(prior: PriorDict, name: str) -> tuple[str, ...]:
+    """Parameters that a density is conditional on."""
+    return tuple(getattr(prior[name], "required_variables", ()))
+
+
+def _refuse_dependent(prior: PriorDict, names: Sequence[str]) -> None:
+    known = {*names, *prior.fixed_keys}
+    conditions = {key for name in names for key in _needed(prior, name)} - known
+    if conditions or not _told_by(names, prior):
+        raise AframeError(
+            "a prior ties parameters to others, without which their density is not known",
+            found=f"{', '.join(names)} do not tell "
+            f"{', '.join(sorted(conditions) or _constraints(prior))}, on which they depend",
+            wanted_by=f"the density of {', '.join(names)} (a sensitive volume is weighed with that "
+            "of the masses)",
+            fix="choose a prior whose constraints and conditions are on these parameters alone",
+        )
 
 
 def _prob(prior: PriorDict, name: str, values: Mapping[str, Values]) -> Values:
     if prior[name].is_fixed:
         return (values[name] == prior[name].peak).astype(float)
-    needed = getattr(prior[name], "required_variables", ())
-    return np.asarray(prior[name].prob(values[name], **{key: values[key] for key in needed}))
+    given = {key: values[key] for key in _needed(prior, name)}
+    return np.asarray(prior[name].prob(values[name], **given))
 
 
 def _share_allowed(prior: PriorDict) -> float:
     """Share of the prior that its constraints leave, to 1e-4."""
     free = prior.non_fixed_keys
+    masses = [name for name in free if name.startswith("mass_")]
+    # With constraints on more than the masses it takes longer.
+    points = _spread(masses if _told_by(masses, prior) else free, prior, _POINTS)
+    return float(np.mean(prior.evaluate_constraints(points)))
+
+
+def _told_by(names: Sequence[str], prior: PriorDict) -> bool:
+    """Whether parameters of these names alone tell what the constraints are on.
+
+    A conversion may want others, leave out what it cannot tell, whose constraint bilby then
+    passes over, or take a value for granted: it is held against one that knows them all.
+    """
+    if not _constraints(prior):
+        return True
+    every = _spread(prior.non_fixed_keys, prior, _TRIALS)
+    known = {name: every[name] for name in (*names, *prior.fixed_keys)}
+    whole = prior.conversion_function(dict(every))
     try:
-        return _share_of([name for name in free if name.startswith("mass_")], prior)
-    except KeyError:  # A constraint on more than the masses, which takes longer.
-        return _share_of(free, prior)
+        fewer = prior.conversion_function(known)
+    except (KeyError, TypeError):
+        return False
+    told = [name for name in _constraints(prior) if name in whole]
+    return all(name in fewer and np.array_equal(fewer[name], whole[name]) for name in told)
 
 
-def _share_of(free: list[str], prior: PriorDict) -> float:
-    points = qmc.Sobol(len(free), seed=0).random_base2(_POINTS).T
-    columns = dict(zip(free, points, strict=True))
-    values: dict[str, Values] = {}
+def _spread(free: Sequence[str], prior: PriorDict, points: int) -> dict[str, Values]:
+    """What is fixed, and quantiles of what is *free*, 2^points that fill the space evenly."""
+    columns = dict(zip(free, qmc.Sobol(len(free), seed=0).random_base2(points).T, strict=True))
+    values: dict[str, Values] = {key: np.full(2**points, at) for key, at in _fixed(prior).items()}
     # Those that others are conditional on come first.
     for name in [name for name in getattr(prior, "sorted_keys", free) if name in columns]:
-        needed = getattr(prior[name], "required_variables", ())
-        values[name] = prior[name].rescale(columns[name], **{key: values[key] for key in needed})
-    return float(np.mean(prior.evaluate_constraints(values)))
+        given = {key: values[key] for key in _needed(prior, name)}
+        values[name] = prior[name].rescale(columns[name], **given)
+    return values
 
 
 def source_mass_density(
@@ -467,6 +521,9 @@ def source_mass_density(
 
     Returns:
         Density (1/Msun^2), normalized at each redshift.
+
+    Raises:
+        AframeError: If it depends on more, by a constraint on spins or redshift, say.
     """
     scale = 1 + np.asarray(redshift) if detector_frame else np.ones_like(redshift)
     masses = {"mass_1": mass_1_source * scale, "mass_2": mass_2_source * scale}

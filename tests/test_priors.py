@@ -250,6 +250,75 @@ def test_density_under_constraints_is_that_of_a_rejection_sampler(case):
     assert inside > 1000
 
 
+def chi_eff_of(one):
+    """Add the mean of the aligned spins, weighted by mass."""
+    spin = one["mass_1"] * one["chi_1"] + one["mass_2"] * one["chi_2"]
+    return {**one, "chi_eff": spin / (one["mass_1"] + one["mass_2"])}
+
+
+def lenient(one):
+    """Leaves the spin out where it is not told."""
+    ratio = {"mass_ratio": one["mass_2"] / one["mass_1"]}
+    return {**(chi_eff_of(one) if "chi_1" in one else one), **ratio}
+
+
+def strict(one):
+    """Ends with a KeyError where spins are not told."""
+    return {**chi_eff_of(one), "mass_ratio": one["mass_2"] / one["mass_1"]}
+
+
+def supposing(one):
+    """Takes spins that are not told for zero."""
+    return strict({"chi_1": 0.0, "chi_2": 0.0, **one})
+
+
+def slow_spinning(conversion):
+    """The demo's population with a mean spin of 0.1 to 0.5."""
+    prior, _ = priors.log_uniform_bbh()
+    prior["chi_eff"] = Constraint(0.1, 0.5, name="chi_eff")
+    prior.conversion_function = conversion
+    return prior
+
+
+@pytest.mark.parametrize("conversion", [lenient, strict, supposing])
+class TestConstraintsOnSpins:
+    """Constraints on more than the masses, whatever the conversion does without the rest."""
+
+    def test_density_is_normalized(self, conversion):
+        """By the share that a plain sampler, which knows nothing of bilby's, keeps."""
+        prior, size = slow_spinning(conversion), 400_000
+        rng = np.random.default_rng(5)
+        mass_1, mass_2 = 5 * 20 ** rng.random((2, size))
+        chi_1, chi_2 = rng.uniform(-0.9, 0.9, (2, size))
+        mean = (mass_1 * chi_1 + mass_2 * chi_2) / (mass_1 + mass_2)
+        share = np.mean((mass_2 < mass_1) & (mean > 0.1) & (mean < 0.5))
+        one = {"mass_1": [30.0], "mass_2": [20.0], "chi_1": [0.3], "chi_2": [0.2]}
+
+        found = np.exp(priors.log_prob(prior, {key: np.array(at) for key, at in one.items()}))
+
+        wanted = 1 / (30 * 20 * math.log(20) ** 2) / 1.8**2 / share
+        assert found[0] == pytest.approx(wanted, rel=1e-2)
+
+    def test_masses_alone_are_refused(self, conversion):
+        """How the masses are spread then depends on the spins."""
+        prior = slow_spinning(conversion)
+        with pytest.raises(AframeError, match="a prior ties parameters to others") as caught:
+            priors.source_mass_density(prior, False, *np.array([[30.0], [20.0], [0.1]]))
+
+        assert "mass_1, mass_2 do not tell" in caught.value.found
+        assert "chi_eff, on which they depend" in caught.value.found
+
+
+def test_masses_on_condition_of_others_are_refused():
+    """Their density is not known without these."""
+    prior, _ = priors.load_prior("end_o3_ratesandpops")
+
+    with pytest.raises(AframeError, match="a prior ties parameters to others") as caught:
+        priors.log_prob(prior, {"mass_2": np.array([20.0])})
+
+    assert caught.value.found == "mass_2 do not tell mass_1, on which they depend"
+
+
 def test_a_fixed_parameter_has_no_density():
     """The angle that a prior fixes counts nothing where it is right, and rules out all else."""
     prior, _ = priors.load_prior("nonspin_bbh")

@@ -15,7 +15,7 @@ from aframe.artifacts.events import Events
 from aframe.artifacts.hdf5 import writing
 from aframe.artifacts.ledger import read_ledger, read_metadata
 from aframe.errors import AframeError
-from aframe.priors import load_prior
+from aframe.priors import load_prior, source_mass_density
 from aframe.program import Draft, Resources
 from aframe_sv.far import further_thresholds, thresholds_up_to
 from aframe_sv.volumes import (
@@ -113,12 +113,13 @@ class EstimateSettings:
 
 
 def refuse_unknown_prior(settings: EstimateSettings) -> None:
-    """Refuse a prior that there is not.
+    """Refuse a prior that there is not, or whose masses have no density of their own.
 
     Raises:
         AframeError: If so.
     """
-    load_prior(settings.source_prior)
+    prior, detector_frame = load_prior(settings.source_prior)
+    source_mass_density(prior, detector_frame, *np.ones((3, 1)))
 
 
 def pair_name(pair: Sequence[float]) -> str:

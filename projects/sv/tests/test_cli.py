@@ -104,12 +104,31 @@ def test_help_describes_every_setting(monkeypatch, capsys):
     assert "heavier first" in said
 
 
-def test_check_tells_an_unknown_prior(search, monkeypatch, capsys, tmp_path):
-    """Before there are events."""
-    settings = {**estimate_settings(search, tmp_path / "plots"), "source_prior": "nosuch"}
+TIED = """
+from bilby.core.prior import Constraint
+from aframe.priors import log_uniform_bbh
+
+def spinning():
+    prior, frame = log_uniform_bbh()
+    prior["chi"] = Constraint(0.1, 0.5, name="chi")
+    prior.conversion_function = lambda one: {
+        **one, "mass_ratio": one["mass_2"] / one["mass_1"], "chi": one["chi_1"] + one["chi_2"]
+    }
+    return prior, frame
+"""
+
+
+@pytest.mark.parametrize(
+    ("prior", "words"), [("nosuch", "nosuch"), ("tied.spinning", "do not tell mass_ratio, chi,")]
+)
+def test_check_tells_a_prior_that_cannot_weigh(search, monkeypatch, capsys, tmp_path, prior, words):
+    """One that there is not, or whose masses depend on more; before there are events."""
+    (tmp_path / "tied.py").write_text(TIED)
+    monkeypatch.syspath_prepend(tmp_path)
+    settings = {**estimate_settings(search, tmp_path / "plots"), "source_prior": prior}
     steps = json.dumps([["estimate", settings]], default=str)
     monkeypatch.setattr(sys, "argv", ["aframe-sv", "check"])
     monkeypatch.setattr("sys.stdin", io.StringIO(steps))
 
     assert cli.main() == 2
-    assert "nosuch" in json.loads(capsys.readouterr().out)["found"]
+    assert words in json.loads(capsys.readouterr().out)["found"]
