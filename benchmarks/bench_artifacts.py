@@ -4,12 +4,13 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from aframe.artifacts.events import Events
+from aframe.artifacts.events import Events, write_sorted
 from aframe.artifacts.ledger import Ledger, merge_ledgers, read_ledger, write_ledger
 
 REPEATS = 5
@@ -76,6 +77,47 @@ def main() -> None:
         lambda: events.false_alarm_rate(found),
         lambda: [(background >= each).sum() for each in found],
     )
+    sort_a_million()
+
+
+def sort_a_million() -> None:
+    """Gather a million events of two hundred slides, against all of them in memory at once."""
+    rng = np.random.default_rng(1)
+    parts = [
+        Events(
+            rng.normal(size=5000).astype(np.float32),
+            rng.uniform(size=5000) + 1e9,
+            np.tile(np.float32([0, slide]), (5000, 1)),
+            Tb=25_000.0,
+        )
+        for slide in range(200)
+    ]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+
+        def plain() -> None:
+            columns = [
+                np.concatenate([getattr(part, field) for part in parts])
+                for field in ("detection_statistic", "detection_time", "shift")
+            ]
+            order = np.argsort(columns[0], kind="stable")
+            with h5py.File(folder / "plain.hdf5", "w") as file:
+                for number, column in enumerate(columns):
+                    file[str(number)] = column[order]
+
+        for at_once in (2**20, 2**16):
+            compare(
+                f"sort 1e6 events, {at_once} at once",
+                partial(
+                    write_sorted,
+                    folder / "x.hdf5",
+                    parts,
+                    scratch=folder,
+                    metadata={},
+                    at_once=at_once,
+                ),
+                plain,
+            )
 
 
 if __name__ == "__main__":

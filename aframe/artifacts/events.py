@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from aframe.artifacts.ledger import Ledger, read_ledger, write_ledger
+from aframe.artifacts.ledger import Ledger, filling, read_ledger, write_ledger
 from aframe.errors import AframeError
 
 #: Length of a Julian year (s).
 JULIAN_YEAR = 31_557_600.0
 _FIELDS = ("detection_statistic", "detection_time", "shift")
+#: Events in memory at a time while more than these are sorted.
+SORTED_AT_ONCE = 2**20
 
+#: Statistic, time (GPS s) and shift (s) of some events.
+Columns = tuple[np.ndarray, ...]
 Statistics = float | np.floating | Float[np.ndarray, "..."]
 
 
@@ -128,6 +134,102 @@ class Events:
         if not self.Tb > 0:
             raise _wrong(f"an analyzed time of {self.Tb} s")
         return JULIAN_YEAR / self.Tb
+
+
+def write_sorted(
+    path: Path,
+    parts: Iterable[Events],
+    *,
+    scratch: Path,
+    metadata: Mapping[str, Any],
+    at_once: int = SORTED_AT_ONCE,
+) -> tuple[int, float]:
+    """Write the events of all *parts* as one file, loudest last; equal ones keep their order.
+
+    However many there are, only some *at_once* are in memory: so many are sorted and laid down
+    at a time, and these piles then merged.
+
+    Args:
+        path: The file, whole or not at all.
+        parts: Events of stretches of time that add up, one at least; their *time_offset* is one.
+        scratch: Directory for the piles.
+        metadata: What else holds for all events.
+        at_once: Number of events to sort in memory.
+
+    Returns:
+        Number of all events, and their analyzed time (s).
+    """
+    total = offset = 0.0
+    piles: list[Path] = []
+    waiting: list[Columns] = []
+    for part in parts:
+        total, offset = total + part.Tb, part.time_offset
+        # A file holds single precision: what is equal there is so here.
+        columns = part.detection_statistic, part.detection_time, part.shift
+        whole = tuple(map(np.asarray, columns, (np.float32, np.float64, np.float32)))
+        for begin in range(0, max(len(part), 1), at_once):
+            waiting.append(tuple(column[begin : begin + at_once] for column in whole))
+            if sum(len(columns[0]) for columns in waiting) >= at_once:
+                piles.append(_laid_down(waiting, scratch / f"pile-{len(piles)}"))
+                # No rows, but of the type and shape of all.
+                waiting = [tuple(column[:0] for column in whole)]
+    piles.append(_laid_down(waiting, scratch / f"pile-{len(piles)}"))
+    count = sum(len(_column(pile, 0)) for pile in piles)
+    known = {"Tb": float(total), "time_offset": float(offset), **metadata}
+    with filling(path, known, dict(zip(_FIELDS, waiting[0], strict=True)), count) as file:
+        begin = 0
+        for merged in _merged(piles, at_once):
+            end = begin + len(merged[0])
+            for name, column in zip(_FIELDS, merged, strict=True):
+                file[name][begin:end] = column
+            begin = end
+    return count, total
+
+
+def _laid_down(waiting: Sequence[Columns], folder: Path) -> Path:
+    """Sort what waits and put it on the disk, a file a column."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, column in enumerate(_sorted(waiting)):
+        np.save(folder / f"{number}.npy", column)
+    return folder
+
+
+def _column(pile: Path, number: int) -> Float[np.ndarray, "event ..."]:
+    """Map a column of a pile into memory, for as long as what is given lives."""
+    return np.load(pile / f"{number}.npy", mmap_mode="r")
+
+
+def _taken(pile: Path, begin: int, end: int) -> Columns:
+    return tuple(np.array(_column(pile, number)[begin:end]) for number in range(len(_FIELDS)))
+
+
+def _sorted(parts: Sequence[Columns]) -> Columns:
+    """Join *parts*, and sort them by their first column; equal rows keep their order."""
+    joined = [np.concatenate(columns) for columns in zip(*parts, strict=True)]
+    order = np.argsort(joined[0], kind="stable")
+    return tuple(column[order] for column in joined)
+
+
+def _merged(piles: Sequence[Path], at_once: int) -> Iterator[Columns]:
+    """Merge sorted *piles* bit by bit; of equal events, those of the earlier pile come first."""
+    step = max(1, at_once // len(piles))
+    marks = np.concatenate([_column(pile, 0)[::step] for pile in piles])
+    # Of the events above one of these, no more than two times *at_once* lie below the next.
+    levels = np.unique(np.sort(marks)[:: len(piles)])
+    if not len(levels):
+        return
+    first, after = (
+        np.array([np.searchsorted(_column(pile, 0), levels, side=side) for pile in piles])
+        for side in ("left", "right")
+    )
+    ends = np.column_stack([first[:, 1:], [len(_column(pile, 0)) for pile in piles]])
+    for begins, equal, stops in zip(first.T, after.T, ends.T, strict=True):
+        if (equal - begins).sum() > at_once:
+            for pile, begin, stop in zip(piles, begins, equal, strict=True):
+                for start in range(begin, stop, at_once):
+                    yield _taken(pile, start, min(start + at_once, stop))
+            begins = equal  # noqa: PLW2901
+        yield _sorted([_taken(*each) for each in zip(piles, begins, stops, strict=True)])
 
 
 def _wrong(found: str) -> AframeError:

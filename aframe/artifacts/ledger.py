@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
@@ -169,6 +170,26 @@ def write_ledger(path: Path, ledger: Ledger) -> None:
         for group in _GROUPS:
             for name, table in getattr(ledger, group).items():
                 _dataset(file, f"{group}/{name}", np.asarray(table), len(table))[...] = table
+
+
+@contextlib.contextmanager
+def filling(
+    path: Path, metadata: Mapping[str, Any], like: Mapping[str, Table], length: int
+) -> Iterator[dict[str, h5py.Dataset]]:
+    """Open a new ledger of *length* rows to fill piece by piece; it appears whole or not at all.
+
+    Args:
+        path: The file.
+        metadata: What holds for all rows.
+        like: Arrays by parameter, whose rows have the type and shape of those to come.
+        length: Number of rows.
+    """
+    with writing(path) as file:
+        _write_metadata(file, metadata, length)
+        yield {
+            name: _dataset(file, f"parameters/{name}", table, length)
+            for name, table in like.items()
+        }
 
 
 def _write_metadata(file: h5py.File, metadata: Mapping[str, Any], length: int) -> None:

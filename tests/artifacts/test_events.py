@@ -1,13 +1,15 @@
 """False alarm rates against counting by hand, thresholds against their definition."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from aframe.artifacts.events import JULIAN_YEAR, Events
-from aframe.artifacts.ledger import Ledger, read_ledger, write_ledger
+from aframe.artifacts.events import JULIAN_YEAR, Events, write_sorted
+from aframe.artifacts.ledger import Ledger, read_ledger, read_metadata, write_ledger
 from aframe.errors import AframeError
 
 STATISTICS = hnp.arrays(
@@ -160,6 +162,60 @@ def test_no_events_are_events(tmp_path):
     assert len(found) == 0
     assert found.shift.shape == (0, 2)
     assert found.false_alarm_rate(3.0) == 1.0
+
+
+@settings(deadline=None)
+@given(
+    st.lists(hnp.arrays(np.float32, st.integers(0, 30), elements=st.integers(-3, 9)), min_size=1),
+    st.integers(1, 40),
+)
+def test_parts_are_sorted_as_if_they_were_one(tmp_path_factory, parts, at_once):
+    """However few are in memory at a time; equal events stay in the order of the parts."""
+    folder = tmp_path_factory.mktemp("sorted")
+    events = [
+        Events(part, np.arange(len(part)) + 100.0 * n, np.full((len(part), 2), n), 10.0, 0.25)
+        for n, part in enumerate(parts)
+    ]
+
+    told = write_sorted(
+        folder / "x.hdf5", events, scratch=folder, metadata={"said": "so"}, at_once=at_once
+    )
+
+    found, joined = Events.read(folder / "x.hdf5"), np.concatenate(parts)
+    order = np.argsort(joined, kind="stable")
+    times = np.concatenate([each.detection_time for each in events])
+    assert told == (len(joined), 10.0 * len(parts))
+    np.testing.assert_array_equal(found.detection_statistic, joined[order])
+    np.testing.assert_array_equal(found.detection_time, times[order])
+    np.testing.assert_array_equal(found.shift[:, 1], times[order] // 100)
+    assert (found.Tb, found.time_offset) == (10.0 * len(parts), 0.25)
+    assert read_metadata(folder / "x.hdf5")["said"] == "so"
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_eight_times_as_many_events_take_no_more_memory(tmp_path, ties):
+    """What is sorted at once fills it, not what there is; nor do events that are all equal."""
+
+    def peak(parts):
+        rng = np.random.default_rng(0)
+        events = (
+            Events(
+                np.zeros(2000) if ties else rng.normal(size=2000),
+                rng.uniform(size=2000),
+                np.zeros((2000, 2)),
+                1.0,
+            )
+            for _ in range(parts)
+        )
+        tracemalloc.start()
+        write_sorted(tmp_path / "x.hdf5", events, scratch=tmp_path, metadata={}, at_once=20_000)
+        _, highest = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return highest
+
+    # Once before, for what is loaded only once.
+    peak(1)
+    assert peak(320) < 1.5 * peak(40)
 
 
 def test_refuses_a_ledger_without_analyzed_time(tmp_path):
