@@ -183,7 +183,9 @@ class ValidationBatches(torch.nn.Module):
         device = background.strain.device
         self.strain = background.strain
         self.slides, self.starts = (each.to(device) for each in windows)
-        self.signals = signals
+        # From pinned memory a batch is fetched while the device computes.
+        self.signals = signals.pin_memory() if device.type == "cuda" else signals
+        self.hosts = signal_windows(len(signals), len(self.slides)).to(device)
         self.size = placement.size
         self.batch_size = batch_size
         self.offsets = [placement.last - position for position in placement.views(views)]
@@ -200,9 +202,8 @@ class ValidationBatches(torch.nn.Module):
             device=self.strain.device,
         )
         first, last = (len(self.signals) * edge // len(self) for edge in (batch, batch + 1))
-        hosts = signal_windows(len(self.signals), total)[first:last].to(self.strain.device)
-        signals = self.signals[first:last].to(self.strain.device)
-        quiet = self._kernels(hosts)
+        signals = self.signals[first:last].to(self.strain.device, non_blocking=True)
+        quiet = self._kernels(self.hosts[first:last])
         loud = [quiet + signals[..., begin : begin + self.size] for begin in self.offsets]
         return ValidationBatch(index, self.slides[index], self._kernels(index), torch.stack(loud))
 
