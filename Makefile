@@ -11,7 +11,7 @@ SEED ?=
 STRAIN ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format coverage bench constraints clean
+.PHONY: help demo server test lint format coverage bench constraints clean
 
 help:  ## List the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -23,6 +23,11 @@ demo: $(READY)  ## Install, then train a small search and find an event in real 
 	  $(if $(SEED),--seed $(SEED)) $(if $(STRAIN),--strain $(STRAIN))
 	@bash $(DIRECTORY)/run.sh
 	@echo "The report: $(DIRECTORY)/results/report.html"
+
+server: $(READY)  ## Make .venv-server, the environment of a Triton server (CPU or GPU, Linux)
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)-server
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(VENV)-server/bin/python \
+	  --requirement projects/infer/server.txt
 
 test: $(READY)  ## Install, then run all tests
 	@echo "Running the tests on two processes"
@@ -53,7 +58,7 @@ constraints: $(READY)  ## Write constraints.txt anew from what the projects ask 
 	@sed -i -E '/^(-e |aframe|\.)/d; s|^\./.*||' constraints.txt
 
 clean:  ## Remove the environment and what tools left
-	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-server .pytest_cache .ruff_cache .mypy_cache .hypothesis
 
 # The environment, made anew when a version or a dependency changed.
 $(READY): constraints.txt pyproject.toml $(PROJECTS:%=%/pyproject.toml)

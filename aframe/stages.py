@@ -246,7 +246,10 @@ def _folders(settings: Mapping[str, Any]) -> list[Path]:
     files = [
         *(settings.get("inputs") or {}).values(),
         *settings.get("resources", {}).get("records", ()),
-        *(settings.get("resources", {}).get(name) for name in ("storage_dir", "temp_dir")),
+        *(
+            settings.get("resources", {}).get(name)
+            for name in ("storage_dir", "temp_dir", "server")
+        ),
         *source.get("psds", {}).values(),
         *(_without_pattern(path) for path in source.get("paths", ())),
     ]

@@ -38,10 +38,17 @@ class ExportLocal(StageTask, StreamParameters):
     publishes: ClassVar = {"repository": "model_repo"}
 
     streams_per_gpu = Count(default=6, description="streams a GPU serves; default: 6")
+    aframe_instances = Count(
+        default=1, description="copies of the network on each GPU of a server; default: 1"
+    )
+    preproc_instances = Count(
+        default=1, description="copies of the preprocessor on each GPU of a server; default: 1"
+    )
     platform = Choice(
-        choices=("TORCHSCRIPT", "ONNX"),
+        choices=("TORCHSCRIPT", "ONNX", "TENSORRT", "PYTHON"),
         default="TORCHSCRIPT",
-        description="form in which a server runs the network; default: TORCHSCRIPT",
+        description="form in which a server runs the network; PYTHON for the server that "
+        "`make server` installs; default: TORCHSCRIPT",
     )
 
     @property
@@ -69,5 +76,7 @@ class ExportLocal(StageTask, StreamParameters):
             **self.preprocessing(),
             **self.streaming(),
             "streams_per_gpu": self.streams_per_gpu,
+            "aframe_instances": self.aframe_instances,
+            "preproc_instances": self.preproc_instances,
             "platform": self.platform,
         }

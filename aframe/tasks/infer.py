@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
-from aframe.parameters import Flag, Integer, Numbers, OptionalSource, Positive
+from aframe.parameters import Flag, Integer, Numbers, OptionalSource, Positive, Text
 from aframe.tasks.base import StageTask
 from aframe.tasks.checks import (
     refuse_late_average,
@@ -53,6 +53,20 @@ class Infer(StageTask, StreamParameters):
     return_timeseries = Flag(
         default=False,
         description="whether to keep every score in timeseries.hdf5; default: False",
+    )
+
+    server = Text(
+        default="",
+        significant=False,
+        description="Triton server that scores: `local` for the one that `make server` installs "
+        "or a tritonserver on PATH, the path of another environment, program or image (.sif), or "
+        "the host:port of one that runs; default: none, the network runs in the process",
+    )
+    server_timeout = Positive(
+        default=60.0,
+        significant=False,
+        description="how long to wait for the server's answer, or for it to come back (s); "
+        "default: 60",
     )
 
     @property
@@ -110,6 +124,14 @@ class Infer(StageTask, StreamParameters):
             "zero_lag": self.zero_lag,
             "model_version": self.model_version,
             "return_timeseries": self.return_timeseries,
+        }
+
+    def stage_resources(self) -> dict[str, Any]:
+        """The machine, and the server if there is one."""
+        return {
+            **super().stage_resources(),
+            "server": self.server or None,
+            "server_timeout": self.server_timeout,
         }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,14 +18,13 @@ from aframe.errors import AframeError
 from aframe.program import Draft, Resources
 from aframe.transforms.streaming import Stream
 from aframe.transforms.whitening import Whitener
-from aframe_export import config, models, parity
+from aframe_export import backend, config, models, parity, plan
 
 log = logging.getLogger(__name__)
 
 COMMAND = "aframe-export export"
 #: Every export is a repository of its own, so its models are the first version.
 VERSION = "1"
-PLATFORMS = {"TORCHSCRIPT": config.TORCHSCRIPT, "ONNX": config.ONNX}
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,10 @@ class ExportSettings:
         batch_size: Kernels an update.
         psd_length: Length of the data before an update that give its PSD (s).
         streams_per_gpu: Streams that a server's device serves at a time.
-        platform: What a server runs the network with: TORCHSCRIPT or ONNX.
+        aframe_instances: Copies of the network on each device of a server.
+        preproc_instances: Copies of the preprocessor on each device of a server.
+        platform: What a server runs the network with: TORCHSCRIPT, ONNX, TENSORRT, or PYTHON
+            for a server that has the Python backend alone.
         resources: How to use the machine.
     """
 
@@ -77,24 +80,29 @@ class ExportSettings:
     batch_size: int = 128
     psd_length: float = 64.0
     streams_per_gpu: int = 6
+    aframe_instances: int = 1
+    preproc_instances: int = 1
     platform: str = "TORCHSCRIPT"
     resources: Resources = field(default_factory=Resources)
 
     def __post_init__(self) -> None:
-        if self.platform not in PLATFORMS:
+        if self.platform not in config.PLATFORMS:
             raise AframeError(
                 "the network cannot be exported for this platform",
                 found=f"platform {self.platform}",
                 wanted_by=COMMAND,
-                fix=f"choose one of {', '.join(PLATFORMS)}",
+                fix=f"choose one of {', '.join(config.PLATFORMS)}",
             )
-        if self.streams_per_gpu < 1:
-            raise AframeError(
-                "a server needs a stream at least",
-                found=f"streams_per_gpu {self.streams_per_gpu}",
-                wanted_by=COMMAND,
-                fix="give 1 or more",
-            )
+        if self.platform == "TENSORRT":
+            plan.refuse_missing(wanted_by=COMMAND)
+        for name in ("streams_per_gpu", "aframe_instances", "preproc_instances"):
+            if getattr(self, name) < 1:
+                raise AframeError(
+                    "a server needs one stream and one copy of each model at least",
+                    found=f"{name} {getattr(self, name)}",
+                    wanted_by=COMMAND,
+                    fix="give 1 or more",
+                )
         self.stream  # noqa: B018 (refuses lengths that are no whole number of samples)
 
     @property
@@ -125,13 +133,15 @@ def export(settings: ExportSettings, draft: Draft) -> None:
     refuse_short_psd(settings.psd_length, trained.fftlength, wanted_by=COMMAND)
     batch = _read_batch(settings.inputs.batch, trained)
     network = _read_network(settings.inputs.weights, batch)
-    _refuse_without_onnx(network, settings)
+    lacking = models.without_onnx(network)
+    _refuse_without_onnx(lacking, settings)
+    chosen = config.runners(settings.platform, onnx=not lacking)
     repository = draft.path / "model_repo"
     shutil.rmtree(repository, ignore_errors=True)
-    _write_configs(repository, settings)
+    _write_configs(repository, settings, chosen)
     trained.write(repository / "aframe" / VERSION / "preprocessing.json")
     _write_streaming(repository / "aframe-stream" / VERSION, settings)
-    deviations = _write_models(repository, settings, trained, network, batch)
+    deviations = _write_models(repository, settings, trained, network, batch, chosen)
     parity.refuse_deviation(deviations)
     draft.notes["parity"] = {"tolerance": parity.TOLERANCE, "deviations": deviations}
 
@@ -169,10 +179,9 @@ def _read_network(path: Path, batch: Tensor) -> torch.jit.ScriptModule:
     return network
 
 
-def _refuse_without_onnx(network: torch.jit.ScriptModule, settings: ExportSettings) -> None:
+def _refuse_without_onnx(lacking: Sequence[str], settings: ExportSettings) -> None:
     """Refuse to serve from ONNX what has no such form; say what is left out elsewhere."""
-    lacking = models.without_onnx(network)
-    if lacking and PLATFORMS[settings.platform] == config.ONNX:
+    if lacking and settings.platform in ("ONNX", "TENSORRT"):
         raise AframeError(
             "the network has no ONNX form",
             found=f"{settings.inputs.weights}: it computes with {', '.join(lacking)}",
@@ -183,16 +192,27 @@ def _refuse_without_onnx(network: torch.jit.ScriptModule, settings: ExportSettin
         log.info("no ONNX of the network, which computes with %s", ", ".join(lacking))
 
 
-def _write_configs(repository: Path, settings: ExportSettings) -> None:
+def _write_configs(
+    repository: Path, settings: ExportSettings, chosen: Mapping[str, config.Runner]
+) -> None:
     configs = config.repository(
         settings.stream,
         len(settings.ifos),
         streams_per_gpu=settings.streams_per_gpu,
-        platform=PLATFORMS[settings.platform],
+        instances={
+            config.PREPROCESSOR: settings.preproc_instances,
+            config.NETWORK: settings.aframe_instances,
+        },
+        chosen=chosen,
     )
     for name, content in configs.items():
         (repository / name / VERSION).mkdir(parents=True)
         (repository / name / "config.pbtxt").write_text(content)
+    scripts = Path(backend.__file__).parent
+    for name, runner in chosen.items():
+        if runner.name == "python":
+            script = "snapshotter.py" if runner == config.PYTHON_STATE else "runner.py"
+            shutil.copyfile(scripts / script, repository / name / VERSION / "model.py")
 
 
 def _write_streaming(directory: Path, settings: ExportSettings) -> None:
@@ -210,8 +230,12 @@ def _write_models(
     trained: Preprocessing,
     network: torch.jit.ScriptModule,
     batch: Tensor,
+    chosen: Mapping[str, config.Runner],
 ) -> dict[str, float]:
-    """Write all models in the forms they have; returns how far each is from the trained one."""
+    """Write all models in the forms they have; returns how far each is from the trained one.
+
+    The last is the ensemble of the files that the server runs, one after the other.
+    """
     whitener = Whitener(
         trained.sample_rate, trained.fduration, trained.fftlength, trained.highpass, trained.lowpass
     )
@@ -225,9 +249,16 @@ def _write_models(
         if not models.without_onnx(script):
             models.write_onnx(script, part, folder / "model.onnx")
             names.append("model.onnx")
+        if chosen.get(part.name) == config.TENSORRT:
+            plan.build(folder / "model.onnx", part.arguments[0].shape, folder / "model.plan")
+            names.append("model.plan")
         for name in names:
             found = parity.load(folder / name)
             deviations[f"{part.name}/{name}"] = parity.deviation(
                 found, part, batch=batch, updates=updates
             )
+    files = {name: repository / name / VERSION / each.file for name, each in chosen.items()}
+    deviations["ensemble"] = parity.deviation(
+        parity.chain(files), part, batch=batch, updates=updates
+    )
     return deviations

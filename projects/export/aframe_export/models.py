@@ -19,14 +19,9 @@ from aframe.transforms.streaming import (
     streaming_search,
 )
 from aframe.transforms.whitening import Whitener
+from aframe_export.config import NETWORK, PREPROCESSOR, SEARCH, SNAPSHOTTER
 from aframe_export.spectral import RealWhitener
 
-SNAPSHOTTER, PREPROCESSOR, NETWORK, SEARCH = (
-    "snapshotter",
-    "preprocessor",
-    "aframe",
-    "aframe-stream",
-)
 #: The oldest operator set of ONNX that has every operation used here.
 OPSET = 17
 #: Operations that ONNX lacks, as it has no complex numbers.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -12,7 +14,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from aframe.errors import AframeError
-from aframe_export.models import NETWORK, SEARCH, WHOLE_UPDATES, Part
+from aframe_export import plan
+from aframe_export.backend.snapshotter import Snapshots
+from aframe_export.config import NETWORK, PREPROCESSOR, SEARCH, SNAPSHOTTER
+from aframe_export.models import WHOLE_UPDATES, Part
 
 #: Largest deviation, relative to the largest value where that is above one.
 #: Float32 sums in another order agree to some 1e-6; a wrong formula does not.
@@ -23,10 +28,22 @@ Updates = Float[Tensor, "step pair ifo update"]
 
 
 def load(path: Path) -> Model:
-    """Load a TorchScript (``.pt``) or ONNX file as a function of tensors, on the CPU."""
+    """Load what a server would run as a function of tensors: on the CPU, but for a plan."""
     if path.suffix == ".onnx":
         return _onnx(path)
+    if path.suffix == ".plan":
+        return plan.load(path)
+    if path.suffix == ".py":
+        return _snapshots
     return _torch(torch.jit.load(path).eval())  # type: ignore[no-untyped-call]
+
+
+def _snapshots(update: Tensor, state: Tensor) -> tuple[Tensor, ...]:
+    """Carry a state as the Python backend's snapshotter does."""
+    kept = Snapshots(tuple(state.shape), math.inf)
+    kept.states["sequence"] = time.monotonic(), state.numpy()
+    strain = kept("sequence", 0, update.numpy())
+    return torch.from_numpy(strain), torch.from_numpy(kept.states["sequence"][1])
 
 
 def _onnx(path: Path) -> Model:
@@ -64,6 +81,7 @@ def deviation(found: Model, part: Part, *, batch: Tensor, updates: Updates) -> f
         outcomes = zip(found(batch), expected(batch), strict=True)
         return max(_difference(*pair) for pair in outcomes)
     if part.name == SEARCH:
+        # Until the state is whole, the scores mean nothing.
         mine, theirs = (_stream(each, updates, state) for each in (found, expected))
         whole = islice(zip(mine, theirs, strict=True), len(updates) - WHOLE_UPDATES, None)
         return max(_difference(*pair) for steps in whole for pair in zip(*steps, strict=True))
@@ -71,6 +89,21 @@ def deviation(found: Model, part: Part, *, batch: Tensor, updates: Updates) -> f
     arguments = tuple(_filled(each, updates) for each in part.arguments)
     outcomes = zip(found(*arguments), expected(*arguments), strict=True)
     return max(_difference(*pair) for pair in outcomes)
+
+
+def chain(files: Mapping[str, Path]) -> Model:
+    """Load the files of snapshotter, preprocessor and network as the ensemble of the server.
+
+    Args:
+        files: What runs each model, by its name.
+    """
+    snapshot, whiten, score = (load(files[n]) for n in (SNAPSHOTTER, PREPROCESSOR, NETWORK))
+
+    def run(update: Tensor, state: Tensor) -> tuple[Tensor, ...]:
+        strain, state = snapshot(update, state)
+        return *score(*whiten(strain)), state
+
+    return run
 
 
 def _stream(model: Model, updates: Updates, state: Tensor) -> Iterator[tuple[Tensor, Tensor]]:

@@ -40,7 +40,17 @@ def _tensors(fields):
 @pytest.fixture
 def models(stream):
     """Parse the four configurations of the small stream of two detectors."""
-    texts = config.repository(stream, 2, streams_per_gpu=3, platform=config.ONNX)
+    return _models(stream, "ONNX")
+
+
+def _models(stream, platform, *, onnx=True):
+    texts = config.repository(
+        stream,
+        2,
+        streams_per_gpu=3,
+        instances={"preprocessor": 2, "aframe": 4},
+        chosen=config.runners(platform, onnx=onnx),
+    )
     return {name: _parse(text) for name, text in texts.items()}
 
 
@@ -79,7 +89,7 @@ def test_the_snapshotter_carries_a_state_that_starts_empty(models, stream):
     shape = [2, 2, stream.state_size]
 
     assert batching["direct"] == [{}]
-    assert batching["max_sequence_idle_microseconds"] == [60_000_000_000]
+    assert batching["max_sequence_idle_microseconds"] == [600_000_000]
     assert state["input_name"] == ["input_snapshot"]
     assert state["output_name"] == ["output_snapshot"]
     assert state["dims"] == shape
@@ -109,3 +119,47 @@ def test_scalars_are_written_as_protobuf_text_has_them():
     text = config.text({"a": True, "b": config.Symbol("X"), "c": "x", "d": [1, 2.5], "e": {}})
 
     assert text.splitlines() == ["a: true", "b: X", 'c: "x"', "d: 1", "d: 2.5", "e {", "}"]
+
+
+@pytest.mark.parametrize(
+    ("platform", "onnx", "expected"),
+    [
+        ("TORCHSCRIPT", True, ("onnxruntime_onnx", "pytorch_libtorch", "pytorch_libtorch")),
+        ("ONNX", True, ("onnxruntime_onnx", "pytorch_libtorch", "onnxruntime_onnx")),
+        ("TENSORRT", True, ("onnxruntime_onnx", "pytorch_libtorch", "tensorrt_plan")),
+        ("PYTHON", True, ("python", "python: model.onnx", "python: model.onnx")),
+        ("PYTHON", False, ("python", "python: model.pt", "python: model.pt")),
+    ],
+)
+def test_what_runs_each_model(stream, platform, onnx, expected):
+    """A platform of the server, or its Python backend with a file."""
+    models = _models(stream, platform, onnx=onnx)
+
+    found = []
+    for name in ("snapshotter", "preprocessor", "aframe"):
+        (runner,) = models[name].get("platform") or models[name]["backend"]
+        for each in models[name].get("parameters", ()):
+            if each["key"] == ["file"]:
+                runner += f": {each['value'][0]['string_value'][0]}"
+        found.append(runner)
+    assert tuple(found) == expected
+
+
+def test_instances_are_as_many_as_asked(stream):
+    """Of the models without a state; streams are those of the snapshotter."""
+    models = _models(stream, "TORCHSCRIPT")
+
+    counts = {
+        name: each["instance_group"][0]["count"][0]
+        for name, each in models.items()
+        if name != "aframe-stream"
+    }
+    assert counts == {"snapshotter": 3, "preprocessor": 2, "aframe": 4}
+
+
+def test_one_process_of_python_keeps_all_states(stream):
+    """That backend has no state of its own for a model."""
+    (batching,) = _models(stream, "PYTHON")["snapshotter"]["sequence_batching"]
+
+    assert batching["oldest"] == [{"max_candidate_sequences": [3]}]
+    assert "state" not in batching

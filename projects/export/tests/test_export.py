@@ -79,7 +79,8 @@ def test_the_record_tells_the_deviations(settings, draft):
 
     told = draft.notes["parity"]
     assert set(told["deviations"]) == {
-        f"{name}/{file}" for name in FILES for file in ("model.pt", "model.onnx")
+        "ensemble",
+        *(f"{name}/{file}" for name in FILES for file in ("model.pt", "model.onnx")),
     }
     assert max(told["deviations"].values()) < 1e-5 < told["tolerance"]
 
@@ -93,6 +94,35 @@ def test_the_platform_decides_how_the_network_is_served(settings, draft, platfor
 
     text = (draft.path / "model_repo/aframe/config.pbtxt").read_text()
     assert f'platform: "{named}"' in text
+
+
+def test_a_server_of_python_alone_gets_scripts(settings, draft):
+    """Beside the files that they run; what the server would chain repeats the trained search."""
+    export(dataclasses.replace(settings, platform="PYTHON"), draft)
+
+    for name in ("snapshotter", "preprocessor", "aframe"):
+        folder = draft.path / "model_repo" / name
+        assert {each.name for each in (folder / "1").iterdir()} == FILES[name] | {"model.py"}
+        assert 'backend: "python"' in (folder / "config.pbtxt").read_text()
+    assert draft.notes["parity"]["deviations"]["ensemble"] < 1e-5
+
+
+def test_a_wrong_model_in_the_ensemble_stops_the_export(settings, draft, monkeypatch):
+    """Each file may be right by itself, and the chain that the server runs still wrong."""
+    right = parity.chain
+
+    def wrong(files):
+        return right({**files, "snapshotter": files["snapshotter"].with_name("late.py")})
+
+    monkeypatch.setattr(parity, "chain", wrong)
+    monkeypatch.setattr(parity, "_snapshots", lambda update, state: (_joined(update, state), state))
+
+    with pytest.raises(AframeError, match=r"found +ensemble"):
+        export(settings, draft)
+
+
+def _joined(update, state):
+    return torch.cat([state, update], dim=-1)
 
 
 @pytest.fixture
@@ -120,10 +150,21 @@ def test_what_has_no_onnx_is_torchscript_alone(spectral, draft):
     }
 
 
-def test_refuses_to_serve_what_has_no_onnx(spectral, draft):
+def test_the_python_backend_runs_it_as_torchscript(spectral, draft):
+    """Where the network has no ONNX form."""
+    export(dataclasses.replace(spectral, platform="PYTHON"), draft)
+
+    text = (draft.path / "model_repo/aframe/config.pbtxt").read_text()
+    assert 'string_value: "model.pt"' in text
+
+
+@pytest.mark.parametrize("platform", ["ONNX", "TENSORRT"])
+def test_refuses_to_serve_what_has_no_onnx(spectral, draft, platform, monkeypatch):
     """Before any work, and says which operation it is."""
+    monkeypatch.setattr(module.plan, "refuse_missing", lambda **_: None)
+
     with pytest.raises(AframeError, match=r"no ONNX form\n +found .*aten::fft_rfft"):
-        export(dataclasses.replace(spectral, platform="ONNX"), draft)
+        export(dataclasses.replace(spectral, platform=platform), draft)
 
     assert not list(draft.path.iterdir())
 
@@ -197,8 +238,10 @@ def test_refuses_settings_that_do_not_fit_the_training(settings, draft, change, 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"platform": "TENSORRT"}, r"platform TENSORRT(.|\n)*choose one of TORCHSCRIPT, ONNX"),
+        ({"platform": "TRITON"}, r"platform TRITON(.|\n)*choose one of TORCHSCRIPT, ONNX, TENS"),
         ({"streams_per_gpu": 0}, "streams_per_gpu 0"),
+        ({"aframe_instances": 0}, r"copy of each model at least\n +found +aframe_instances 0"),
+        ({"preproc_instances": -1}, "preproc_instances -1"),
         ({"inference_sampling_rate": 3.0}, "no whole number of samples"),
     ],
 )

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 
 import torch
 
+from aframe.artifacts.record import write_text
 from aframe.errors import AframeError
 from aframe.program import Draft, run_branches
-from aframe_infer import results
-from aframe_infer.injections import read_injections
+from aframe_infer import results, served
+from aframe_infer.injections import Injections, read_injections
 from aframe_infer.kernels import paths, write_blocks
 from aframe_infer.planning import plan
 from aframe_infer.repository import read_repository, refuse_other
+from aframe_infer.served import Link
+from aframe_infer.server import running
 from aframe_infer.settings import COMMAND, InferSettings
 from aframe_infer.slides import Branch, Search, analyze
+
+#: What a branch is done with.
+Work = tuple[Search, Branch, Injections, Path]
 
 
 def infer(settings: InferSettings, draft: Draft) -> None:
@@ -44,13 +53,37 @@ def infer(settings: InferSettings, draft: Draft) -> None:
     _whiten(search, [*branches, *zero_lag], draft, workers)
     # Injections may lie at zero lag too, in a branch that does for both.
     named = {branch.name: branch for branch in [*zero_lag, *branches]}
-    todo = [
-        (search, branch, injections, draft.work)
-        for name, branch in sorted(named.items())
-        if not (draft.work / name).exists()
-    ]
-    run_branches(analyze, todo, draft=draft, workers=workers, unit="slides of segments")
+    ordered = [(search, named[name], injections, draft.work) for name in sorted(named)]
+    _analyze(settings, ordered, draft, workers)
     results.write(search, branches, zero_lag, injections, draft)
+
+
+def _analyze(settings: InferSettings, branches: Sequence[Work], draft: Draft, workers: int) -> None:
+    """Search the branches that are not done, in this process or on a server."""
+    todo = {
+        number: each
+        for number, each in enumerate(branches)
+        if not (draft.work / each[1].name).exists()
+    }
+    run = partial(run_branches, draft=draft, workers=workers, unit="slides of segments")
+    server = settings.resources.server
+    if server is None or not todo:
+        run(analyze, list(todo.values()))
+        return
+    repository = branches[0][0].repository
+    models, log = settings.inputs.model_repository, draft.work / "server.log"
+    with running(server, models, log) as (address, _):
+        link = Link(address, settings.resources.server_timeout, _run_name(draft))
+        draft.notes["server"] = served.refuse_other_network(link, repository)
+        run(served.analyze, [(*each, link, number) for number, each in todo.items()])
+
+
+def _run_name(draft: Draft) -> str:
+    """Name this run for the server; resumed, it has the same name and takes up its sequences."""
+    path = draft.work / "run"
+    if not path.exists():
+        write_text(path, uuid.uuid4().hex)
+    return path.read_text()
 
 
 def _device(name: str) -> str:

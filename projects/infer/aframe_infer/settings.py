@@ -32,6 +32,22 @@ class InferInputs:
 
 
 @dataclass(frozen=True)
+class InferResources(Resources):
+    """How the search may use the machine, or a server.
+
+    Args:
+        server: Triton server that scores; null for this process. ``local`` starts that of the
+            environment that `make server` made, or a ``tritonserver`` on PATH; the path of such
+            an environment, of a program or of an image (.sif) starts that; ``host:port`` is one
+            that runs already.
+        server_timeout: How long to wait for its answer, or for it to come back (s).
+    """
+
+    server: str | None = None
+    server_timeout: float = 60.0
+
+
+@dataclass(frozen=True)
 class InferSettings:
     """Settings of ``aframe-infer infer``.
 
@@ -67,7 +83,7 @@ class InferSettings:
     zero_lag: bool = True
     model_version: int = -1
     return_timeseries: bool = False
-    resources: Resources = field(default_factory=Resources)
+    resources: InferResources = field(default_factory=InferResources)
 
     def __post_init__(self) -> None:
         rate = self.inference_sampling_rate
@@ -81,6 +97,10 @@ class InferSettings:
         )
         if self.Tb <= 0:
             raise contradiction(f"Tb {self.Tb:g} s", "ask for some background livetime")
+        if self.resources.server_timeout <= 0:
+            raise contradiction(
+                f"server_timeout {self.resources.server_timeout:g} s", "wait for some seconds"
+            )
 
 
 def contradiction(found: str, fix: str) -> AframeError:

@@ -127,17 +127,17 @@ def analyze(search: Search, branch: Branch, injections: Injections, work: Path) 
     numbers = search.scored(outputs(stream, file.duration, branch.shifts))
     series = {"background": score(network, kernels, numbers, device)}
     if len(branch.rows):
-        added = _signals(search, branch, injections, blocks)
+        added = whitened_signals(search, branch, injections, blocks)
         signals = Kernels(added, stream, offsets)
-        loud = _loud(added, stream, offsets, numbers)
+        loud = audible(added, stream, offsets, numbers)
         series["foreground"] = series["background"].copy()
         series["foreground"][loud] = score(
             network, lambda each: kernels(each) + signals(each), numbers[loud], device
         )
-    _write(search, branch, injections, series, work / branch.name)
+    write_branch(search, branch, injections, series, work / branch.name)
 
 
-def _signals(
+def whitened_signals(
     search: Search, branch: Branch, injections: Injections, blocks: Sequence[Blocks]
 ) -> list[Blocks]:
     """Whiten the injections of a slide as they lie in each detector."""
@@ -160,7 +160,7 @@ def _signals(
     return whitened
 
 
-def _loud(
+def audible(
     signals: Sequence[Blocks], stream: Stream, offsets: Sequence[int], numbers: Numbers
 ) -> np.ndarray:
     """Which kernels of *numbers* hold a part of a signal that could be heard."""
@@ -171,7 +171,7 @@ def _loud(
     return energy > FAINT**2
 
 
-def _write(
+def write_branch(
     search: Search,
     branch: Branch,
     injections: Injections,

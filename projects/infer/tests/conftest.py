@@ -1,8 +1,14 @@
 """A small search: a network that hears power, noise, bursts injected into it."""
 
+import os
+import shutil
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -10,7 +16,10 @@ import torch
 from aframe.artifacts.ledger import Ledger, write_ledger
 from aframe.artifacts.preprocessing import Preprocessing, Streaming
 from aframe.artifacts.strain import write_strain
+from aframe.program import Draft
+from aframe_export.export import ExportInputs, ExportSettings, export
 from aframe_infer.repository import read_repository
+from aframe_infer.server import Server, find
 from aframe_infer.settings import InferInputs, InferSettings
 
 RATE = 256
@@ -156,3 +165,69 @@ def changed(settings):
         return replace(settings, inputs=replace(settings.inputs, **(inputs or {})), **fields)
 
     return change
+
+
+SERVER_REQUIREMENTS = Path(__file__).parents[1] / "server.txt"
+
+
+@pytest.fixture(scope="session")
+def server_environment(tmp_path_factory):
+    """An environment with a real Triton server, made as `make server` makes it."""
+    made = Path(__file__).parents[3] / ".venv-server"
+    if (made / "bin" / "python").exists():
+        return made
+    place = tmp_path_factory.mktemp("server") / "environment"
+    uv = shutil.which("uv", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    if uv is None:
+        pytest.skip("no uv to make the server's environment with")
+    python = str(place / "bin" / "python")
+    for words in (
+        ["venv", "--python", sys.executable, str(place)],
+        ["pip", "install", "--python", python, "--requirement", str(SERVER_REQUIREMENTS)],
+    ):
+        done = subprocess.run([uv, *words], capture_output=True, text=True, check=False)
+        if done.returncode:
+            pytest.skip(f"no environment of a server can be made here: {done.stderr[-300:]}")
+    return place
+
+
+@pytest.fixture(scope="session")
+def served_repository(tmp_path_factory):
+    """The small network, exported for a server that has the Python backend alone."""
+    root = tmp_path_factory.mktemp("served")
+    torch.jit.save(torch.jit.script(Power()), root / "model.pt")
+    TRAINED.write(root / "preprocessing.json")
+    with h5py.File(root / "batch.hdf5", "w") as file:
+        file["input_0"] = np.random.default_rng(0).standard_normal((4, 2, RATE)).astype("f4")
+    inputs = ExportInputs(
+        *(root / name for name in ("model.pt", "preprocessing.json", "batch.hdf5"))
+    )
+    settings = ExportSettings(
+        inputs=inputs,
+        output=root,
+        ifos=IFOS,
+        sample_rate=RATE,
+        kernel_length=TRAINED.kernel_length,
+        fduration=TRAINED.fduration,
+        highpass=TRAINED.highpass,
+        inference_sampling_rate=STREAMING.inference_sampling_rate,
+        batch_size=STREAMING.batch_size,
+        psd_length=STREAMING.psd_length,
+        streams_per_gpu=6,
+        platform="PYTHON",
+    )
+    export(settings, Draft(root))
+    return root / "model_repo"
+
+
+@pytest.fixture(scope="session")
+def program(server_environment, served_repository, tmp_path_factory):
+    """How the real server is started."""
+    return find(str(server_environment), served_repository, tmp_path_factory.mktemp("backends"))
+
+
+@pytest.fixture(scope="session")
+def server(program, served_repository, tmp_path_factory):
+    """A real server, for tests that do it no harm."""
+    with Server(program, served_repository, tmp_path_factory.mktemp("log") / "log") as started:
+        yield started

@@ -13,10 +13,10 @@ from aframe.artifacts.ledger import read_ledger
 from aframe.artifacts.record import file_digest
 from aframe.artifacts.strain import write_strain
 from aframe.errors import AframeError
-from aframe.program import Draft, Resources
+from aframe.program import Draft
 from aframe_infer import inference
 from aframe_infer.inference import infer
-from aframe_infer.settings import InferInputs, InferSettings
+from aframe_infer.settings import InferInputs, InferResources, InferSettings
 
 FILES = ("background.hdf5", "foreground.hdf5", "0lag.hdf5", "candidates.hdf5")
 
@@ -36,7 +36,7 @@ def test_the_result_does_not_depend_on_workers_or_kills(settings, draft, tmp_pat
     """Two processes, or one that stops after some branches and starts again: the same bits."""
     infer(settings, draft)
     several = Draft(tmp_path / "several")
-    infer(dataclasses.replace(settings, resources=Resources(workers=2)), several)
+    infer(dataclasses.replace(settings, resources=InferResources(workers=2)), several)
     resumed = Draft(tmp_path / "resumed")
     shutil.copytree(several.work, resumed.path / ".work")
     kept = sorted(resumed.work.rglob("slide-*"))
@@ -171,7 +171,7 @@ def test_refuses_a_device_that_is_not_there(changed, draft, monkeypatch, name):
     with pytest.raises(
         AframeError, match=rf"no such device\n +found +resources.device {name}, and no"
     ):
-        infer(changed(resources=Resources(device=name)), draft)
+        infer(changed(resources=InferResources(device=name)), draft)
 
 
 class Coincidence(torch.nn.Module):

@@ -3,6 +3,7 @@
 import pytest
 
 from aframe.errors import AframeError
+from aframe_infer.settings import InferResources
 
 
 @pytest.mark.parametrize(
@@ -15,6 +16,7 @@ from aframe.errors import AframeError
         ({"integration_window_length": 0}, "integration_window_length 0 s"),
         ({"cluster_window_length": 0.25}, "cluster_window_length 0.25 s"),
         ({"Tb": 0}, "Tb 0 s"),
+        ({"resources": InferResources(server_timeout=0)}, "server_timeout 0 s"),
     ],
 )
 def test_refuses_settings_that_contradict_themselves(changed, change, message):

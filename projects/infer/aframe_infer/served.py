@@ -1,0 +1,284 @@
+"""One time slide of one segment, scored by a Triton server.
+
+The numbers are those of the search in this process. Where a slide's shifts are whole
+updates, strain is streamed and the server whitens it: block by block, the PSDs are the
+same. Otherwise, and for the first blocks, before which there is no whole ``psd_length``,
+kernels that were whitened here are sent to the network alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Int
+from torch import Tensor
+
+from aframe.artifacts.strain import read_strain
+from aframe.errors import AframeError
+from aframe.transforms.streaming import Stream
+from aframe_infer.client import Client, Model, Request
+from aframe_infer.injections import Injections, signal
+from aframe_infer.kernels import Kernels, read_blocks
+from aframe_infer.repository import Repository
+from aframe_infer.settings import COMMAND
+from aframe_infer.slides import (
+    Branch,
+    Numbers,
+    Search,
+    audible,
+    outputs,
+    whitened_signals,
+    write_branch,
+)
+
+#: Largest difference of a server's score from that of this process, relative to the score
+#: where that is above one.
+TOLERANCE = 1e-3
+#: Kernels that are compared; more would take the CPU long.
+_COMPARED = 4
+
+Cut = Callable[[Int[Tensor, " kernel"]], Float[Tensor, "kernel ifo time"]]
+
+
+@dataclass(frozen=True)
+class Link:
+    """How a branch reaches the server.
+
+    Args:
+        address: Its ``host:port``.
+        timeout: How long to wait for an answer, or for a server that is lost (s).
+        run: Name of this run, which no other has; sequences begin with it.
+    """
+
+    address: str
+    timeout: float
+    run: str
+
+    def client(self) -> Client:
+        """Make a connection, for the ``with`` statement."""
+        return Client(self.address, self.timeout)
+
+    def sequence(self, branch: int, kind: str) -> str:
+        """Name a branch's sequence: unique as its run and its branch's number are."""
+        return f"{self.run}-{branch}-{kind}"
+
+
+def network(repository: Repository) -> Model:
+    """The network as the server knows it."""
+    return Model("aframe", repository.version, "input_0", "discriminator")
+
+
+def ensemble(repository: Repository) -> Model:
+    """The streaming search as the server knows it."""
+    return Model("aframe-stream", repository.version, "stream", "discriminator")
+
+
+def analyze(
+    search: Search, branch: Branch, injections: Injections, work: Path, link: Link, number: int
+) -> None:
+    """Search one slide of one segment, and again with its injections, and write the result.
+
+    Args:
+        search: What every branch shares.
+        branch: The slide.
+        injections: All injections.
+        work: Scratch directory.
+        link: How to reach the server.
+        number: The branch's number among all.
+    """
+    torch.set_num_threads(1)
+    device, stream = torch.device(search.device), search.stream
+    blocks = read_blocks(search.repository, branch.file, search.ifos, work / branch.folder, device)
+    offsets = [round(shift * stream.inference_sampling_rate) for shift in branch.shifts]
+    kernels = Kernels(blocks, stream, offsets)
+    numbers = search.scored(outputs(stream, branch.file.duration, branch.shifts))
+    sent = numbers < first_streamed(stream, offsets)
+    with link.client() as client:
+        scores = np.empty(len(numbers), np.float32)
+        scores[sent] = send_kernels(client, search.repository, kernels, numbers[sent], device)
+        series = {"background": scores}
+        if len(branch.rows):
+            added = whitened_signals(search, branch, injections, blocks)
+            signals = Kernels(added, stream, offsets)
+            loud = sent & audible(added, stream, offsets, numbers)
+            series["foreground"] = scores.copy()
+            series["foreground"][loud] = send_kernels(
+                client,
+                search.repository,
+                lambda each: kernels(each) + signals(each),
+                numbers[loud],
+                device,
+            )
+        if not sent.all():
+            names = {kind: link.sequence(number, kind) for kind in series}
+            strain = _strain(search, branch, injections)
+            found = stream_strain(client, search.repository, strain, names, numbers[~sent])
+            for kind, each in found.items():
+                series[kind][~sent] = each
+    write_branch(search, branch, injections, series, work / branch.name)
+
+
+def first_streamed(stream: Stream, offsets: list[int]) -> float:
+    """Number of the first kernel that a stream scores as this process does; infinite if none.
+
+    Args:
+        stream: The lengths.
+        offsets: Kernels by which each detector is shifted.
+    """
+    if any(offset % stream.batch_size for offset in offsets):
+        return np.inf
+    return (
+        -(-(stream.psd_size + stream.window_size) // stream.update_size) - 1
+    ) * stream.batch_size
+
+
+def send_kernels(
+    client: Client, repository: Repository, cut: Cut, numbers: Numbers, device: torch.device
+) -> Float32[np.ndarray, " kernel"]:
+    """Have the network score the kernels of these *numbers*, a batch a request."""
+    batch = repository.stream.batch_size
+
+    def requests() -> Iterator[Request]:
+        for begin in range(0, len(numbers), batch):
+            part = torch.from_numpy(numbers[begin : begin + batch]).to(device)
+            kernels = cut(part)
+            # The server takes whole batches.
+            whole = torch.nn.functional.pad(kernels, (0, 0, 0, 0, 0, batch - len(kernels)))
+            yield Request(str(begin), whole.cpu().numpy())
+
+    answers = client.ask(network(repository), requests)
+    joined = [answers[str(begin)][:, 0] for begin in range(0, len(numbers), batch)]
+    return np.concatenate([np.empty(0, np.float32), *joined])[: len(numbers)]
+
+
+def _strain(
+    search: Search, branch: Branch, injections: Injections
+) -> dict[str, Float32[np.ndarray, "ifo time"]]:
+    """Read the strain as the slide shifts it, and with its injections where it has any.
+
+    What lies beyond the end of the segment is zero.
+    """
+    rate, file = search.stream.sample_rate, branch.file
+    kinds = ["background", "foreground"] if len(branch.rows) else ["background"]
+    size = round(file.duration * rate)
+    strain = {kind: np.zeros((len(search.ifos), size), np.float32) for kind in kinds}
+    for place, (ifo, shift) in enumerate(zip(search.ifos, branch.shifts, strict=True)):
+        clean, moved = read_strain(file, [ifo])[0], round(shift * rate)
+        for kind, rows in strain.items():
+            whole = clean
+            if kind == "foreground":
+                whole = clean + signal(
+                    injections,
+                    branch.rows,
+                    ifo,
+                    start=file.start,
+                    shift=shift,
+                    size=size,
+                    sample_rate=rate,
+                )
+            rows[place, : size - moved] = whole[moved:]
+    return strain
+
+
+def stream_strain(
+    client: Client,
+    repository: Repository,
+    strain: Mapping[str, Float32[np.ndarray, "ifo time"]],
+    names: Mapping[str, str],
+    numbers: Numbers,
+) -> dict[str, Float32[np.ndarray, " kernel"]]:
+    """Stream strain from its start, and take the scores of the kernels of these *numbers*.
+
+    Args:
+        client: The connection.
+        repository: The network and its stream.
+        strain: Strain by kind; that of the background gives the PSDs of all.
+        names: Name of the sequence of each kind.
+        numbers: Numbers of consecutive kernels.
+    """
+    stream, last = repository.stream, int(numbers[-1]) // repository.stream.batch_size
+
+    def requests() -> Iterator[Request]:
+        for block in range(last + 1):
+            clean = _update(strain["background"], stream, block)
+            for kind, name in names.items():
+                pair = np.stack([clean, _update(strain[kind], stream, block)])
+                yield Request(
+                    f"{kind}-{block}", pair, sequence=name, start=block == 0, end=block == last
+                )
+
+    answers = client.ask(ensemble(repository), requests)
+    first = int(numbers[0]) // stream.batch_size
+    found = {}
+    for kind in names:
+        scores = [answers[f"{kind}-{block}"][:, 0] for block in range(first, last + 1)]
+        found[kind] = np.concatenate(scores)[numbers - first * stream.batch_size]
+    return found
+
+
+def _update(
+    strain: Float32[np.ndarray, "ifo time"], stream: Stream, block: int
+) -> Float32[np.ndarray, "ifo update"]:
+    part = strain[:, block * stream.update_size : (block + 1) * stream.update_size]
+    return np.pad(part, ((0, 0), (0, stream.update_size - part.shape[-1])))
+
+
+def refuse_other_network(link: Link, repository: Repository) -> dict[str, float]:
+    """Compare the server's network and stream with those of the repository, on white noise.
+
+    Returns:
+        The largest deviation of each.
+
+    Raises:
+        AframeError: If one deviates by more than :data:`TOLERANCE`: another network is served.
+    """
+    stream, ifos = repository.stream, len(repository.preprocessing.ifos)
+    blocks = -(-(stream.psd_size + stream.window_size) // stream.update_size)
+    rng = np.random.default_rng(0)
+    strain = rng.standard_normal((ifos, blocks * stream.update_size)) * 1e-21
+    strain = strain.astype(np.float32)
+    cut = _last_kernels(repository, torch.from_numpy(strain))
+    expected = repository.load_network(torch.device("cpu"))(cut(torch.arange(_COMPARED)))[:, 0]
+    numbers = np.arange(stream.batch_size)
+    with link.client() as client:
+        found = {
+            "aframe": send_kernels(client, repository, cut, numbers, torch.device("cpu")),
+            "aframe-stream": stream_strain(
+                client,
+                repository,
+                {"background": strain},
+                {"background": f"{link.run}-trial"},
+                numbers + (blocks - 1) * stream.batch_size,
+            )["background"],
+        }
+    compared = expected.detach().numpy()
+    scale = max(1.0, float(np.abs(compared).max()))
+    deviations = {
+        name: float(np.abs(each[: len(compared)] - compared).max()) / scale
+        for name, each in found.items()
+    }
+    wrong = [
+        f"{name} by {value:.2g}" for name, value in deviations.items() if not value < TOLERANCE
+    ]
+    if wrong:
+        raise AframeError(
+            "the server gives other scores than the model repository",
+            found=f"at {link.address}, {', '.join(wrong)} on white noise",
+            wanted_by=f"{COMMAND}: {repository.network} within {TOLERANCE:g}",
+            fix="have the server load this repository, or give the repository that it serves",
+        )
+    return deviations
+
+
+def _last_kernels(repository: Repository, strain: Float[Tensor, "ifo time"]) -> Cut:
+    """Whiten the last block of *strain*, as the stream does, and cut its kernels."""
+    stream, whitener = repository.stream, repository.whitener
+    snapshot = strain[:, -stream.psd_size - stream.window_size :]
+    with torch.inference_mode():
+        psd = whitener.psd(snapshot[:, : stream.psd_size])
+        whitened = whitener(snapshot[None, :, -stream.window_size :], psd[None])[0]
+    return lambda numbers: stream.unfold(whitened).transpose(0, 1)[numbers]

@@ -1,0 +1,264 @@
+"""Scores of a real Triton server, on the CPU: those of this process, whatever happens."""
+
+import dataclasses
+import os
+import re
+import signal
+import threading
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from aframe.artifacts.events import Events
+from aframe.artifacts.ledger import read_ledger
+from aframe.errors import AframeError
+from aframe.program import Draft
+from aframe.transforms.streaming import streaming_search
+from aframe_infer import served
+from aframe_infer import server as module
+from aframe_infer.client import Client, is_ready
+from aframe_infer.inference import infer
+from aframe_infer.repository import read_repository
+from aframe_infer.server import Server, running
+from aframe_infer.settings import InferResources
+
+#: Scores here are some tens. A server's are those of another runtime; kernels in which an
+#: injection cannot be heard are scored anew only there.
+SCORES = 1e-3
+
+
+@pytest.fixture
+def search(changed, served_repository, tmp_path):
+    """Search with the exported network, in this process or on a server."""
+
+    def run(name, server=None, **fields):
+        draft = Draft(tmp_path / name)
+        draft.path.mkdir()
+        resources = InferResources(server=server, server_timeout=20)
+        inputs = {"model_repository": served_repository}
+        settings = changed(inputs=inputs, return_timeseries=True, resources=resources, **fields)
+        infer(settings, draft)
+        return draft
+
+    return run
+
+
+def _hold_same(one, other):
+    """Hold every score, every event and every injection of two searches against each other."""
+    with (
+        h5py.File(one.path / "timeseries.hdf5") as mine,
+        h5py.File(other.path / "timeseries.hdf5") as theirs,
+    ):
+        paths = [name.decode() for name in mine["index"]["path"]]
+        assert [name.decode() for name in theirs["index"]["path"]] == paths
+        for path in paths:
+            assert set(mine[path]) == set(theirs[path])
+            for kind in mine[path]:
+                np.testing.assert_allclose(mine[path][kind], theirs[path][kind], atol=SCORES)
+    for name in ("background.hdf5", "0lag.hdf5"):
+        mine, theirs = (Events.read(draft.path / name) for draft in (one, other))
+        assert mine.Tb == theirs.Tb
+        for field in ("detection_time", "detection_statistic", "shift"):
+            np.testing.assert_allclose(getattr(mine, field), getattr(theirs, field), atol=SCORES)
+    mine, theirs = (read_ledger(draft.path / "foreground.hdf5") for draft in (one, other))
+    for field in ("detection_time", "detection_statistic"):
+        np.testing.assert_allclose(
+            mine.parameters[field], theirs.parameters[field], atol=SCORES, rtol=1e-6
+        )
+
+
+@pytest.mark.parametrize("shifts", [(0, 1), (0, 0.5)], ids=["strain", "kernels"])
+def test_a_server_gives_what_this_process_gives(search, server, shifts, monkeypatch):
+    """Whether slides are whole updates or not: each score, each event, each injection."""
+    asked = {"Tb": 300, "shifts": shifts}
+    mine = search("mine", **asked)
+
+    theirs = search("theirs", server.address, **asked)
+
+    _hold_same(mine, theirs)
+    assert max(theirs.notes["server"].values()) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("offsets", "first"), [([0, 0], 24), ([0, 4], 24), ([8, 0], 24), ([0, 2], np.inf)]
+)
+def test_strain_is_streamed_where_shifts_are_whole_updates(repository, offsets, first):
+    """From the first block before which a PSD's length lies: 4 s and 2.25 s of updates of 1 s."""
+    assert served.first_streamed(repository.stream, offsets) == first
+
+
+def test_a_server_is_started_for_a_search(search, server_environment):
+    """And has ended when the search has."""
+    draft = search("started", str(server_environment), Tb=100, zero_lag=False)
+
+    log = (draft.work / "server.log").read_text()
+    assert "successfully loaded 'aframe-stream'" in log
+    assert (draft.path / "background.hdf5").exists()
+    (address,) = re.findall(r"Started GRPCInferenceService at ([\d.:]+)", log)
+    assert not is_ready(address)
+
+
+@pytest.fixture
+def strain(repository):
+    """White noise of two minutes, its injected twin, and the names of their sequences."""
+    rng = np.random.default_rng(3)
+    clean = (rng.standard_normal((2, 120 * 256)) * 1e-21).astype(np.float32)
+    loud = clean.copy()
+    loud[:, 50 * 256 : 51 * 256] *= 3
+    return {"background": clean, "foreground": loud}
+
+
+NUMBERS = np.arange(40, 480)
+
+
+def _stream(address, repository, strain, name, timeout=20):
+    names = {kind: f"{name}-{kind}" for kind in strain}
+    with Client(address, timeout) as client:
+        return served.stream_strain(client, repository, strain, names, NUMBERS)
+
+
+@pytest.fixture
+def expected(served_repository, strain):
+    """What torch makes of the strain, update by update."""
+    repository = read_repository(served_repository, -1)
+    network = repository.load_network(torch.device("cpu"))
+    stream = streaming_search(repository.stream, repository.whitener, network)
+    found = {}
+    for kind, rows in strain.items():
+        state, scores = torch.zeros(2, 2, repository.stream.state_size), []
+        pair = torch.from_numpy(np.stack([strain["background"], rows]))
+        for update in pair.split(repository.stream.update_size, dim=-1):
+            with torch.no_grad():
+                each, state = stream(update, state)
+            scores.append(each[:, 0])
+        found[kind] = torch.cat(scores).numpy()[NUMBERS]
+    return found
+
+
+def _hold(found, expected):
+    assert set(found) == set(expected)
+    for kind, scores in expected.items():
+        np.testing.assert_allclose(found[kind], scores, rtol=1e-5, atol=1e-4)
+
+
+def test_concurrent_streams_keep_apart(server, repository, strain, expected):
+    """Three clients at once, of two sequences each: as many as the server has streams."""
+    found = {}
+
+    def run(number):
+        found[number] = _stream(server.address, repository, strain, f"concurrent-{number}")
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert set(found) == {0, 1, 2}
+    for each in found.values():
+        _hold(each, expected)
+
+
+def _at_block(monkeypatch, number, act):
+    """Do something once, when the update of a block is about to be sent."""
+    right, done = served._update, []
+
+    def update(strain, stream, block):
+        if block == number and not done:
+            done.append(block)
+            act()
+        return right(strain, stream, block)
+
+    monkeypatch.setattr(served, "_update", update)
+
+
+def test_a_server_killed_in_mid_stream_comes_back(
+    program, served_repository, repository, strain, expected, monkeypatch, tmp_path
+):
+    """The sequences are streamed again from their start: the same scores, at the same address."""
+    with Server(program, served_repository, tmp_path / "log") as server:
+        first = server._process.pid
+        _at_block(monkeypatch, 60, lambda: os.kill(first, signal.SIGKILL))
+
+        found = _stream(server.address, repository, strain, "killed")
+
+        assert server.deaths == 1
+        assert server._process.pid != first
+    _hold(found, expected)
+
+
+def test_a_sequence_that_broke_off_is_taken_up(server, repository, strain, expected, monkeypatch):
+    """A client that went away in mid-stream does the same again, under the same name."""
+
+    def leave():
+        raise KeyboardInterrupt
+
+    _at_block(monkeypatch, 60, leave)
+    with pytest.raises(KeyboardInterrupt):
+        _stream(server.address, repository, strain, "left")
+
+    _hold(_stream(server.address, repository, strain, "left"), expected)
+
+
+def test_a_server_that_hangs_is_asked_again(
+    server, repository, strain, expected, monkeypatch, caplog
+):
+    """Once it goes on: an answer that does not come in time counts as lost."""
+    process = server._process.pid
+
+    def hang():
+        os.kill(process, signal.SIGSTOP)
+        threading.Timer(2.5, os.kill, (process, signal.SIGCONT)).start()
+
+    _at_block(monkeypatch, 60, hang)
+
+    found = _stream(server.address, repository, strain, "hung", timeout=2)
+
+    _hold(found, expected)
+    assert "no answer within 2 s" in caplog.text
+
+
+def test_a_death_for_good_is_reported(
+    served_repository, server_environment, repository, strain, monkeypatch, tmp_path
+):
+    """With the last that the server said, where it is not started anew."""
+    monkeypatch.setattr(module, "RESTARTS", 0)
+
+    def search():
+        with running(str(server_environment), served_repository, tmp_path / "log") as (
+            address,
+            server,
+        ):
+            process = server._process.pid
+            _at_block(monkeypatch, 60, lambda: os.kill(process, signal.SIGKILL))
+            _stream(address, repository, strain, "dead", timeout=1)
+
+    with pytest.raises(
+        AframeError, match=r"Triton server has died\n +found +SIGKILL, 1 times(.|\n)*Started GRPC"
+    ):
+        search()
+
+
+def test_refuses_another_network(server, repository):
+    """Before a branch is sent: an address may serve anything."""
+    other = dataclasses.replace(
+        repository, preprocessing=dataclasses.replace(repository.preprocessing, highpass=60.0)
+    )
+    link = served.Link(server.address, 20, "other")
+
+    with pytest.raises(AframeError, match=r"other scores(.|\n)*aframe-stream by .* on white noise"):
+        served.refuse_other_network(link, other)
+
+
+def test_sequences_are_named_once():
+    """By run, branch and kind."""
+    names = [
+        served.Link("a:1", 1, run).sequence(branch, kind)
+        for run in ("x", "y")
+        for branch in range(200)
+        for kind in ("background", "foreground")
+    ]
+
+    assert len(set(names)) == len(names) == 800

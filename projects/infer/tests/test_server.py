@@ -1,0 +1,197 @@
+"""A real server is found, started and ended; what cannot be served is refused first."""
+
+import contextlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from aframe.errors import AframeError
+from aframe_infer import server as module
+from aframe_infer.client import is_ready
+from aframe_infer.server import Program, Server, find, is_address, refuse_unserved, running
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("triton.site.edu:8001", True),
+        ("127.0.0.1:1", True),
+        ("[::1]:8001", True),
+        ("local", False),
+        ("/opt/x:1/y", False),
+        ("host", False),
+    ],
+)
+def test_an_address_is_told_from_a_path(text, expected):
+    """By its port."""
+    assert is_address(text) is expected
+
+
+def test_a_running_server_is_left_alone(tmp_path):
+    """It is neither looked for nor started nor ended."""
+    with running("host:8001", tmp_path, tmp_path / "log") as (address, server):
+        assert (address, server) == ("host:8001", None)
+
+
+@pytest.fixture
+def beside(tmp_path, monkeypatch):
+    """The folder beside this program's environment, with no server on PATH."""
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / ".venv"))
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    (tmp_path / "bin").mkdir()
+    return tmp_path
+
+
+def _program(path, text="#!/bin/sh\n"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o755)
+    return path
+
+
+@pytest.mark.parametrize("server", ["local", "/nowhere/server"])
+def test_refuses_a_server_that_is_not_there(beside, server):
+    """And says how to make one."""
+    with pytest.raises(AframeError, match=r"no Triton server(.|\n)*`make server`"):
+        find(server, beside, beside)
+
+
+def test_a_local_server_may_be_on_path(beside):
+    """Where there is no environment of its own."""
+    there = _program(beside / "bin" / "tritonserver")
+
+    assert find("local", beside, beside) == Program((str(there),))
+    assert find(str(there), beside, beside) == Program((str(there),))
+
+
+def test_the_environment_beside_comes_first(beside, server_environment):
+    """That which `make server` makes."""
+    _program(beside / "bin" / "tritonserver")
+    (beside / ".venv-server").symlink_to(server_environment)
+
+    found = find("local", beside, beside / "scratch")
+
+    assert found.python_alone
+    assert {path.name for path in (found.backends / "python").iterdir()} == {
+        "libtriton_python.so",
+        "triton_python_backend_stub",
+        "triton_python_backend_utils.py",
+    }
+    assert all(path.exists() for path in (found.backends / "python").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("#!/bin/false\n", "does not run"), (f'#!/bin/sh\nexec {sys.executable} "$@"\n', "stub")],
+)
+def test_refuses_an_environment_without_a_server(tmp_path, text, message):
+    """Or one whose Python is gone."""
+    _program(tmp_path / "bin" / "python", text)
+
+    with pytest.raises(AframeError, match=rf"no server for its Python\n +found .*{message}"):
+        find(str(tmp_path), tmp_path, tmp_path)
+
+
+def test_an_image_sees_the_models(beside):
+    """Apptainer binds their folder."""
+    image = _program(beside / "triton.sif")
+    with pytest.raises(AframeError, match="Apptainer is not installed"):
+        find(str(image), beside / "model_repo", beside)
+
+    apptainer = str(_program(beside / "bin" / "apptainer"))
+
+    found = find(str(image), beside / "model_repo", beside)
+    wanted = (apptainer, "exec", "--bind", str(beside / "model_repo"), str(image), "tritonserver")
+    assert found == Program(wanted)
+    _program(beside / "bin" / "nvidia-smi")
+    assert "--nv" in find(str(image), beside / "model_repo", beside).words
+
+
+def test_refuses_models_without_a_backend(served_repository, tmp_path):
+    """The wheel's server runs Python alone; any other is asked when it loads."""
+    shutil.copytree(served_repository, tmp_path / "repo")
+    alone = Program(("tritonserver",), python_alone=True)
+    refuse_unserved(alone, tmp_path / "repo")
+    config = tmp_path / "repo" / "aframe" / "config.pbtxt"
+    text = config.read_text().replace('backend: "python"', 'platform: "pytorch_libtorch"')
+    config.write_text(text)
+
+    refuse_unserved(Program(("tritonserver",)), tmp_path / "repo")
+    with pytest.raises(AframeError, match=r"aframe wants pytorch_libtorch(.|\n)*platform PYTHON"):
+        refuse_unserved(alone, tmp_path / "repo")
+
+
+def test_refuses_models_that_do_not_load(program, served_repository, tmp_path):
+    """With what the server says of them; nothing of it is left."""
+    shutil.copytree(served_repository, tmp_path / "repo")
+    (tmp_path / "repo/aframe/1/model.onnx").write_bytes(b"half")
+    server = Server(program, tmp_path / "repo", tmp_path / "log")
+
+    with pytest.raises(AframeError, match=r"server has died(.|\n)*exit status 1(.|\n)*last lines"):
+        server.__enter__()
+
+    assert "INVALID_PROTOBUF" in (tmp_path / "log").read_text()
+    assert _left(server._process.pid) == []
+
+
+def test_refuses_a_server_that_takes_too_long(tmp_path, monkeypatch):
+    """It is ended."""
+    monkeypatch.setattr(module, "START_SECONDS", 0.0)
+    slow = _program(tmp_path / "slow", "#!/bin/sh\necho loading; sleep 60\n")
+    server = Server(Program((str(slow),)), tmp_path, tmp_path / "log")
+
+    with pytest.raises(AframeError, match=r"does not get ready\n +found +after 0 s"):
+        server.__enter__()
+
+    assert _left(server._process.pid) == []
+
+
+def test_nothing_is_left_of_a_server_that_ended(program, served_repository, tmp_path):
+    """Not the processes of its models either."""
+    with Server(program, served_repository, tmp_path / "log") as server:
+        # The server, and one process for each of three models.
+        assert len(_members(server._process.pid)) >= 4
+
+    assert _left(server._process.pid) == []
+
+
+def test_a_server_dies_with_its_client(server_environment, served_repository, tmp_path):
+    """However the client ends."""
+    code = (
+        "import os, sys; from pathlib import Path; from aframe_infer.server import running\n"
+        "with running(*sys.argv[1:2], *map(Path, sys.argv[2:])) as (address, server):\n"
+        "    print(address, server._process.pid, flush=True); os.kill(os.getpid(), 15)\n"
+    )
+    words = [str(server_environment), str(served_repository), str(tmp_path / "log")]
+
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], check=False, capture_output=True, text=True
+    )
+
+    address, process = done.stdout.split()
+    assert done.returncode == -signal.SIGTERM
+    assert _left(int(process)) == []
+    assert not is_ready(address)
+
+
+def _left(group):
+    """Processes of a group that have not ended some seconds later."""
+    deadline = time.monotonic() + 10
+    while (found := _members(group)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return found
+
+
+def _members(group):
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            state, _, its = (entry / "stat").read_text().rpartition(")")[2].split()[:3]
+            if int(its) == group and state != "Z":
+                found.append(int(entry.name))
+    return found
