@@ -188,7 +188,8 @@ def _refuse_not_finite(
             "strain has samples that are not finite",
             found=f"{where}: {int(bad.sum())} of {row.size} in {ifo}, the first at {gps(at)}",
             wanted_by="whitening, which one such sample would spoil",
-            fix="fetch the strain again: `aframe-data fetch` cuts such stretches out",
+            fix='fetch it again, from a source of kind "files", of which `aframe-data query` '
+            "leaves such seconds out",
         )
 
 

@@ -243,6 +243,14 @@ class TestOpenData:
         said = capsys.readouterr().err
         assert "strain is missing" in said
         assert f"1 of 49152 samples of H1 from {G + 20} to {G + 32}" in said
+        # What it says helps: a file's own samples tell what its flags do not.
+        assert "aframe-data query --remake" in said
+        source = {"kind": "files", "paths": [str(file) for file in files]}
+        Path("source.json").write_text(json.dumps({"source": source, "ifos": ["H1", "L1"]}))
+        Path("run/segments.txt").unlink()
+        assert [type_in(f"{QUERY} --remake"), type_in(FETCH)] == [0, 0]
+        found = read_segments(Path("run/segments.txt"))
+        assert found == [(G, G + 8), (G + 16, G + 29), (G + 30, G + 32)]
 
     def test_downloads_are_dropped_as_pieces_are_done(
         self, type_in, enter, no_waiting, write_gwosc
