@@ -14,8 +14,10 @@ from igwn_auth_utils import IgwnAuthError
 from aframe.errors import AframeError
 
 log = logging.getLogger(__name__)
+# GWOSC's client asks ten times by itself, and tells each time in three lines.
+logging.getLogger("gwosc").setLevel(logging.CRITICAL)
 
-#: How often to ask at most. The waits between sum up to about half a minute.
+#: How often to ask at most. The waits between sum up to half a minute at least.
 ATTEMPTS = 6
 #: Wait between two attempts: one second, then twice as long each time, and up to a second more.
 BACK_OFF = tenacity.wait_exponential_jitter(initial=1, max=60)
@@ -71,8 +73,12 @@ def ask(question: Callable[[], Answer], *, wanted_by: str) -> Answer:
 
 def may_pass(error: BaseException) -> bool:
     """Whether an error may be gone at the next attempt."""
-    if isinstance(error, requests.HTTPError) and error.response is not None:
-        return error.response.status_code in _PASSING
+    if isinstance(error, requests.HTTPError | tenacity.RetryError):
+        response = _response(error)
+        if response is not None:
+            return response.status_code in _PASSING
+    if isinstance(error, tenacity.RetryError):
+        error = error.last_attempt.exception() or error
     if isinstance(error, requests.exceptions.SSLError):
         return False
     return isinstance(
@@ -90,7 +96,7 @@ def may_pass(error: BaseException) -> bool:
 def _wait(state: tenacity.RetryCallState) -> float:
     """Time to wait (s): what the server says, or longer each time."""
     error = state.outcome.exception() if state.outcome else None
-    response = getattr(error, "response", None)
+    response = _response(error)
     said = response.headers.get("Retry-After", "") if response is not None else ""
     return min(float(said), _PATIENCE) if said.isdigit() else BACK_OFF(state)
 

@@ -6,6 +6,7 @@ import errno
 
 import pytest
 import requests
+from gwosc.api import v2
 from igwn_auth_utils import IgwnAuthError
 from loopback import Server
 
@@ -51,6 +52,35 @@ def test_gives_up_in_the_end(server, trouble):
     assert server.times("page") == servers.ATTEMPTS
     assert ("503" if trouble == 503 else "ConnectionError") in caught.value.found
     assert "it goes on from what is there" in caught.value.fix
+
+
+@pytest.mark.parametrize(("trouble", "times"), [(503, 25), ("stalled", 10)])
+def test_asks_again_where_the_client_of_gwosc_gives_up(server, monkeypatch, caplog, trouble, times):
+    """It asks ten times in ten seconds by itself; an outage may be longer. One line tells of it."""
+    monkeypatch.setattr("gwosc.api.v2.TIMEOUT", 0.2)
+    server.troubles = [("page", trouble)] * times
+    caplog.set_level("INFO")
+
+    found = ask(lambda: v2.fetch_json(f"{server.url}/page"), wanted_by="a test")
+
+    assert found == {"answer": 42}
+    assert server.times("page") == times + 1
+    assert len(caplog.records) == times // 10
+    assert all("trying again in" in one.getMessage() for one in caplog.records)
+
+
+def test_the_client_of_gwosc_does_not_ask_for_ever(server):
+    """An outage that lasts, and an answer that will not change, end with what the server said."""
+    server.troubles = [("page", 503)] * 99
+    with pytest.raises(AframeError, match="a server does not answer as it should") as caught:
+        ask(lambda: v2.fetch_json(f"{server.url}/page"), wanted_by="a test")
+    assert server.times("page") == 10 * servers.ATTEMPTS
+    assert "503" in caught.value.found
+
+    server.troubles = [("page", 501)] * 99
+    with pytest.raises(AframeError, match="a server does not answer as it should"):
+        ask(lambda: v2.fetch_json(f"{server.url}/page"), wanted_by="a test")
+    assert server.times("page") == 10 * servers.ATTEMPTS + 10
 
 
 @pytest.mark.parametrize(
