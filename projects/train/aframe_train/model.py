@@ -33,6 +33,8 @@ class Aframe(LightningModule, ABC):
         pct_lr_ramp: Share of the training in which the learning rate rises.
         weight_decay: Decay of the weights, apart from the gradient (AdamW).
         checkpoint_steps: Steps between two checkpoints within an epoch.
+        compiled: Whether to compile the network for training, which takes a minute and then
+            pays on a GPU.
     """
 
     def __init__(
@@ -43,6 +45,8 @@ class Aframe(LightningModule, ABC):
         pct_lr_ramp: float,
         weight_decay: float = 0.0,
         checkpoint_steps: int = 200,
+        *,
+        compiled: bool = False,
     ) -> None:
         super().__init__()
         self.arch = arch
@@ -51,6 +55,8 @@ class Aframe(LightningModule, ABC):
         self.pct_lr_ramp = pct_lr_ramp
         self.weight_decay = weight_decay
         self.checkpoint_steps = checkpoint_steps
+        # A function, not a module: its weights are those of the network, and stand once.
+        self._compiled = torch.compile(arch.forward) if compiled else None
         self._seed = torch.initial_seed()
 
     @abstractmethod
@@ -74,12 +80,19 @@ class Aframe(LightningModule, ABC):
     ) -> Float[Tensor, ""]:
         """Return the loss of a batch."""
         kernels, labels = batch
-        loss = self.loss(self(kernels), labels)
+        loss = self.loss((self._compiled or self)(kernels), labels)
         self.log("train_loss", loss, on_step=True)
         return loss
 
     def validation_step(self, batch: ValidationBatch) -> None:
-        """Score background and signals; a signal's score is the mean over its views."""
+        """Score background and signals; a signal's score is the mean over its views.
+
+        In single precision whatever the training's: half of it leaves loud scores equal.
+        """
+        with torch.autocast(self.device.type, enabled=False):
+            self._validate(batch)
+
+    def _validate(self, batch: ValidationBatch) -> None:
         views, signals = batch.injected.shape[:2]
         # Where there are more batches than signals some hold none, which no FFT takes.
         scores = self(batch.injected.flatten(0, 1)) if signals else batch.injected.new_empty(0)

@@ -1,5 +1,6 @@
 """The Lightning module on data that is easy to tell apart."""
 
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -9,6 +10,7 @@ from lightning.pytorch import Trainer
 from aframe_train.callbacks import Artifacts, Checkpoints, Progress
 from aframe_train.metric import TimeSlideAUROC
 from aframe_train.model import Aframe, SemiSupervisedAframe, SupervisedAframe, parameter_groups
+from aframe_train.trainer import train
 from aframe_train.validation import ValidationBatch
 
 
@@ -40,6 +42,39 @@ def test_loss_is_the_cross_entropy_of_the_logits(model, monkeypatch):
 
     expected = -(torch.tensor(2.0).sigmoid().log() + torch.tensor(1.0).sigmoid().log()) / 2
     torch.testing.assert_close(loss, expected)
+
+
+def test_a_compiled_network_learns_the_same(config, data_dir, small, tmp_path, monkeypatch):
+    """It stands once in the checkpoint, and in the end is the network without compilation."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
+    words = [f"--data.{name}={value}" for name, value in small.PREPROCESSING.items() if value]
+    for name in ("true", "false"):
+        train(
+            ["--config", str(config), "--data.ifos=[H1,L1]", f"--data.data_dir={data_dir}", *words,
+             f"--trainer.logger.save_dir={tmp_path / name}", f"--model.compiled={name}",
+             "--trainer.max_epochs=1"]
+        )  # fmt: skip
+    compiled, plain = (
+        torch.load(tmp_path / name / "last.ckpt", weights_only=True)["state_dict"]
+        for name in ("true", "false")
+    )
+
+    assert compiled.keys() == plain.keys()
+    for name, weights in plain.items():
+        torch.testing.assert_close(compiled[name], weights, rtol=1e-4, atol=1e-5)
+
+
+def test_a_validation_is_in_single_precision(model):
+    """Loud scores stay apart, whatever precision the training has."""
+    kernels = torch.tensor([[[300.0]], [[301.0]]])
+    model.arch = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(1, 1))
+    with torch.autocast("cpu", dtype=torch.bfloat16), torch.no_grad():
+        model.validation_step(
+            ValidationBatch(torch.arange(2), torch.zeros(2).long(), kernels, kernels[None])
+        )
+
+    assert model.metric.background[0].dtype == torch.float32
+    assert len(set(model.metric.background[0].tolist())) == 2
 
 
 def test_background_has_no_say_in_semi_supervised_training():
