@@ -33,7 +33,8 @@ class Archive:
         """Have the files that hold *span* (GPS s), downloaded where they are not here.
 
         Raises:
-            AframeError: If a server does not give one in the end, or it is none of strain.
+            AframeError: If a server does not give one in the end, or one holds no strain of the
+                detector.
         """
         paths = [
             download(file, self.directory)
@@ -41,7 +42,19 @@ class Archive:
             if intersect([file.segment], [span])
         ]
         source = Files("files", tuple(map(str, paths)), self.channels)
-        return tuple(find_recordings(source, [self.ifo]))
+        found = tuple(find_recordings(source, [self.ifo]))
+        spoiled = sorted({*paths} - {one.path for one in found})
+        for path in spoiled:
+            path.unlink(missing_ok=True)
+        if spoiled:
+            raise AframeError(
+                "a download holds no strain of the detector",
+                found=f"{', '.join(path.name for path in spoiled)} without "
+                f"{self.channels.get(self.ifo, self.ifo)}; removed again",
+                wanted_by=f"strain of {self.ifo}",
+                fix="correct the source's channels or its server, then run the same command",
+            )
+        return found
 
     def drop(self, wanted: Sequence[Segment]) -> None:
         """Remove the downloads that hold nothing of what is still *wanted* (GPS s)."""

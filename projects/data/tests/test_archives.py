@@ -45,6 +45,34 @@ def test_has_the_files_that_are_needed_and_drops_the_others(tmp_path, open_data)
     assert list((tmp_path / "new").iterdir()) == []
 
 
+def test_a_download_of_another_detector(tmp_path, open_data, write_gwosc):
+    """Is refused, and not kept: what the server has the next time may be right."""
+    source = Gwosc("gwosc", gwosc_server=open_data.url)
+    archive = find_archive(source, "H1", [Segment(G, G + 8)], tmp_path / "new")
+    other = write_gwosc(np.ones(4 * RATE), ifo="L1", rate=RATE, start=G)
+    other.rename(tmp_path / archive.files[0].name)
+
+    with pytest.raises(AframeError, match="a download holds no strain of the detector") as caught:
+        archive.recordings(Segment(G, G + 8))
+
+    assert caught.value.found == f"{archive.files[0].name} without H1; removed again"
+    assert [path.name for path in (tmp_path / "new").iterdir()] == [archive.files[1].name]
+
+
+@pytest.mark.usefixtures("no_waiting")
+def test_downloaded_frames_without_the_channel(tmp_path, enter, frame):
+    """The source names another."""
+    server = enter(frame_finder({KIND: [frame]}, scheme="http"))
+    channels = {"H1": "H1:C_STRAIN"}
+    source = Datafind("datafind", {"H1": KIND}, channels, server.url, urltype="http")
+    archive = find_archive(source, "H1", [Segment(G, G + 4)], tmp_path / "new")
+
+    with pytest.raises(AframeError, match="a download holds no strain of the detector") as caught:
+        archive.recordings(Segment(G, G + 4))
+
+    assert "without H1:C_STRAIN" in caught.value.found
+
+
 @pytest.fixture
 def frame(tmp_path):
     """A frame of H1 with two channels."""
