@@ -61,8 +61,11 @@ def signal(
     shift: float,
     size: int,
     sample_rate: float,
+    begin: int = 0,
 ) -> Float32[np.ndarray, " time"]:
     """Sum the waveforms of *rows* as one detector of a slide sees them.
+
+    Only those that reach into the stretch asked for are read.
 
     Args:
         injections: All injections.
@@ -70,18 +73,22 @@ def signal(
         ifo: The detector.
         start: GPS time of the segment's first sample (s).
         shift: Time by which this detector is shifted in the slide (s).
-        size: Samples of the segment.
+        size: Samples of the stretch.
         sample_rate: Samples a second (Hz).
+        begin: Which sample of the segment is the first of the stretch.
     """
     field = ifo.lower()
-    waveforms = read_ledger(
-        injections.path, parameters=(), waveforms=(field,), rows=rows
-    ).waveforms[field]
     before = round((injections.duration - injections.right_pad) * sample_rate)
     coalescence = np.floor((injections.time[rows] - start) * sample_rate).astype(int)
-    begins = coalescence - before + round(shift * sample_rate)
+    begins = coalescence - before + round(shift * sample_rate) - begin
     total = np.zeros(size, np.float32)
-    for begin, waveform in zip(begins, waveforms, strict=True):
-        first, last = np.clip([begin, begin + len(waveform)], 0, size)
-        total[first:last] += waveform[first - begin : last - begin]
+    inside = (begins < size) & (begins + round(injections.duration * sample_rate) > 0)
+    if not inside.any():
+        return total
+    waveforms = read_ledger(
+        injections.path, parameters=(), waveforms=(field,), rows=rows[inside]
+    ).waveforms[field]
+    for place, waveform in zip(begins[inside], waveforms, strict=True):
+        first, last = np.clip([place, place + len(waveform)], 0, size)
+        total[first:last] += waveform[first - place : last - place]
     return total

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -21,8 +22,9 @@ from aframe.transforms.streaming import Stream
 from aframe.transforms.whitening import Whitener
 from aframe_infer.repository import Repository
 
-#: Blocks whitened at a time. Fixed, so that no rounding depends on the machine's load.
-_BLOCKS = 64
+#: Samples whitened at a time, those of the PSDs included: a bound of the memory, whatever the
+#: length of the segment. Fixed, so that no rounding depends on the machine's load.
+_SAMPLES = 2**19
 
 
 def first_kernel(stream: Stream) -> int:
@@ -62,60 +64,104 @@ class Blocks:
     whitened: Float[Tensor, "block time"]
     psd: Float[Tensor, "block frequency"]
 
+    @property
+    def numbers(self) -> range:
+        """Numbers of the blocks."""
+        return range(self.first, self.first + len(self.whitened))
+
+    def part(self, blocks: range, device: torch.device) -> Blocks:
+        """Copy *blocks* of these, onto a GPU through memory that it reads by itself."""
+        rows = slice(blocks.start - self.first, blocks.stop - self.first)
+        copied = [each[rows].clone() for each in (self.whitened, self.psd)]
+        if device.type == "cuda":
+            copied = [each.pin_memory().to(device, non_blocking=True) for each in copied]
+        return Blocks(blocks.start, *copied)
+
 
 def whiten_blocks(
-    strain: Float[Tensor, " time"], stream: Stream, whitener: Whitener, blocks: range
+    strain: Float[Tensor, " time"],
+    stream: Stream,
+    whitener: Whitener,
+    blocks: range,
+    begin: int = 0,
 ) -> Blocks:
     """Whiten *blocks*, each with the PSD of the data before it.
 
     Where less than ``psd_length`` lies before a block, as for the first few, the PSD is
     that of the segment's first ``psd_length``. Beyond either end strain counts as zero;
     no kernel that is scored reaches there.
+
+    Args:
+        strain: The segment, or as much of it as :func:`behind` says.
+        stream: The lengths.
+        whitener: The whitening.
+        blocks: Numbers of the blocks.
+        begin: Which sample of the segment is the first of *strain*.
     """
     psds = strain.unfold(0, stream.psd_size, 1)
-    windows = _windows(strain, stream, blocks)
+    windows = _windows(strain, stream, blocks, begin)
     whitened, psd = [], []
-    for part in _parts(blocks):
+    for part in _parts(blocks, stream):
         ends = (torch.tensor(part) + 1) * stream.update_size
-        starts = (ends - stream.window_size - stream.psd_size).clamp(min=0)
+        starts = (ends - stream.window_size - stream.psd_size).clamp(min=0) - begin
         psd.append(whitener.psd(psds[starts.to(strain.device)][:, None]))
         chosen = windows[part.start - blocks.start : part.stop - blocks.start, None]
         whitened.append(whitener(chosen, psd[-1])[:, 0])
     return Blocks(blocks.start, torch.cat(whitened), torch.cat(psd)[:, 0])
 
 
+def behind(blocks: range, stream: Stream, size: int) -> range:
+    """Samples of a segment of *size* that give *blocks*, those of their PSDs included."""
+    begin = max(0, (blocks.start + 1) * stream.update_size - stream.window_size - stream.psd_size)
+    return range(begin, min(size, max(blocks.stop * stream.update_size, stream.psd_size)))
+
+
 def whiten_signal(
-    signal: Float[Tensor, " time"], stream: Stream, whitener: Whitener, background: Blocks
+    signal: Float[Tensor, " time"],
+    stream: Stream,
+    whitener: Whitener,
+    background: Blocks,
+    begin: int = 0,
 ) -> Blocks:
     """Whiten a signal as it would be within the strain of *background*.
 
     Whitening is linear once the PSD is given, and an injection stays out of its PSD.
+
+    Args:
+        signal: The signal in the segment, or in as much of it as :func:`behind` says.
+        stream: The lengths.
+        whitener: The whitening.
+        background: The blocks that it is in.
+        begin: Which sample of the segment is the first of *signal*.
     """
-    blocks = range(background.first, background.first + len(background.psd))
-    windows = _windows(signal, stream, blocks)
+    windows = _windows(signal, stream, background.numbers, begin)
     whitened = torch.zeros_like(background.whitened)
     (loud,) = torch.nonzero((windows != 0).any(-1), as_tuple=True)
-    for begin in range(0, len(loud), _BLOCKS):
-        part = loud[begin : begin + _BLOCKS]
+    for part in torch.split(loud, _at_once(stream)):
         psd = background.psd[part].to(signal.device)
         whitened[part] = whitener(windows[part, None], psd[:, None])[:, 0]
     return Blocks(background.first, whitened, background.psd)
 
 
 def _windows(
-    series: Float[Tensor, " time"], stream: Stream, blocks: range
+    series: Float[Tensor, " time"], stream: Stream, blocks: range, begin: int
 ) -> Float[Tensor, "block window"]:
     """View the stretch of *series* behind each block, with zeros beyond its ends."""
-    begin = (blocks.start + 1) * stream.update_size - stream.window_size
-    end = blocks.stop * stream.update_size
-    padding = max(0, -begin), max(0, end - len(series))
-    padded = torch.nn.functional.pad(series, padding)[max(0, begin) : end + padding[0]]
+    first = (blocks.start + 1) * stream.update_size - stream.window_size - begin
+    last = blocks.stop * stream.update_size - begin
+    padding = max(0, -first), max(0, last - len(series))
+    padded = torch.nn.functional.pad(series, padding)[max(0, first) : last + padding[0]]
     return padded.unfold(0, stream.window_size, stream.update_size)
 
 
-def _parts(blocks: range) -> Iterator[range]:
-    for start in range(blocks.start, blocks.stop, _BLOCKS):
-        yield range(start, min(start + _BLOCKS, blocks.stop))
+def _at_once(stream: Stream) -> int:
+    return max(1, _SAMPLES // (stream.psd_size + stream.window_size))
+
+
+def _parts(blocks: range, stream: Stream) -> Iterator[range]:
+    step = _at_once(stream)
+    for start in range(blocks.start, blocks.stop, step):
+        yield range(start, min(start + step, blocks.stop))
 
 
 class Kernels:
@@ -146,7 +192,7 @@ def kernel_energy(blocks: Blocks, stream: Stream) -> Float[Tensor, "block kernel
     """Sum of squares of each kernel of a whitened signal: its squared SNR there."""
     start = torch.arange(stream.batch_size, device=blocks.whitened.device) * stream.stride_size
     energy = []
-    for part in torch.split(blocks.whitened, _BLOCKS):
+    for part in torch.split(blocks.whitened, _at_once(stream)):
         power = torch.nn.functional.pad(part.double() ** 2, (1, 0)).cumsum(-1)
         energy.append(power[:, start + stream.kernel_size] - power[:, start])
     return torch.cat(energy)
@@ -162,18 +208,45 @@ def write_blocks(
 ) -> None:
     """Whiten one detector's strain and keep it in *work*."""
     torch.set_num_threads(1)
-    strain = torch.from_numpy(read_strain(file, [ifo])[0]).to(device)
-    stream = repository.stream
-    with torch.inference_mode():
-        whitener = repository.whitener.to(device)
-        blocks = whiten_blocks(strain, stream, whitener, block_range(stream, file.duration))
+    stream, whitener = repository.stream, repository.whitener.to(device)
+    blocks = block_range(stream, file.duration)
     whitened, psd = paths(work, file, ifo)
+    drafts = [path.with_suffix(".draft") for path in (psd, whitened)]
+    with drafts[0].open("wb") as psds, drafts[1].open("wb") as series, torch.inference_mode():
+        for part in _parts(blocks, stream):
+            found = _whiten_part(file, ifo, stream, whitener, part, device)
+            for handle, rows in ((psds, found.psd), (series, found.whitened)):
+                if part.start == blocks.start:
+                    _write_header(handle, len(blocks), rows)
+                handle.write(rows.cpu().numpy().tobytes())
     # The blocks come last: their file says that this detector is done.
-    for path, array in ((psd, blocks.psd), (whitened, blocks.whitened)):
-        draft = path.with_suffix(".draft")
-        with draft.open("wb") as handle:
-            np.save(handle, array.cpu().numpy())
+    for draft, path in zip(drafts, (psd, whitened), strict=True):
         draft.rename(path)
+
+
+def _whiten_part(
+    file: StrainFile,
+    ifo: str,
+    stream: Stream,
+    whitener: Whitener,
+    part: range,
+    device: torch.device,
+) -> Blocks:
+    rate = stream.sample_rate
+    samples = behind(part, stream, round(file.duration * rate))
+    start, stop = (file.start + sample / rate for sample in (samples.start, samples.stop))
+    strain = torch.from_numpy(read_strain(file, [ifo], start, stop)[0]).to(device)
+    return whiten_blocks(strain, stream, whitener, part, samples.start)
+
+
+def _write_header(handle: BinaryIO, length: int, rows: Float[Tensor, "block value"]) -> None:
+    like = rows[:0].cpu().numpy()
+    described = {
+        "descr": np.lib.format.dtype_to_descr(like.dtype),
+        "fortran_order": False,
+        "shape": (length, *like.shape[1:]),
+    }
+    np.lib.format.write_array_header_1_0(handle, described)
 
 
 def read_blocks(
@@ -183,7 +256,7 @@ def read_blocks(
     work: Path,
     device: torch.device,
 ) -> list[Blocks]:
-    """Map the whitened blocks of *ifos* into memory, or onto a GPU."""
+    """Map the whitened blocks of *ifos* into memory, or copy them onto a GPU."""
     first = block_range(repository.stream, file.duration).start
     found = []
     for ifo in ifos:

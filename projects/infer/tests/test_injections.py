@@ -71,6 +71,20 @@ def test_what_lies_outside_is_cut(read, toy, time):
     )
 
 
+@pytest.mark.parametrize("begin", [0, 100, 1000, 3000])
+def test_a_stretch_holds_what_the_segment_holds_there(read, begin):
+    """To the sample, whichever signals reach into it."""
+    found = read([1001.0, 1005.3, 1009.9, 1014.2], [[0, 1]] * 4, [9, 5, 7, 8])
+    rows = np.arange(4)
+
+    stretch = signal(
+        found, rows, "L1", start=START, shift=1.0, size=900, sample_rate=float(RATE), begin=begin
+    )
+
+    whole = _signal(found, rows, "L1", 1.0)
+    np.testing.assert_array_equal(stretch, whole[begin : begin + 900])
+
+
 @pytest.mark.parametrize(
     "other", [{"ifos": ("L1", "H1")}, {"sample_rate": 512.0}], ids=["detectors", "rate"]
 )

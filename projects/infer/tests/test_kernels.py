@@ -8,8 +8,10 @@ import torch
 
 from aframe.artifacts.strain import list_strain, read_strain, write_strain
 from aframe.transforms.streaming import streaming_search
+from aframe_infer import kernels as module
 from aframe_infer.kernels import (
     Kernels,
+    behind,
     block_range,
     first_kernel,
     kernel_energy,
@@ -166,15 +168,52 @@ def test_whitened_strain_survives_on_disk(repository, toy, data, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == names
 
 
-def test_a_block_does_not_depend_on_how_many_are_whitened_at_once(repository, toy):
-    """The batch is fixed, and a part of a segment gives the same bits as the whole."""
-    strain = torch.tensor(toy.noise(100, 11)[0], dtype=torch.float32)
+@pytest.mark.parametrize("blocks", [range(1, 20), range(4, 9), range(68, 100)])
+def test_a_block_comes_from_the_strain_behind_it(repository, toy, blocks):
+    """A part of a segment gives what the whole does, to the bit, at either end too."""
+    strain = torch.tensor(toy.noise(99.3, 11)[0], dtype=torch.float32)
     stream, whitener = repository.stream, repository.whitener
+    samples = behind(blocks, stream, len(strain))
 
-    everything = whiten_blocks(strain, stream, whitener, range(4, 100))
-    part = whiten_blocks(strain, stream, whitener, range(68, 100))
+    everything = whiten_blocks(strain, stream, whitener, range(1, 100))
+    cut = strain[samples.start : samples.stop]
+    part = whiten_blocks(cut, stream, whitener, blocks, samples.start)
 
-    assert torch.equal(everything.whitened[64:], part.whitened)
+    assert len(cut) <= stream.psd_size + stream.window_size + len(blocks) * stream.update_size
+    rows = slice(blocks.start - 1, blocks.stop - 1)
+    assert torch.equal(everything.whitened[rows], part.whitened)
+    assert torch.equal(everything.psd[rows], part.psd)
+
+
+def test_a_signal_is_whitened_from_what_is_behind_its_blocks(repository, toy):
+    """As from the whole segment."""
+    strain = torch.tensor(toy.noise(60, 12)[0], dtype=torch.float32)
+    stream, whitener = repository.stream, repository.whitener
+    whole = whiten_blocks(strain, stream, whitener, range(1, 60))
+    part = whole.part(range(20, 40), CPU)
+    samples = behind(part.numbers, stream, len(strain))
+
+    everything = whiten_signal(strain, stream, whitener, whole)
+    cut = strain[samples.start : samples.stop]
+    found = whiten_signal(cut, stream, whitener, part, samples.start)
+
+    assert torch.equal(found.whitened, everything.whitened[19:39])
+
+
+@pytest.mark.parametrize("samples", [1, 10_000])
+def test_a_file_is_whitened_part_by_part(repository, data, tmp_path, monkeypatch, samples):
+    """However many blocks are in memory at a time: all but the rounding is the same."""
+    (file,) = list_strain(data.background, IFOS)
+    found = []
+    for name, bound in (("usual", module._SAMPLES), ("few", samples)):
+        monkeypatch.setattr(module, "_SAMPLES", bound)
+        (tmp_path / name).mkdir()
+        write_blocks(repository, file, "L1", tmp_path / name, CPU)
+        found += read_blocks(repository, file, ["L1"], tmp_path / name, CPU)
+
+    assert found[0].numbers == found[1].numbers
+    torch.testing.assert_close(found[0].whitened, found[1].whitened, rtol=0, atol=1e-6)
+    torch.testing.assert_close(found[0].psd, found[1].psd, rtol=1e-9, atol=0)
 
 
 def test_strain_of_any_rate_counts_its_kernels(tmp_path, repository, toy):
