@@ -211,6 +211,16 @@ def _send(client: InferenceServerClient, model: Model, request: Request) -> None
     )
 
 
+def streams(address: str) -> int:
+    """How many sequences a server at *address* takes at a time, on one of its devices."""
+    from tritonclient.grpc import InferenceServerClient  # noqa: PLC0415 (only with a server)
+
+    with InferenceServerClient(address, channel_args=_CHANNEL) as client:
+        config = client.get_model_config("snapshotter").config
+    copies = sum(group.count for group in config.instance_group)
+    return max(1, copies * max(1, config.sequence_batching.oldest.max_candidate_sequences))
+
+
 def is_ready(address: str) -> bool:
     """Whether a server at *address* has loaded its models."""
     from tritonclient.grpc import InferenceServerClient  # noqa: PLC0415 (only with a server)

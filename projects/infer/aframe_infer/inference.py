@@ -13,6 +13,7 @@ from aframe.artifacts.record import write_text
 from aframe.errors import AframeError
 from aframe.program import Draft, run_branches
 from aframe_infer import results, served
+from aframe_infer.client import streams
 from aframe_infer.injections import Injections, read_injections
 from aframe_infer.kernels import paths, write_blocks
 from aframe_infer.planning import plan
@@ -65,17 +66,18 @@ def _analyze(settings: InferSettings, branches: Sequence[Work], draft: Draft, wo
         for number, each in enumerate(branches)
         if not (draft.work / each[1].name).exists()
     }
-    run = partial(run_branches, draft=draft, workers=workers, unit="slides of segments")
-    server = settings.resources.server
+    run = partial(run_branches, draft=draft, unit="slides of segments")
+    server, timeout = settings.resources.server, settings.resources.server_timeout
     if server is None or not todo:
-        run(analyze, list(todo.values()))
+        run(analyze, list(todo.values()), workers=workers)
         return
-    repository = branches[0][0].repository
     models, log = settings.inputs.model_repository, draft.work / "server.log"
     with running(server, models, log) as (address, _):
-        link = Link(address, settings.resources.server_timeout, _run_name(draft))
-        draft.notes["server"] = served.refuse_other_network(link, repository)
-        run(served.analyze, [(*each, link, number) for number, each in todo.items()])
+        link = Link(address, timeout, _run_name(draft))
+        draft.notes["server"] = served.refuse_other_network(link, branches[0][0].repository)
+        # More would wait for a place, and count as lost.
+        workers = min(settings.resources.workers, streams(address))
+        run(served.analyze, [(*each, link, n) for n, each in todo.items()], workers=workers)
 
 
 def _run_name(draft: Draft) -> str:

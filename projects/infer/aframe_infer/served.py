@@ -8,7 +8,7 @@ kernels that were whitened here are sent to the network alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,11 +114,10 @@ def analyze(
                 device,
             )
         if not sent.all():
-            names = {kind: link.sequence(number, kind) for kind in series}
-            strain = _strain(search, branch, injections)
-            found = stream_strain(client, search.repository, strain, names, numbers[~sent])
-            for kind, each in found.items():
-                series[kind][~sent] = each
+            for kind, each in series.items():
+                pairs = Pairs(search, branch, injections if kind == "foreground" else None)
+                name = link.sequence(number, kind)
+                each[~sent] = stream_strain(client, search.repository, pairs, name, numbers[~sent])
     write_branch(search, branch, injections, series, work / branch.name)
 
 
@@ -155,76 +154,87 @@ def send_kernels(
     return np.concatenate([np.empty(0, np.float32), *joined])[: len(numbers)]
 
 
-def _strain(
-    search: Search, branch: Branch, injections: Injections
-) -> dict[str, Float32[np.ndarray, "ifo time"]]:
-    """Read the strain as the slide shifts it, and with its injections where it has any.
+@dataclass(frozen=True)
+class Pairs:
+    """Updates of a slide's strain, read one by one: what gives the PSD, and what is whitened.
 
-    What lies beyond the end of the segment is zero.
+    Args:
+        search: What every branch shares.
+        branch: The slide.
+        injections: All injections if the slide's are to be added, or ``None``.
     """
-    rate, file = search.stream.sample_rate, branch.file
-    kinds = ["background", "foreground"] if len(branch.rows) else ["background"]
-    size = round(file.duration * rate)
-    strain = {kind: np.zeros((len(search.ifos), size), np.float32) for kind in kinds}
-    for place, (ifo, shift) in enumerate(zip(search.ifos, branch.shifts, strict=True)):
-        clean, moved = read_strain(file, [ifo])[0], round(shift * rate)
-        for kind, rows in strain.items():
-            whole = clean
-            if kind == "foreground":
-                whole = clean + signal(
-                    injections,
-                    branch.rows,
-                    ifo,
-                    start=file.start,
-                    shift=shift,
-                    size=size,
-                    sample_rate=rate,
-                )
-            rows[place, : size - moved] = whole[moved:]
-    return strain
+
+    search: Search
+    branch: Branch
+    injections: Injections | None = None
+
+    def __call__(self, block: int) -> Float32[np.ndarray, "pair ifo update"]:
+        """Read the update that ends with this block; beyond the segment's end it is zero."""
+        clean, whole = [], []
+        for ifo, shift in zip(self.search.ifos, self.branch.shifts, strict=True):
+            each = self._read(ifo, shift, block)
+            clean.append(each)
+            whole.append(each + self._signal(ifo, shift, block))
+        return np.stack([clean, whole])
+
+    def _begin(self, shift: float, block: int) -> int:
+        stream = self.search.stream
+        return block * stream.update_size + round(shift * stream.sample_rate)
+
+    def _read(self, ifo: str, shift: float, block: int) -> Float32[np.ndarray, " update"]:
+        file, stream = self.branch.file, self.search.stream
+        begin = self._begin(shift, block)
+        end = min(begin + stream.update_size, round(file.duration * stream.sample_rate))
+        update = np.zeros(stream.update_size, np.float32)
+        if begin < end:
+            start, stop = (file.start + each / stream.sample_rate for each in (begin, end))
+            update[: end - begin] = read_strain(file, [ifo], start, stop)[0]
+        return update
+
+    def _signal(self, ifo: str, shift: float, block: int) -> Float32[np.ndarray, "..."]:
+        if self.injections is None:
+            return np.zeros((), np.float32)
+        return signal(
+            self.injections,
+            self.branch.rows,
+            ifo,
+            start=self.branch.file.start,
+            shift=shift,
+            size=self.search.stream.update_size,
+            sample_rate=self.search.stream.sample_rate,
+            begin=self._begin(shift, block),
+        )
 
 
 def stream_strain(
     client: Client,
     repository: Repository,
-    strain: Mapping[str, Float32[np.ndarray, "ifo time"]],
-    names: Mapping[str, str],
+    pairs: Callable[[int], Float32[np.ndarray, "pair ifo update"]],
+    name: str,
     numbers: Numbers,
-) -> dict[str, Float32[np.ndarray, " kernel"]]:
+) -> Float32[np.ndarray, " kernel"]:
     """Stream strain from its start, and take the scores of the kernels of these *numbers*.
+
+    One sequence at a time: who holds one of the server's places never waits for another.
 
     Args:
         client: The connection.
         repository: The network and its stream.
-        strain: Strain by kind; that of the background gives the PSDs of all.
-        names: Name of the sequence of each kind.
+        pairs: Gives the update of each block.
+        name: Name of the sequence, which no other has.
         numbers: Numbers of consecutive kernels.
     """
-    stream, last = repository.stream, int(numbers[-1]) // repository.stream.batch_size
+    size = repository.stream.batch_size
+    first, last = int(numbers[0]) // size, int(numbers[-1]) // size
 
     def requests() -> Iterator[Request]:
         for block in range(last + 1):
-            clean = _update(strain["background"], stream, block)
-            for kind, name in names.items():
-                pair = np.stack([clean, _update(strain[kind], stream, block)])
-                yield Request(
-                    f"{kind}-{block}", pair, sequence=name, start=block == 0, end=block == last
-                )
+            ends = {"start": block == 0, "end": block == last}
+            yield Request(str(block), pairs(block), sequence=name, **ends)
 
     answers = client.ask(ensemble(repository), requests)
-    first = int(numbers[0]) // stream.batch_size
-    found = {}
-    for kind in names:
-        scores = [answers[f"{kind}-{block}"][:, 0] for block in range(first, last + 1)]
-        found[kind] = np.concatenate(scores)[numbers - first * stream.batch_size]
-    return found
-
-
-def _update(
-    strain: Float32[np.ndarray, "ifo time"], stream: Stream, block: int
-) -> Float32[np.ndarray, "ifo update"]:
-    part = strain[:, block * stream.update_size : (block + 1) * stream.update_size]
-    return np.pad(part, ((0, 0), (0, stream.update_size - part.shape[-1])))
+    scores = [answers[str(block)][:, 0] for block in range(first, last + 1)]
+    return np.concatenate(scores)[numbers - first * size]
 
 
 def refuse_other_network(link: Link, repository: Repository) -> dict[str, float]:
@@ -241,6 +251,7 @@ def refuse_other_network(link: Link, repository: Repository) -> dict[str, float]
     rng = np.random.default_rng(0)
     strain = rng.standard_normal((ifos, blocks * stream.update_size)) * 1e-21
     strain = strain.astype(np.float32)
+    updates = np.split(np.stack([strain, strain]), blocks, axis=-1)
     cut = _last_kernels(repository, torch.from_numpy(strain))
     expected = repository.load_network(torch.device("cpu"))(cut(torch.arange(_COMPARED)))[:, 0]
     numbers = np.arange(stream.batch_size)
@@ -250,10 +261,10 @@ def refuse_other_network(link: Link, repository: Repository) -> dict[str, float]
             "aframe-stream": stream_strain(
                 client,
                 repository,
-                {"background": strain},
-                {"background": f"{link.run}-trial"},
+                updates.__getitem__,
+                f"{link.run}-trial",
                 numbers + (blocks - 1) * stream.batch_size,
-            )["background"],
+            ),
         }
     compared = expected.detach().numpy()
     scale = max(1.0, float(np.abs(compared).max()))

@@ -18,7 +18,7 @@ from aframe.program import Draft
 from aframe.transforms.streaming import streaming_search
 from aframe_infer import served
 from aframe_infer import server as module
-from aframe_infer.client import Client, is_ready
+from aframe_infer.client import Client, is_ready, streams
 from aframe_infer.inference import infer
 from aframe_infer.repository import read_repository
 from aframe_infer.server import Server, running
@@ -114,9 +114,30 @@ NUMBERS = np.arange(40, 480)
 
 
 def _stream(address, repository, strain, name, timeout=20):
-    names = {kind: f"{name}-{kind}" for kind in strain}
+    """Stream each kind of strain."""
+    found = {}
     with Client(address, timeout) as client:
-        return served.stream_strain(client, repository, strain, names, NUMBERS)
+        for kind, rows in strain.items():
+            pairs = _Pairs(np.stack([strain["background"], rows]), repository.stream.update_size)
+            names = client, repository, pairs, f"{name}-{kind}"
+            found[kind] = served.stream_strain(*names, NUMBERS)
+    return found
+
+
+class _Pairs:
+    """Updates of strain in memory; something may happen when one of them is about to be sent."""
+
+    accident = None
+
+    def __init__(self, pair, size):
+        self.pair, self.size = pair, size
+
+    def __call__(self, block):
+        if _Pairs.accident and _Pairs.accident[0] == block:
+            _, act = _Pairs.accident
+            _Pairs.accident = None
+            act()
+        return self.pair[..., block * self.size : (block + 1) * self.size]
 
 
 @pytest.fixture
@@ -144,34 +165,26 @@ def _hold(found, expected):
 
 
 def test_concurrent_streams_keep_apart(server, repository, strain, expected):
-    """Three clients at once, of two sequences each: as many as the server has streams."""
+    """Six clients at once, each of a sequence: as many as the server has streams."""
     found = {}
 
     def run(number):
         found[number] = _stream(server.address, repository, strain, f"concurrent-{number}")
 
-    threads = [threading.Thread(target=run, args=(number,)) for number in range(3)]
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
 
-    assert set(found) == {0, 1, 2}
+    assert set(found) == set(range(6))
     for each in found.values():
         _hold(each, expected)
 
 
 def _at_block(monkeypatch, number, act):
     """Do something once, when the update of a block is about to be sent."""
-    right, done = served._update, []
-
-    def update(strain, stream, block):
-        if block == number and not done:
-            done.append(block)
-            act()
-        return right(strain, stream, block)
-
-    monkeypatch.setattr(served, "_update", update)
+    monkeypatch.setattr(_Pairs, "accident", (number, act))
 
 
 def test_a_server_killed_in_mid_stream_comes_back(
@@ -250,6 +263,32 @@ def test_refuses_another_network(server, repository):
 
     with pytest.raises(AframeError, match=r"other scores(.|\n)*aframe-stream by .* on white noise"):
         served.refuse_other_network(link, other)
+
+
+def test_the_server_tells_its_streams(server):
+    """As many as the export said."""
+    assert streams(server.address) == 6
+
+
+def test_more_clients_than_streams_take_turns(server, repository, strain, expected):
+    """Who waits for a place has none: nobody waits for ever."""
+    found = []
+    threads = [
+        threading.Thread(
+            target=lambda n=n: found.append(
+                _stream(server.address, repository, strain, f"turn-{n}")
+            )
+        )
+        for n in range(9)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(found) == 9
+    for each in found:
+        _hold(each, expected)
 
 
 def test_sequences_are_named_once():
