@@ -4,11 +4,11 @@ from aframe.program import Verb
 from aframe.program import main as run
 from aframe_infer.inference import infer
 from aframe_infer.results import BACKGROUND, CANDIDATES, FOREGROUND, TIMESERIES, ZERO_LAG
+from aframe_infer.server import check
 from aframe_infer.settings import InferSettings
 
-VERBS = (
-    Verb("infer", InferSettings, infer, (BACKGROUND, FOREGROUND, ZERO_LAG, CANDIDATES, TIMESERIES)),
-)
+PUBLISHES = (BACKGROUND, FOREGROUND, ZERO_LAG, CANDIDATES, TIMESERIES)
+VERBS = (Verb("infer", InferSettings, infer, PUBLISHES, check),)
 
 
 def main() -> int:

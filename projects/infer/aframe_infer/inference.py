@@ -19,7 +19,7 @@ from aframe_infer.kernels import paths, write_blocks
 from aframe_infer.planning import plan
 from aframe_infer.repository import read_repository, refuse_other
 from aframe_infer.served import Link
-from aframe_infer.server import running
+from aframe_infer.server import check, running
 from aframe_infer.settings import COMMAND, InferSettings
 from aframe_infer.slides import Branch, Search, analyze
 
@@ -36,6 +36,7 @@ def infer(settings: InferSettings, draft: Draft) -> None:
     """
     # Sums differ by the number of threads, and several processes would compete for the cores.
     torch.set_num_threads(1)
+    check(settings)
     repository = read_repository(settings.inputs.model_repository, settings.model_version)
     names = ("ifos", "sample_rate", "inference_sampling_rate", "batch_size", "psd_length")
     refuse_other(repository, {name: getattr(settings, name) for name in names})

@@ -23,7 +23,7 @@ from typing import Self
 
 from aframe.errors import AframeError
 from aframe_infer.client import is_ready
-from aframe_infer.settings import COMMAND
+from aframe_infer.settings import COMMAND, InferSettings
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +121,8 @@ def _in_environment(place: Path, scratch: Path) -> Program:
         )
     backend = scratch / "backends" / "python"
     backend.mkdir(parents=True, exist_ok=True)
-    for file in (*(home / "backends" / "python").iterdir(), stub):
+    files = filter(Path.is_file, (home / "backends" / "python").iterdir())
+    for file in (*files, stub):
         (backend / file.name).unlink(missing_ok=True)
         (backend / file.name).symlink_to(file)
     libraries = (str(Path(packages, "nvidia_pytriton.libs")), library)
@@ -173,6 +174,20 @@ def refuse_unserved(program: Program, repository: Path) -> None:
             wanted_by=f"the server of nvidia-pytriton ({program.words[0]})",
             fix="export with platform PYTHON, or give the image or address of a whole Triton",
         )
+
+
+def check(settings: InferSettings) -> None:
+    """Refuse a server that is to be started and is not there, or cannot run the models.
+
+    Of a model repository that is still to be exported nothing is known.
+
+    Raises:
+        AframeError: If so.
+    """
+    server, repository = settings.resources.server, settings.inputs.model_repository
+    if server is not None and not is_address(server):
+        with tempfile.TemporaryDirectory() as scratch:
+            refuse_unserved(find(server, repository, Path(scratch)), repository)
 
 
 class Server:

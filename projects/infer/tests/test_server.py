@@ -11,9 +11,12 @@ from pathlib import Path
 import pytest
 
 from aframe.errors import AframeError
+from aframe.program import Draft
 from aframe_infer import server as module
+from aframe_infer.cli import VERBS
 from aframe_infer.client import is_ready
-from aframe_infer.server import Program, Server, find, is_address, refuse_unserved, running
+from aframe_infer.server import Program, Server, check, find, is_address, refuse_unserved, running
+from aframe_infer.settings import InferResources
 
 
 @pytest.mark.parametrize(
@@ -124,6 +127,41 @@ def test_refuses_models_without_a_backend(served_repository, tmp_path):
     refuse_unserved(Program(("tritonserver",)), tmp_path / "repo")
     with pytest.raises(AframeError, match=r"aframe wants pytorch_libtorch(.|\n)*platform PYTHON"):
         refuse_unserved(alone, tmp_path / "repo")
+
+
+@pytest.mark.parametrize("server", [None, "host:8001"])
+def test_nothing_is_looked_for_that_is_not_started(changed, tmp_path, server):
+    """This process needs none, and who gives an address has one."""
+    missing = {"model_repository": tmp_path / "missing"}
+
+    check(changed(inputs=missing, resources=InferResources(server=server)))
+
+
+def test_a_missing_server_is_known_before_any_work(changed, served_repository, tmp_path):
+    """Also when a run is planned, before the models are there."""
+    resources = InferResources(server=str(tmp_path / "none"))
+    settings = changed(resources=resources)
+    (verb,) = VERBS
+
+    for look in (verb.check, lambda each: verb.run(each, Draft(tmp_path / "draft"))):
+        with pytest.raises(AframeError, match="there is no Triton server"):
+            look(settings)
+
+    assert not (tmp_path / "draft").exists()
+
+
+def test_models_of_another_backend_are_known_before_any_work(
+    changed, server_environment, served_repository, tmp_path
+):
+    """Where the models are there; of those to come nothing is known."""
+    resources = InferResources(server=str(server_environment))
+    shutil.copytree(served_repository, tmp_path / "repo")
+    config = tmp_path / "repo" / "preprocessor" / "config.pbtxt"
+    config.write_text('platform: "pytorch_libtorch"')
+
+    check(changed(resources=resources, inputs={"model_repository": tmp_path / "later"}))
+    with pytest.raises(AframeError, match="preprocessor wants pytorch_libtorch"):
+        check(changed(resources=resources, inputs={"model_repository": tmp_path / "repo"}))
 
 
 def test_refuses_models_that_do_not_load(program, served_repository, tmp_path):
