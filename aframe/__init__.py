@@ -9,7 +9,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _TASKS = (
-    "ExportLocal", "FetchTest", "FetchTrain", "FetchZeroLag", "Infer", "Query", "Report",
+    "ExportLocal", "FetchTest", "FetchTrain", "FetchZeroLag", "Infer", "PAstro", "Query", "Report",
     "SensitiveVolume", "TestingWaveforms", "Train", "TrainLocal", "TrainingWaveforms",
     "TuneTask", "ValidationWaveforms", "Veto",
 )  # fmt: skip

@@ -211,6 +211,20 @@ class Pairs(_Shared, luigi.ListParameter):
         return pairs
 
 
+class Rates(_Shared, luigi.DictParameter):
+    """Numbers above zero by name as JSON, such as ``{"BBH": 28.0}``."""
+
+    takes = 'numbers above zero by name as JSON, such as {"BBH": 28.0}'
+
+    def parse(self, source: str) -> Any:
+        """Parse *source*; refuse what holds anything but such numbers."""
+        content = super().parse(source)
+        numbers = content.values() if isinstance(content, Mapping) else ()
+        if not numbers or not all(isinstance(each, (int, float)) and each > 0 for each in numbers):
+            raise self.refused(source)
+        return content
+
+
 class PathParameter(_Shared):
     """A path; ``~`` and variables are expanded. Blank stands for the run directory's own."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aframe.tasks import Infer, Pipeline, Report, SensitiveVolume, Veto
+from aframe.tasks import Infer, PAstro, Pipeline, Report, SensitiveVolume, Veto
 
 
 class SandboxInfer(Infer):
@@ -22,10 +22,17 @@ class SandboxSV(SensitiveVolume):
     veto_task = SandboxVeto
 
 
+class SandboxPAstro(PAstro):
+    """Tell how probable it is that each zero-lag event is a signal, and of which class."""
+
+    volume_task = SandboxSV
+
+
 class SandboxReport(Report):
     """Write the one page that shows what ran, how well it works and what it found."""
 
     volume_task = SandboxSV
+    p_astro_task = SandboxPAstro
 
 
 class Sandbox(Pipeline):
@@ -45,5 +52,5 @@ class Tune(Pipeline):
 
 
 # Their sections and options are those of the classes above.
-for _replaced in (Infer, Veto, SensitiveVolume, Report):
+for _replaced in (Infer, Veto, SensitiveVolume, PAstro, Report):
     _replaced.deregister()

@@ -16,7 +16,7 @@ from aframe.tasks.data import (
 )
 from aframe.tasks.export import ExportLocal, StreamParameters
 from aframe.tasks.infer import Infer
-from aframe.tasks.sv import Report, SensitiveVolume, Veto
+from aframe.tasks.sv import PAstro, Report, SensitiveVolume, Veto
 from aframe.tasks.train import PreprocessingParameters, Train, TrainLocal
 from aframe.tasks.tune import TuneTask
 
@@ -26,6 +26,7 @@ __all__ = [
     "FetchTrain",
     "FetchZeroLag",
     "Infer",
+    "PAstro",
     "Pipeline",
     "Query",
     "Report",

@@ -1,4 +1,4 @@
-"""Tasks of the sv stage: vetoes, sensitive volume and the report."""
+"""Tasks of the sv stage: vetoes, sensitive volume, probabilities and the report."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import law
 
-from aframe.parameters import Detectors, Flag, Pairs, PathParameter, Positive, Text
+from aframe.parameters import Detectors, Flag, Pairs, PathParameter, Positive, Rates, Text
 from aframe.tasks.base import StageTask
 from aframe.tasks.data import FetchTrain, TestingWaveforms
 from aframe.tasks.infer import Infer
@@ -136,13 +136,67 @@ class SensitiveVolume(StageTask):
         }
 
 
+class PAstro(StageTask):
+    """Tell how probable it is that each zero-lag event is a signal, and of which class."""
+
+    stage, verb = "sv", "p_astro"
+    publishes: ClassVar = {"p_astro": "p_astro.hdf5"}
+    #: The task that estimates the volume from the same events; a pipeline may name another.
+    volume_task: ClassVar[type[SensitiveVolume]] = SensitiveVolume
+
+    rates = Rates(
+        default={"BBH": 28.0, "NSBH": 33.0, "BNS": 130.0},
+        description="mergers of each class (1/(Gpc^3 yr)), as JSON; "
+        'default: {"BBH": 28, "NSBH": 33, "BNS": 130}',
+    )
+    rates_source = Text(
+        default="R. Abbott et al., Phys. Rev. X 13, 011048 (2023): 17.9 to 44 BBH (at redshift "
+        "0.2), 7.8 to 140 NSBH, 10 to 1700 BNS per Gpc³ and year",
+        description="where the rates are from, told in the report; default: the catalog GWTC-3",
+    )
+    heaviest_neutron_star = Positive(
+        default=3.0, description="source-frame mass of the lightest black hole (Msun); default: 3"
+    )
+
+    @property
+    def directory(self) -> Path:
+        """Where the probabilities appear."""
+        return self.paths.results / "plots"
+
+    @property
+    def volume(self) -> SensitiveVolume:
+        """The task of the volume, whose events and population these are."""
+        return self.volume_task.req(self)
+
+    def requires(self) -> dict[str, StageTask]:
+        """The ranked events, and the draws that were rejected."""
+        return self.volume.requires()
+
+    def inputs(self) -> dict[str, Path | None]:
+        """What the volume is estimated from, and the events of zero lag."""
+        zero_lag = self.requires()["events"].output()["zero_lag"]
+        return {**self.volume.inputs(), "zero_lag": Path(zero_lag.path)}
+
+    def settings(self) -> dict[str, Any]:
+        """Rates, and the population and recovery of the volume."""
+        of_volume = self.volume.settings()
+        shared = ("ifos", "source_prior", "dt", "legacy_redshift")
+        return {
+            **{name: of_volume[name] for name in shared},
+            "rates": dict(self.rates),
+            "rates_source": self.rates_source,
+            "heaviest_neutron_star": self.heaviest_neutron_star,
+        }
+
+
 class Report(StageTask):
     """Write the one page that shows what ran, how well it works and what it found."""
 
     stage, verb = "sv", "report"
     publishes: ClassVar = {"report": "report.html"}
-    #: The task that estimates; a pipeline may name another.
+    #: The tasks that estimate; a pipeline may name others.
     volume_task: ClassVar[type[SensitiveVolume]] = SensitiveVolume
+    p_astro_task: ClassVar[type[PAstro]] = PAstro
 
     title = Text(
         default="A search for gravitational waves",
@@ -154,13 +208,23 @@ class Report(StageTask):
         """Where the report appears."""
         return self.paths.results
 
-    def requires(self) -> SensitiveVolume:
-        """The sensitive volume, and through it all else."""
+    @property
+    def volume(self) -> SensitiveVolume:
+        """The sensitive volume."""
         return self.volume_task.req(self)
+
+    def requires(self) -> dict[str, StageTask]:
+        """The sensitive volume and probabilities of zero lag, and through them all else."""
+        volume = self.volume
+        required: dict[str, StageTask] = {"volume": volume}
+        if volume.infer.zero_lag:
+            required["p_astro"] = self.p_astro_task.req(self)
+        return required
 
     def inputs(self) -> dict[str, Path | None]:
         """What the plots are drawn from."""
-        volume = self.requires()
+        required, volume = self.requires(), self.volume
+        p_astro = required.get("p_astro")
         steps = volume.infer.requires()
         train = steps["model"].requires()
         events = volume.requires()["events"].output()
@@ -172,6 +236,7 @@ class Report(StageTask):
             "zero_lag": _optional(events, "zero_lag"),
             "candidates": _optional(events, "candidates"),
             "sensitive_volume": Path(volume.output()["sensitive_volume"].path),
+            "p_astro": _optional(p_astro.output() if p_astro else {}, "p_astro"),
             "rejected_parameters": Path(injections["rejected"].path),
             "injections": Path(injections["waveforms"].path),
             "train_background": _optional(FetchTrain.req(self).output(), "background"),
@@ -188,7 +253,7 @@ class Report(StageTask):
 
     def stage_resources(self) -> dict[str, Any]:
         """The records of every step, which tell what ran."""
-        tasks = (task for task, *_ in self.requires().walk_deps())
+        tasks = (task for step in self.requires().values() for task, *_ in step.walk_deps())
         steps = {task.record for task in tasks if isinstance(task, StageTask)}
         return {**super().stage_resources(), "records": sorted(str(path) for path in steps)}
 

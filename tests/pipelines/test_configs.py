@@ -18,7 +18,7 @@ SANDBOX = {
         tasks.Query, tasks.FetchTrain, tasks.FetchTest, tasks.FetchZeroLag,
         tasks.TrainingWaveforms, tasks.ValidationWaveforms, tasks.TestingWaveforms, tasks.Train,
         tasks.ExportLocal, sandbox.SandboxInfer, sandbox.SandboxVeto, sandbox.SandboxSV,
-        sandbox.SandboxReport, sandbox.Sandbox,
+        sandbox.SandboxPAstro, sandbox.SandboxReport, sandbox.Sandbox,
     )
 }  # fmt: skip
 #: Where the full search is more than its tasks' defaults, and why.

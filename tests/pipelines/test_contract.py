@@ -53,6 +53,8 @@ TASKS = [
     (tasks.Veto, {"vetoes": "/lists"}),
     (tasks.SensitiveVolume, {}),
     (tasks.SensitiveVolume, {"vetoes": "/lists"}),
+    (tasks.PAstro, {}),
+    (tasks.PAstro, {"rates": {"BBH": 20.0}}),
     (tasks.Report, {}),
 ]
 

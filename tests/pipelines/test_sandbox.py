@@ -144,7 +144,14 @@ def test_what_only_others_build_on_is_no_task_to_run():
     families = set(luigi.task_register.Register.task_names())
 
     assert families.isdisjoint({"StageTask", "Pipeline", "FetchTask", "WaveformTask"})
-    assert {"SandboxInfer", "SandboxVeto", "SandboxSV", "SandboxReport", "Sandbox"} <= families
+    assert {
+        "SandboxInfer",
+        "SandboxVeto",
+        "SandboxSV",
+        "SandboxPAstro",
+        "SandboxReport",
+        "Sandbox",
+    } <= families
 
 
 def test_the_pipeline_is_what_its_last_step_rests_on(monkeypatch, tmp_path):
@@ -153,8 +160,9 @@ def test_the_pipeline_is_what_its_last_step_rests_on(monkeypatch, tmp_path):
     monkeypatch.setitem(luigi.configuration.get_config()._sections, "base", {"source": source})
     monkeypatch.chdir(tmp_path)
     report = aframe.pipelines.sandbox.Sandbox().requires()
-    volume = report.requires()
+    required = report.requires()
+    events = [task.requires()["events"] for task in required.values()]
 
-    assert [type(task).__name__ for task in (report, volume, volume.requires()["events"])] == [
-        "SandboxReport", "SandboxSV", "SandboxInfer",
+    assert [type(task).__name__ for task in (report, *required.values(), *events)] == [
+        "SandboxReport", "SandboxSV", "SandboxPAstro", "SandboxInfer", "SandboxInfer",
     ]  # fmt: skip

@@ -44,6 +44,7 @@ PUBLISHES = {
     "infer infer": ("background.hdf5", "foreground.hdf5", "0lag.hdf5", "candidates.hdf5"),
     "sv veto": ("background.hdf5", "foreground.hdf5", "0lag.hdf5", "candidates.hdf5"),
     "sv estimate": ("sensitive_volume.h5",),
+    "sv p_astro": ("p_astro.hdf5",),
     "sv report": ("report.html",),
 }  # fmt: skip
 #: A stand-in whose test went away ends by itself (s).

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from aframe.tasks import Report, SensitiveVolume, Veto
+from aframe.tasks import PAstro, Report, SensitiveVolume, Veto
 
 
 def test_the_volume_rests_on_events_and_rejected_draws(shared, tmp_path):
@@ -38,6 +38,18 @@ def test_vetoes_come_between_the_search_and_what_rests_on_it(shared, tmp_path):
     assert report["preprocessing"] == tmp_path / "training/preprocessing.json"
 
 
+def test_probabilities_are_of_the_events_and_the_population_of_the_volume(shared, tmp_path):
+    """One prior, one window of recovery and the same files for both."""
+    shared |= {"vetoes": "/lists", "dt": "0.5", "source_prior": "log_uniform_bbh"}
+    task = PAstro()
+
+    assert task.inputs() == {
+        **SensitiveVolume().inputs(), "zero_lag": tmp_path / "results/vetoed/0lag.hdf5",
+    }  # fmt: skip
+    assert (task.settings()["dt"], task.settings()["source_prior"]) == (0.5, "log_uniform_bbh")
+    assert Report().inputs()["p_astro"] == tmp_path / "results/plots/p_astro.hdf5"
+
+
 def test_a_search_without_zero_lag_has_none_to_veto(shared):
     """No more files than the search has."""
     shared |= {"zero_lag": "False", "vetoes": "/lists"}
@@ -64,6 +76,7 @@ def test_the_report_shows_every_step(shared, tmp_path):
             "results/export.record.json",
             "results/infer.record.json",
             "results/plots/estimate.record.json",
+            "results/plots/p_astro.record.json",
         )
     )
 
@@ -85,6 +98,8 @@ def test_the_report_without_zero_lag(shared):
 
     assert inputs["zero_lag"] is None
     assert inputs["candidates"] is None
+    assert inputs["p_astro"] is None
+    assert set(Report().requires()) == {"volume"}
 
 
 def test_the_title_does_not_depend_on_where_the_run_lies(shared):

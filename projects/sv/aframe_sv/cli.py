@@ -4,6 +4,9 @@ from aframe.program import Verb
 from aframe.program import main as run
 from aframe_sv.estimate import OUTPUT as VOLUMES
 from aframe_sv.estimate import EstimateSettings, estimate, refuse_unknown_prior
+from aframe_sv.p_astro import OUTPUT as PROBABILITIES
+from aframe_sv.p_astro import PAstroSettings, p_astro
+from aframe_sv.p_astro import refuse_unknown_prior as refuse_no_population
 from aframe_sv.report import OUTPUT as PAGE
 from aframe_sv.report import ReportSettings, report
 from aframe_sv.veto import OUTPUTS as VETOED
@@ -17,6 +20,13 @@ VERBS = (
         estimate,
         publishes=(VOLUMES,),
         check=refuse_unknown_prior,
+    ),
+    Verb(
+        "p_astro",
+        PAstroSettings,
+        p_astro,
+        publishes=(PROBABILITIES,),
+        check=refuse_no_population,
     ),
     Verb("report", ReportSettings, report, publishes=(PAGE,)),
 )

@@ -13,10 +13,10 @@ from jaxtyping import Bool, Int, Shaped
 
 from aframe.artifacts.events import Events
 from aframe.artifacts.hdf5 import writing
-from aframe.artifacts.ledger import read_ledger, read_metadata
 from aframe.errors import AframeError
 from aframe.priors import load_prior, source_mass_density
 from aframe.program import Draft, Resources
+from aframe_sv.draws import Sources, read_injections, read_rejected, refuse_strangers
 from aframe_sv.far import further_thresholds, thresholds_up_to
 from aframe_sv.volumes import (
     SLOPE,
@@ -44,8 +44,6 @@ ENOUGH_SAMPLES = 4 * 10
 COVERAGE_TOLERANCE = (0.02, 5.0)
 #: Columns of a population in the file, one value a threshold.
 Curve = dict[str, Shaped[np.ndarray, " threshold"]]
-_MASSES = ("mass_1", "mass_2", "redshift")
-_ROWS_AT_A_TIME = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -143,57 +141,9 @@ def _unmeant(name: str, found: Any, fix: str) -> AframeError:
     )
 
 
-@dataclass(frozen=True)
-class Sources:
-    """Draws of the prior.
-
-    Args:
-        mass_1: Heavier mass in the source's frame (Msun).
-        mass_2: Lighter mass in the source's frame (Msun).
-        redshift: Redshift of each.
-    """
-
-    mass_1: Draws
-    mass_2: Draws
-    redshift: Draws
-
-    @classmethod
-    def of(cls, path: Path, columns: dict[str, Draws]) -> Sources:
-        """Take detector-frame masses to the source's frame.
-
-        Raises:
-            AframeError: If a value of *columns*, which are from *path*, is not a number.
-        """
-        for name, values in columns.items():
-            if np.isnan(values).any():
-                raise AframeError(
-                    "a draw has a value that is not a number",
-                    found=f"{name} of row {int(np.argmax(np.isnan(values)))} in {path}",
-                    wanted_by="the weights of the sensitive volume",
-                    fix="make the testing waveforms and the inference again",
-                )
-        mass_1, mass_2, redshift = (columns[name].astype(float) for name in _MASSES)
-        return cls(mass_1 / (1 + redshift), mass_2 / (1 + redshift), redshift)
-
-
-@dataclass(frozen=True)
-class Injections:
-    """Draws that were injected, and what the search made of them.
-
-    Args:
-        draws: Their masses and redshifts.
-        statistic: Detection statistic, ``-inf`` where no event was near enough in time.
-        kept: Share of the injections that no veto took.
-    """
-
-    draws: Sources
-    statistic: Draws
-    kept: float = 1.0
-
-
 def estimate(settings: EstimateSettings, draft: Draft) -> None:
     """Estimate the sensitive volume against the false alarm rate."""
-    _refuse_strangers(settings)
+    refuse_strangers(settings.inputs, settings.ifos, settings.source_prior)
     source = _source(settings)
     background = Events.read(settings.inputs.background)
     thresholds, fars = thresholds_up_to(background, settings.max_far)
@@ -232,77 +182,6 @@ def estimate(settings: EstimateSettings, draft: Draft) -> None:
     write_volumes(draft.path / OUTPUT, thresholds, fars, curves, attributes)
 
 
-def _refuse_strangers(settings: EstimateSettings) -> None:
-    """Refuse files that are not of one search."""
-    found = {
-        name: read_metadata(getattr(settings.inputs, name))
-        for name in ("foreground", "rejected_parameters")
-    }
-    for name, metadata in found.items():
-        prior, ifos = metadata["prior"], metadata["ifos"]
-        if prior is not None and _last_word(prior) != _last_word(settings.source_prior):
-            raise _stranger(name, f"prior {prior}", f"source_prior {settings.source_prior}")
-        if ifos is not None and list(ifos) != settings.ifos:
-            raise _stranger(name, f"ifos {ifos}", f"ifos {settings.ifos}")
-    rows = sum(metadata["length"] for metadata in found.values())
-    rows += vetoed_injections(found["foreground"])
-    drawn = found["foreground"]["num_injections"]
-    if drawn is not None and drawn != rows:
-        raise _stranger(
-            "rejected_parameters",
-            f"{rows} draws injected and rejected",
-            f"{drawn} draws, as foreground says (num_injections)",
-        )
-    for name in ("background", "foreground"):
-        shift = read_ledger(
-            getattr(settings.inputs, name), parameters=("shift",), waveforms=(), rows=slice(0, 1)
-        ).parameters["shift"]
-        if shift.shape[-1] != len(settings.ifos):
-            raise _stranger(name, f"{shift.shape[-1]} shifts an event", f"ifos {settings.ifos}")
-
-
-def vetoed_injections(foreground: dict[str, Any]) -> int:
-    """Number of injections that `veto` left out of a *foreground* with these metadata."""
-    return int(foreground.get("vetoed_injections") or 0)
-
-
-def _last_word(prior: str) -> str:
-    # Older files name the module as well: priors.priors.end_o3_ratesandpops.
-    return prior.rpartition(".")[-1]
-
-
-def _stranger(name: str, found: str, wanted: str) -> AframeError:
-    return AframeError(
-        f"the file `{name}` is of another search",
-        found=found,
-        wanted_by=wanted,
-        fix="give the files of one run, with its own settings",
-    )
-
-
-def read_injections(path: Path, dt: float) -> Injections:
-    """Read the injections of a search.
-
-    Injections of any SNR count: the loudest are found by any search, and leaving them out
-    (aframe up to 2025 does above 1e4) only takes their weight from the volume.
-
-    Args:
-        path: Recovered injections, each with the event nearest to it.
-        dt: Largest difference between the two times of a recovery (s).
-
-    Raises:
-        AframeError: If a value is not a number.
-    """
-    names = (*_MASSES, "detection_statistic", "detection_time", "injection_time")
-    ledger = read_ledger(path, parameters=names, waveforms=())
-    columns, vetoed = ledger.parameters, vetoed_injections(ledger.metadata)
-    draws = Sources.of(path, columns)
-    near = np.abs(columns["detection_time"] - columns["injection_time"]) <= dt
-    statistic = columns["detection_statistic"].astype(float)
-    kept = len(ledger) / max(len(ledger) + vetoed, 1)
-    return Injections(draws, np.where(near, statistic, -np.inf), kept)
-
-
 def _source(settings: EstimateSettings) -> Source:
     prior, detector_frame = load_prior(settings.source_prior)
     return Source(prior, detector_frame=detector_frame, legacy_redshift=settings.legacy_redshift)
@@ -332,13 +211,9 @@ def rejected_sums(
         kept: Share of the injections that no veto took: of the rejected draws, which have no
             time, as large a share counts.
     """
-    path = settings.inputs.rejected_parameters
     sums = {pair_name(pair): WeightSums() for pair in settings.pairs}
-    for start in range(0, read_metadata(path)["length"], _ROWS_AT_A_TIME):
-        rows = slice(start, start + _ROWS_AT_A_TIME)
-        columns = read_ledger(path, parameters=_MASSES, waveforms=(), rows=rows).parameters
-        weights = population_weights(settings, source, Sources.of(path, columns))
-        for name, values in weights.items():
+    for draws in read_rejected(settings.inputs.rejected_parameters):
+        for name, values in population_weights(settings, source, draws).items():
             sums[name] += WeightSums.of(values)
     return {name: each.share(kept) for name, each in sums.items()}
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from astropy.time import Time
@@ -39,6 +41,7 @@ class Inputs:
         zero_lag: Events of the unshifted strain (``0lag.hdf5``).
         candidates: Neighborhoods of these events (``candidates.hdf5``).
         sensitive_volume: Volumes (``sensitive_volume.h5``).
+        p_astro: Probabilities of the zero-lag events (``p_astro.hdf5``).
         rejected_parameters: Draws too faint to inject (``rejected-parameters.hdf5``).
         injections: The injected signals (``waveforms.hdf5``).
         train_background: Directory of the strain to train with.
@@ -54,6 +57,7 @@ class Inputs:
     zero_lag: Path | None = None
     candidates: Path | None = None
     sensitive_volume: Path | None = None
+    p_astro: Path | None = None
     rejected_parameters: Path | None = None
     injections: Path | None = None
     train_background: Path | None = None
@@ -105,6 +109,33 @@ class Volumes:
 
 
 @dataclass(frozen=True)
+class Probabilities:
+    """Probabilities of the zero-lag events as `p_astro` wrote them.
+
+    Args:
+        events: Columns of the events, loudest first.
+        model: Rate density (1/yr) of the noise and of each class, against ``statistic``.
+        reliability: Promised and observed probabilities of held-out events.
+        attributes: Settings of the step.
+    """
+
+    events: dict[str, Shaped[np.ndarray, " event"]]
+    model: dict[str, Float[np.ndarray, " point"]]
+    reliability: dict[str, Float[np.ndarray, " bin"]]
+    attributes: dict[str, Any]
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """Mergers per Gpc^3 and year of each class."""
+        return dict(json.loads(self.attributes["rates"]))
+
+    @property
+    def classes(self) -> list[str]:
+        """Classes that the injections hold."""
+        return [name for name in self.rates if name in self.model]
+
+
+@dataclass(frozen=True)
 class Evidence:
     """What a run left behind; what was not asked for or not made is ``None``.
 
@@ -149,6 +180,19 @@ class Evidence:
             names = [f"{first:g}-{second:g}" for first, second in said["mass_combos"]]
             curves = {name: {key: file[name][key][:] for key in _CURVE} for name in names}
             return Volumes(file["fars"][:], curves, said)
+
+    @cached_property
+    def probabilities(self) -> Probabilities | None:
+        """Probabilities of the zero-lag events."""
+        path = self.inputs.p_astro
+        if path is None:
+            return None
+        with reading(path, "a file of probabilities") as file:
+            events, model, held_out = (
+                {key: values[:] for key, values in file[name].items()}
+                for name in ("events", "model", "reliability")
+            )
+            return Probabilities(events, model, held_out, attributes(file))
 
     @cached_property
     def preprocessing(self) -> Preprocessing | None:

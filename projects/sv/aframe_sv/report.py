@@ -16,6 +16,7 @@ from aframe_sv.sections import (
     comparison,
     headline,
     injections,
+    probability,
     ranking,
     sensitivity,
     steps,
@@ -30,6 +31,7 @@ OUTPUT = "report.html"
 SECTIONS: tuple[Callable[[Evidence], Section | None], ...] = (
     headline.section,
     candidates.section,
+    probability.section,
     sensitivity.section,
     comparison.section,
     ranking.section,

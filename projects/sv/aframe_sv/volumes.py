@@ -86,10 +86,19 @@ class Source:
         # it draws in, and takes its redshifts for those of the target population.
         seen_at_detector = self.detector_frame and not self.legacy_redshift
         masses = source_mass_density(self.prior, seen_at_detector, mass_1, mass_2, redshift)
+        return masses / self.redshift_weights(redshift)
+
+    def redshift_weights(self, redshift: Draws) -> Draws:
+        """Density of the redshift of sources uniform in comoving volume and source-frame time.
+
+        Over that of the prior, so that draws of it weigh as such sources; one for all where
+        *legacy_redshift* takes the one for the other.
+        """
         if self.legacy_redshift:
-            return masses
+            return np.ones_like(redshift)
+        density = redshift_density(self.prior, redshift)
         target = self._volume_element(redshift) / self._depth
-        return masses * redshift_density(self.prior, redshift) / target
+        return np.divide(target, density, out=np.full_like(density, np.inf), where=density > 0)
 
 
 def target_density(

@@ -20,6 +20,7 @@ from aframe.priors import load_prior, luminosity_distance, sample
 from aframe.program import Draft
 from aframe_sv.estimate import EstimateInputs, EstimateSettings, estimate
 from aframe_sv.evidence import Evidence, Inputs
+from aframe_sv.p_astro import PAstroInputs, PAstroSettings, p_astro
 
 IFOS = ("H1", "L1")
 PRIOR = "log_uniform_bbh"
@@ -149,6 +150,7 @@ def inputs(run_directory):
         zero_lag=run_directory / "0lag.hdf5",
         candidates=run_directory / "candidates.hdf5",
         sensitive_volume=run_directory / "plots" / "sensitive_volume.h5",
+        p_astro=run_directory / "plots" / "p_astro.hdf5",
         rejected_parameters=run_directory / "test" / "rejected-parameters.hdf5",
         injections=run_directory / "test" / "waveforms.hdf5",
         train_background=run_directory / "train" / "background",
@@ -209,6 +211,10 @@ def write_run(folder, seed=2, drawn=6_000, hours=0.05):
     (folder / "plots").mkdir()
     settings = EstimateSettings(files, folder, list(IFOS), pairs, PRIOR, max_far=1e6)
     estimate(settings, Draft(folder / "plots"))
+    asked = PAstroInputs(
+        files.background, files.foreground, files.rejected_parameters, folder / "0lag.hdf5"
+    )
+    p_astro(PAstroSettings(asked, folder, list(IFOS), PRIOR), Draft(folder / "plots"))
     return folder
 
 

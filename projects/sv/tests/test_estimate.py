@@ -12,13 +12,13 @@ from aframe.artifacts.ledger import read_ledger, write_ledger
 from aframe.errors import AframeError
 from aframe.priors import load_prior
 from aframe.program import Draft
+from aframe_sv.draws import read_injections
 from aframe_sv.estimate import (
     OUTPUT,
     EstimateInputs,
     EstimateSettings,
     estimate,
     pair_name,
-    read_injections,
     rejected_sums,
 )
 from aframe_sv.volumes import Source
@@ -235,7 +235,7 @@ def test_rejected_draws_are_added_up_in_blocks(search, monkeypatch):
     prior, frame = load_prior(PRIOR)
     source = Source(prior, detector_frame=frame)
     whole = rejected_sums(settings, source)["35-20"]
-    monkeypatch.setattr("aframe_sv.estimate._ROWS_AT_A_TIME", 1_000)
+    monkeypatch.setattr("aframe_sv.draws._ROWS_AT_A_TIME", 1_000)
     blocks = rejected_sums(settings, source)["35-20"]
 
     assert blocks.draws == whole.draws

@@ -28,6 +28,7 @@ from aframe_sv.page import (
     stacked,
 )
 from aframe_sv.sections.headline import Ranked
+from aframe_sv.sections.probability import marked
 
 LISTED, SHOWN = 10, 3
 #: Time on either side of an event in the plots of strain (s).
@@ -111,20 +112,24 @@ def section(evidence: Evidence) -> Section:
         return Section(name, title, ["The search found no event at zero lag."])
     order = range(len(zero_lag) - 1, max(len(zero_lag) - 1 - LISTED, -1), -1)
     ranked = [Ranked.of(background, zero_lag, index) for index in order]
+    found = evidence.probabilities
+    p_astro = (
+        [marked(found, rank) for rank in range(len(ranked))] if found and found.classes else None
+    )
     clock = read_clock(evidence.inputs)
     paragraphs = [_introduction(len(zero_lag), len(ranked))]
     if clock:
         paragraphs.append(_times(clock))
     if evidence.inputs.candidates is None:
         paragraphs.append("Their strain and scores were not kept in this run.")
-        return Section(name, title, paragraphs, tables=[table(ranked, clock)])
+        return Section(name, title, paragraphs, tables=[table(ranked, clock, p_astro)])
     shown = read_candidates(evidence.inputs.candidates, SHOWN)
     pictures = [
         plot
         for rank, candidate in enumerate(shown, 1)
         for plot in (strain(candidate, evidence.ifos, rank), scores(candidate, rank))
     ]
-    return Section(name, title, paragraphs, tables=[table(ranked, clock)], pictures=pictures)
+    return Section(name, title, paragraphs, tables=[table(ranked, clock, p_astro)], pictures=pictures)
 
 
 def _introduction(events: int, listed: int) -> str:
@@ -144,7 +149,7 @@ def _times(clock: Clock) -> str:
     )
 
 
-def table(ranked: list[Ranked], clock: Clock | None) -> Table:
+def table(ranked: list[Ranked], clock: Clock | None, p_astro: Sequence[str] | None = None) -> Table:
     """List events, loudest first; those louder than all background stand out."""
     rows = [
         (
@@ -154,14 +159,19 @@ def table(ranked: list[Ranked], clock: Clock | None) -> Table:
             f"{event.statistic:.2f}",
             event.rate,
             ("" if event.louder else "≲ ") + f"{event.expected:.2g}",
+            *([p_astro[rank - 1]] if p_astro else []),
         )
         for rank, event in enumerate(ranked, 1)
     ]
     return Table(
-        ("", "Time (UTC)", "GPS (s)", "Statistic", "False alarm rate", "Expected by chance"),
+        (
+            *("", "Time (UTC)", "GPS (s)", "Statistic", "False alarm rate", "Expected by chance"),
+            *(["p_astro"] if p_astro else []),
+        ),
         rows,
         "≲ marks one count in all the background, where no background event is as loud. The limit "
-        "at 90 % confidence is 2.3 times higher.",
+        "at 90 % confidence is 2.3 times higher."
+        + (" * marks a probability that is extrapolated there." if p_astro else ""),
         emphasize=sum(not event.louder for event in ranked),
     )
 
