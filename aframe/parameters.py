@@ -198,6 +198,19 @@ class Numbers(_Shared, law.CSVParameter):
         super().__init__(*args, cls=luigi.FloatParameter, **kwargs)
 
 
+class Words(_Shared, law.CSVParameter):
+    """Words, comma-separated, or blank for none."""
+
+    takes = "words such as GW190521_030229,GW190602_175927"
+
+    def parse(self, inp: Any) -> tuple[str, ...]:
+        """Parse *inp*; refuse a place between commas that is empty."""
+        words = tuple(str(word).strip() for word in super().parse(inp))
+        if not all(words):
+            raise self.refused(str(inp))
+        return words
+
+
 class Pairs(_Shared, luigi.ListParameter):
     """Pairs of numbers as JSON, such as ``[[35, 35], [20, 20]]``."""
 

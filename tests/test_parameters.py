@@ -29,6 +29,7 @@ from aframe.parameters import (
     Seed,
     Source,
     Text,
+    Words,
 )
 
 FILES = '{"kind": "files", "paths": ["/data/*.hdf5"]}'
@@ -53,6 +54,8 @@ FINITE = st.floats(allow_nan=False, allow_infinity=False)
         (Detectors(), "H1,L1", ("H1", "L1")),
         (Detectors(), " H1 , V1 ", ("H1", "V1")),
         (Numbers(), "0,1", (0.0, 1.0)),
+        (Words(), "GW190521_030229, 1187008882.4", ("GW190521_030229", "1187008882.4")),
+        (Words(), "", ()),
         (Flag(), "true", True),
         (Flag(), "False", False),
         (Choice(choices=("stop", "remake")), "remake", "remake"),
@@ -85,6 +88,7 @@ def test_takes(parameter, text, value):
         (Detectors(), "H1,,L1", "detectors such as H1,L1, each once"),
         (Detectors(), "", "detectors such as H1,L1, each once"),
         (Numbers(), "0,one", "numbers such as 0,1"),
+        (Words(), "a,,b", "words such as"),
         (Pairs(), "[[35]]", "pairs of numbers as JSON"),
         (Pairs(), "[35, 20]", "pairs of numbers as JSON"),
         (Pairs(), '[["a", "b"]]', "pairs of numbers as JSON"),
@@ -125,6 +129,7 @@ def test_refuses(parameter, text, right):
         (OptionalPositive(), st.none() | st.floats(min_value=1e-9, allow_infinity=False)),
         (Numbers(), st.lists(FINITE, min_size=1, max_size=3).map(tuple)),
         (Detectors(), st.permutations(["H1", "L1", "V1"]).map(tuple)),
+        (Words(), st.lists(st.sampled_from(["GW190521_030229", "1187008882.4"])).map(tuple)),
         (PathParameter(), st.none() | st.sampled_from([Path("/data"), Path("relative/x")])),
         (Flag(), st.booleans()),
     ],

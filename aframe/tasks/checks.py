@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from aframe import checks, sources
-from aframe.artifacts.segments import Segment, slides_for_injections, slides_for_livetime
+from aframe.artifacts.segments import (
+    Segment,
+    event_time,
+    refuse_standing,
+    slides_for_injections,
+    slides_for_livetime,
+)
 from aframe.errors import AframeError
 
 
@@ -99,10 +105,17 @@ def _span(strain: Any) -> list[Segment]:
 
 
 def refuse_shifts(task: Any) -> None:
-    """Refuse shifts that do not fit the detectors or the kernels' stride."""
+    """Refuse shifts that fit neither detectors nor stride, or leave two detectors together."""
     checks.refuse_shifts(
         task.shifts, task.ifos, task.inference_sampling_rate, wanted_by=_asker(task)
     )
+    refuse_standing(task.shifts)
+
+
+def refuse_nameless_events(task: Any) -> None:
+    """Refuse known events whose time cannot be told."""
+    for event in task.known_events:
+        event_time(event)
 
 
 def refuse_windows(task: Any) -> None:

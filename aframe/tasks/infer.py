@@ -5,11 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
-from aframe.parameters import Flag, Integer, Numbers, OptionalSource, Positive, Text
+from aframe.parameters import (
+    Choice,
+    Flag,
+    Integer,
+    Numbers,
+    OptionalSource,
+    Positive,
+    Text,
+    Words,
+)
 from aframe.tasks.base import StageTask
 from aframe.tasks.checks import (
     refuse_late_average,
     refuse_livetime,
+    refuse_nameless_events,
     refuse_other_stream,
     refuse_shifts,
     refuse_stray_injections,
@@ -54,6 +64,19 @@ class Infer(StageTask, StreamParameters):
         default=False,
         description="whether to keep every score in timeseries.hdf5; default: False",
     )
+    known_events = Words(
+        default=(),
+        description="catalogued events in the testing strain: GPS times (s), or names with the "
+        "UTC time such as GW190521_030229; default: none",
+    )
+    known_events_half_width = Positive(
+        default=8.0, description="strain on either side of each that is its own (s); default: 8"
+    )
+    known_events_are = Choice(
+        default="removed",
+        choices=("removed", "kept"),
+        description="whether that strain is removed from the background; default: removed",
+    )
 
     server = Text(
         default="",
@@ -79,6 +102,7 @@ class Infer(StageTask, StreamParameters):
         refuse_other_stream(self, self.export_task.req(self))
         refuse_shifts(self)
         refuse_windows(self)
+        refuse_nameless_events(self)
         refuse_late_average(self)
         refuse_stray_injections(self, TestingWaveforms.req(self))
         refuse_livetime(self, FetchTest.req(self))
@@ -124,6 +148,9 @@ class Infer(StageTask, StreamParameters):
             "zero_lag": self.zero_lag,
             "model_version": self.model_version,
             "return_timeseries": self.return_timeseries,
+            "known_events": list(self.known_events),
+            "known_events_half_width": self.known_events_half_width,
+            "known_events_are": self.known_events_are,
         }
 
     def stage_resources(self) -> dict[str, Any]:

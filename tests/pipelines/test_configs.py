@@ -25,6 +25,7 @@ SANDBOX = {
 NOT_DEFAULTS = {
     ("Train", "seed"): "a training by itself has a seed of its own; a search has one for all",
     ("Train", "config"): "the run's own copy, to be edited",
+    ("SandboxInfer", "known_events"): "those of the strain that the file names",
 }
 
 

@@ -49,6 +49,7 @@ TASKS = [
     (tasks.Infer, {}),
     (tasks.Infer, {"zero_lag_source": FILES["source"]}),
     (tasks.Infer, {"zero_lag": False}),
+    (tasks.Infer, {"known_events": "GW190521_030229,1187008882.4", "known_events_are": "kept"}),
     (tasks.Infer, {"server": "local", "server_timeout": "5"}),
     (tasks.Veto, {"vetoes": "/lists"}),
     (tasks.SensitiveVolume, {}),

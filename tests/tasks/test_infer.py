@@ -53,6 +53,7 @@ def test_what_it_reads(shared, tmp_path):
         ({"shifts": (0.0, 0.1)}, "a shift is no whole number of strides"),
         ({"shifts": (0.0,)}, "the shifts do not fit the detectors"),
         ({"shifts": (0.0, 0.0)}, "the shifts make no time slides"),
+        ({"known_events": ("GW190521",)}, "an event cannot be placed in time"),
         ({"psd_length": 8.0}, "the network would be exported for another stream"),
         ({"cluster_window_length": 0.25}, "the windows over scores are too short"),
     ],

@@ -57,7 +57,7 @@ def infer(settings: InferSettings, draft: Draft) -> None:
     named = {branch.name: branch for branch in [*zero_lag, *branches]}
     ordered = [(search, named[name], injections, draft.work) for name in sorted(named)]
     _analyze(settings, ordered, draft, workers)
-    results.write(search, branches, zero_lag, injections, draft)
+    results.write(settings, search, branches, zero_lag, injections, draft)
 
 
 def _analyze(settings: InferSettings, branches: Sequence[Work], draft: Draft, workers: int) -> None:

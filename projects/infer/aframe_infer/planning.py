@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 
-from aframe.artifacts.segments import Segment, slides_for_livetime
+from aframe.artifacts.segments import (
+    Segment,
+    are_apart,
+    coalesce,
+    event_time,
+    intersect,
+    slides_for_livetime,
+)
 from aframe.artifacts.strain import StrainFile, list_strain
 from aframe.checks import refuse_late_average
 from aframe.errors import AframeError
@@ -15,7 +23,8 @@ from aframe.transforms.streaming import Stream
 from aframe_infer.injections import Injections
 from aframe_infer.kernels import first_kernel, num_kernels
 from aframe_infer.settings import COMMAND, InferSettings, contradiction
-from aframe_infer.slides import Branch, outputs
+from aframe_infer.slides import NONE, Branch, outputs
+from aframe_infer.statistic import integration_size
 
 
 def plan(
@@ -45,20 +54,86 @@ def plan(
         wanted_by=COMMAND,
     )
     background = _strain(settings.inputs.background, settings)
-    slides = slides_for_livetime(
-        [_whole_strides(file, stream) for file in background],
-        settings.shifts,
-        psd_length=first_kernel(stream) / stream.inference_sampling_rate,
-        livetime=settings.Tb,
-    )
     planned = [
-        Branch(file, shifts, _inside(file, searched, rows, injections, stream), "background")
-        for shifts, rows in _slides(settings, slides, injections)
+        Branch(
+            file,
+            shifts,
+            _inside(file, searched, rows, injections, stream),
+            "background",
+            left_out(settings, stream, file, shifts),
+        )
+        for shifts, rows in _slides(settings, _count(settings, stream, background), injections)
         for file in background
         if len(searched := outputs(stream, file.duration, shifts))
     ]
     _refuse_stray(settings, injections, [row for branch in planned for row in branch.rows])
     return planned, _zero_lag(settings, stream, background)
+
+
+def in_background(branches: Sequence[Branch]) -> list[Branch]:
+    """Select the slides of segments that count as background, in an order of their own.
+
+    Injections may ask for further ones: for zero lag, for some in which two detectors stay
+    together, and for some that pair the detectors as another slide does.
+    """
+    chosen: dict[tuple[float, tuple[float, ...]], Branch] = {}
+    for branch in sorted(branches, key=lambda each: (each.shifts, each.file.start)):
+        first = min(branch.shifts)
+        pairing = tuple(shift - first for shift in branch.shifts)
+        if are_apart(branch.shifts):
+            chosen.setdefault((branch.file.start, pairing), branch)
+    return list(chosen.values())
+
+
+def left_out(
+    settings: InferSettings, stream: Stream, file: StrainFile, shifts: Sequence[float]
+) -> np.ndarray:
+    """Numbers of a slide's outputs that strain of known events has a part in.
+
+    An output is made of the strain of all kernels in its average and of their filters. The PSD,
+    a median over a longer time, counts for nothing here.
+    """
+    known = intersect(known_strain(settings), [file.segment])
+    if settings.known_events_are == "kept" or not known:
+        return NONE
+    rate, searched = stream.inference_sampling_rate, outputs(stream, file.duration, shifts)
+    window = integration_size(rate, settings.integration_window_length)
+    ends = (searched + 1) / rate
+    begins = ends - (window - 1) / rate - stream.kernel_length - stream.fduration
+    hit = np.zeros(len(searched), bool)
+    for (start, stop), shift in product(known, shifts):
+        moved = file.start + shift
+        first = np.searchsorted(moved + ends, start, side="right")
+        hit[first : np.searchsorted(moved + begins, stop, side="left")] = True
+    return searched[hit]
+
+
+def known_strain(settings: InferSettings) -> list[Segment]:
+    """Strain around the known events."""
+    half = settings.known_events_half_width
+    times = map(event_time, settings.known_events)
+    return coalesce(Segment(time - half, time + half) for time in times)
+
+
+def _count(settings: InferSettings, stream: Stream, files: Sequence[StrainFile]) -> int:
+    """Count the slides that give the background asked for, without what is left out of it."""
+    rate = stream.inference_sampling_rate
+    segments = [_whole_strides(file, stream) for file in files]
+    slides, lost = 0, 0
+    while True:
+        # No fewer slides will do: those that this many lose, more lose as well.
+        wanted = slides_for_livetime(
+            segments,
+            settings.shifts,
+            psd_length=first_kernel(stream) / rate,
+            livetime=settings.Tb + lost / rate,
+        )
+        if wanted == slides:
+            return slides
+        for slide in range(slides + 1, wanted + 1):
+            shifts = [slide * shift for shift in settings.shifts]
+            lost += sum(len(left_out(settings, stream, file, shifts)) for file in files)
+        slides = wanted
 
 
 def _whole_strides(file: StrainFile, stream: Stream) -> Segment:

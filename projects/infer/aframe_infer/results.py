@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from aframe.artifacts.events import Events
+from aframe.artifacts.events import Events, write_sorted
 from aframe.artifacts.hdf5 import reading, writing
 from aframe.artifacts.ledger import read_ledger, write_ledger
-from aframe.artifacts.segments import gps
+from aframe.artifacts.segments import Segment, coalesce, event_time, gps, intersect
 from aframe.program import Draft
 from aframe_infer.injections import Injections
-from aframe_infer.slides import Branch, Search
-from aframe_infer.timing import Calibration, Event, View, Viewer, calibrate
+from aframe_infer.planning import in_background
+from aframe_infer.settings import InferSettings
+from aframe_infer.slides import Branch, Search, outputs
+from aframe_infer.timing import Calibration, Event, Found, View, Viewer, calibrate
 
 BACKGROUND, FOREGROUND, ZERO_LAG = "background.hdf5", "foreground.hdf5", "0lag.hdf5"
 CANDIDATES, TIMESERIES = "candidates.hdf5", "timeseries.hdf5"
@@ -26,6 +28,7 @@ _KIND = "the result of a branch"
 
 
 def write(
+    settings: InferSettings,
     search: Search,
     branches: Sequence[Branch],
     zero_lag: Sequence[Branch],
@@ -35,6 +38,7 @@ def write(
     """Gather the branches' results and write the files of the search.
 
     Args:
+        settings: What was asked for.
         search: What every branch shares.
         branches: Slides of the background's segments.
         zero_lag: Unshifted segments; none if zero lag is not searched.
@@ -43,15 +47,13 @@ def write(
     """
     viewer = Viewer(search, injections)
     injected = [branch for branch in branches if len(branch.rows)]
-    recovered = sorted(_listed(injected, draft.work, "foreground"), key=lambda event: event.row)
+    found = _found(injected, draft.work, "foreground")
+    recovered = found[np.argsort(found.row, kind="stable")]
     calibration = calibrate(viewer, recovered, injections.time)
     draft.notes["calibration"] = asdict(calibration)
-    livetime = _livetime(injected, draft.work)
+    livetime = sum(_livetime(search, branch) for branch in injected)
     _write_foreground(recovered, injections, livetime, calibration, draft.path / FOREGROUND)
-    slid = [branch for branch in branches if len(set(branch.shifts)) > 1]
-    background = _background(slid, draft.work, calibration.grid_offset)
-    background.write(draft.path / BACKGROUND)
-    draft.notes["background"] = {"events": len(background), "Tb": background.Tb}
+    _write_background(settings, search, in_background(branches), calibration, draft)
     if zero_lag:
         _write_zero_lag(viewer, zero_lag, calibration, draft)
     if search.keep_scores:
@@ -63,45 +65,67 @@ def _columns(branch: Branch, work: Path, name: str) -> tuple[np.ndarray, np.ndar
         return file[name]["detection_statistic"][:], file[name]["detection_time"][:]
 
 
-def _livetime(branches: Iterable[Branch], work: Path) -> float:
-    total = 0.0
-    for branch in branches:
-        with reading(work / branch.name, _KIND) as file:
-            total += float(file.attrs["Tb"])
-    return total
+def _livetime(search: Search, branch: Branch) -> float:
+    """Time that a branch searches (s)."""
+    searched = outputs(search.stream, branch.file.duration, branch.shifts)
+    return len(searched) / search.stream.inference_sampling_rate
 
 
-def _listed(branches: Iterable[Branch], work: Path, name: str) -> list[Event]:
-    """Events one by one, with the row of the injection that each recovers."""
-    found = []
-    for branch in branches:
-        statistics, times = _columns(branch, work, name)
-        rows = branch.rows.tolist() if name == "foreground" else [-1] * len(times)
-        found += [
-            Event(branch, float(time), float(statistic), row)
-            for time, statistic, row in zip(times, statistics, rows, strict=True)
-        ]
-    return found
+def _found(branches: Sequence[Branch], work: Path, name: str) -> Found:
+    """Events of the branches, with the row of the injection that each recovers."""
+    columns = [_columns(branch, work, name) for branch in branches]
+    sizes = [len(times) for _, times in columns]
+    none = np.empty(0)
+    rows = [branch.rows for branch in branches] if name == "foreground" else []
+    return Found(
+        branches,
+        np.repeat(np.arange(len(branches)), sizes),
+        np.concatenate([none, *(times for _, times in columns)]),
+        np.concatenate([none, *(statistics for statistics, _ in columns)]),
+        np.concatenate([none, *rows]).astype(int) if rows else np.full(sum(sizes), -1),
+    )
 
 
-def _background(branches: Sequence[Branch], work: Path, offset: float) -> Events:
-    """Events of the time slides, loudest last."""
-    columns = [_columns(branch, work, "background") for branch in branches]
-    shifts = [
-        np.tile(branch.shifts, (len(times), 1))
-        for branch, (_, times) in zip(branches, columns, strict=True)
-    ]
-    return Events(
-        np.concatenate([statistics for statistics, _ in columns]),
-        np.concatenate([times for _, times in columns]) + offset,
-        np.concatenate(shifts),
-        _livetime(branches, work),
-        offset,
-    ).sorted()
+def _write_background(
+    settings: InferSettings,
+    search: Search,
+    branches: Sequence[Branch],
+    calibration: Calibration,
+    draft: Draft,
+) -> None:
+    """Write the events of the time slides, loudest last, and what was left out of them."""
+    offset, rate = calibration.grid_offset, search.stream.inference_sampling_rate
+
+    def events() -> Iterator[Events]:
+        for branch in branches:
+            statistics, times = _columns(branch, draft.work, "background")
+            livetime = _livetime(search, branch) - len(branch.left_out) / rate
+            shifts = np.tile(branch.shifts, (len(times), 1))
+            yield Events(statistics, times + offset, shifts, livetime, offset)
+
+    convention = {
+        "known_events_are": settings.known_events_are if settings.known_events else "kept",
+        "known_events": _within(settings, branches),
+        "known_events_half_width": settings.known_events_half_width,
+        "left_out": sum(len(branch.left_out) for branch in branches) / rate,
+    }
+    count, livetime = write_sorted(
+        draft.path / BACKGROUND, events(), scratch=draft.work / "sorting", metadata=convention
+    )
+    slides = len({branch.shifts for branch in branches})
+    draft.notes["background"] = {"events": count, "Tb": livetime, "slides": slides, **convention}
+
+
+def _within(settings: InferSettings, branches: Sequence[Branch]) -> list[str]:
+    """Name the known events that the strain of the background holds."""
+    strain = coalesce(branch.file.segment for branch in branches)
+    half = settings.known_events_half_width
+    times = ((name, event_time(name)) for name in settings.known_events)
+    return [name for name, at in times if intersect(strain, [Segment(at - half, at + half)])]
 
 
 def _write_foreground(
-    recovered: Sequence[Event],
+    recovered: Found,
     injections: Injections,
     livetime: float,
     calibration: Calibration,
@@ -109,10 +133,9 @@ def _write_foreground(
 ) -> None:
     """Write each injection's parameters with the event nearest to it."""
     ledger = read_ledger(injections.path, waveforms=())
-    times = np.array([event.raw_time for event in recovered])
     ledger.parameters |= {
-        "detection_statistic": np.array([event.statistic for event in recovered]),
-        "detection_time": times + calibration.grid_offset,
+        "detection_statistic": recovered.statistic,
+        "detection_time": recovered.raw_time + calibration.grid_offset,
     }
     ledger.metadata |= {"Tb": livetime, "time_offset": calibration.grid_offset}
     write_ledger(path, ledger)
@@ -122,26 +145,26 @@ def _write_zero_lag(
     viewer: Viewer, branches: Sequence[Branch], calibration: Calibration, draft: Draft
 ) -> None:
     """Write the events of unshifted strain, and what is seen around the loudest."""
-    found = sorted(_listed(branches, draft.work, "background"), key=lambda event: event.statistic)
-    raw = np.array([event.raw_time for event in found])
-    offsets = np.full(len(found), calibration.grid_offset)
-    views = [viewer(event) for event in found[: -NUM_CANDIDATES - 1 : -1]]
+    found = _found(branches, draft.work, "background")
+    found = found[np.argsort(found.statistic, kind="stable")]
+    raw, offsets = found.raw_time.copy(), np.full(len(found), calibration.grid_offset)
+    loudest = list(found[np.arange(len(found))[: -NUM_CANDIDATES - 1 : -1]])
+    views = [viewer(event) for event in loudest]
     for place, view in enumerate(views, 1):
         raw[-place], offsets[-place] = view.time, calibration.fine_offset
-    times = raw + offsets
+    times, livetime = raw + offsets, sum(_livetime(viewer.search, branch) for branch in branches)
     Events(
-        np.array([event.statistic for event in found]),
+        found.statistic,
         times,
-        np.array([event.branch.shifts for event in found]),
-        _livetime(branches, draft.work),
+        np.zeros((len(found), len(branches[0].shifts))),
+        livetime,
         calibration.grid_offset,
     ).write(draft.path / ZERO_LAG, time_offset=offsets)
     with writing(draft.path / CANDIDATES) as file:
-        for place, view in enumerate(views):
+        for place, (event, view) in enumerate(zip(loudest, views, strict=True)):
             group = file.create_group(str(place))
-            event, time = found[-1 - place], times[-1 - place]
-            _write_candidate(group, event, time, view, calibration)
-    draft.notes["zero_lag"] = {"events": len(found), "Tb": _livetime(branches, draft.work)}
+            _write_candidate(group, event, times[-1 - place], view, calibration)
+    draft.notes["zero_lag"] = {"events": len(found), "Tb": livetime}
 
 
 def _write_candidate(

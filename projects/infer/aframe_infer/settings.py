@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
-from aframe.artifacts.segments import refuse_standing
+from aframe.artifacts.segments import event_time, refuse_standing
 from aframe.checks import refuse_shifts, refuse_windows
 from aframe.errors import AframeError
 from aframe.program import Resources
@@ -66,6 +67,10 @@ class InferSettings:
         zero_lag: Whether to search unshifted strain too.
         model_version: Version of the exported network; -1 for the latest.
         return_timeseries: Whether to keep all scores in ``timeseries.hdf5``.
+        known_events: Catalogued events: GPS times (s), or names with the UTC time such as
+            ``GW190521_030229``.
+        known_events_half_width: Strain on either side of each that counts as its own (s).
+        known_events_are: Whether that strain is ``removed`` from the background or ``kept``.
         resources: How to use the machine.
     """
 
@@ -83,6 +88,9 @@ class InferSettings:
     zero_lag: bool = True
     model_version: int = -1
     return_timeseries: bool = False
+    known_events: tuple[str, ...] = ()
+    known_events_half_width: float = 8.0
+    known_events_are: Literal["removed", "kept"] = "removed"
     resources: InferResources = field(default_factory=InferResources)
 
     def __post_init__(self) -> None:
@@ -97,6 +105,13 @@ class InferSettings:
         )
         if self.Tb <= 0:
             raise contradiction(f"Tb {self.Tb:g} s", "ask for some background livetime")
+        for event in self.known_events:
+            event_time(event)
+        if self.known_events_half_width <= 0:
+            raise contradiction(
+                f"known_events_half_width {self.known_events_half_width:g} s",
+                "cut some strain, or keep known events with known_events_are kept",
+            )
         if self.resources.server_timeout <= 0:
             raise contradiction(
                 f"server_timeout {self.resources.server_timeout:g} s", "wait for some seconds"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +33,7 @@ from aframe_infer.statistic import cluster, integrate, integration_size, raw_tim
 FAINT = 1e-2
 
 Numbers = Int[np.ndarray, " kernel"]
+NONE = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True)
@@ -73,13 +74,19 @@ class Search:
         return np.arange(outputs[0] - self.window + 1, outputs[-1] + 1)
 
     def events(
-        self, scores: Float[np.ndarray, " kernel"], start: float
+        self, scores: Float[np.ndarray, " kernel"], start: float, left_out: Numbers = NONE
     ) -> tuple[Float[np.ndarray, " event"], Float[np.ndarray, " event"]]:
-        """Statistic and GPS time (s, not calibrated) of the events in *scores*."""
+        """Statistic and GPS time (s, not calibrated) of the events in *scores*.
+
+        Outputs that are *left_out*, by the numbers of their kernels, make no event and hide none.
+        """
         statistic = integrate(scores, self.window)
         half = int(self.stream.inference_sampling_rate * self.cluster_window_length) // 2
+        first = first_kernel(self.stream)
+        statistic[left_out - first] = -np.inf
         found = cluster(statistic, half)
-        numbers = first_kernel(self.stream) + found
+        found = found[np.isin(found, left_out - first, invert=True)]
+        numbers = first + found
         times = raw_times(self.stream, start, self.integration_window_length, numbers)
         return statistic[found], times
 
@@ -93,12 +100,15 @@ class Branch:
         shifts: Time by which each detector is shifted (s).
         rows: Rows of its injections.
         folder: Name of the folder of its whitened blocks, below the scratch directory.
+        left_out: Numbers of the kernels at which the background is not searched, though the
+            slide is.
     """
 
     file: StrainFile
     shifts: tuple[float, ...]
     rows: np.ndarray
     folder: str
+    left_out: np.ndarray = field(default_factory=lambda: NONE)
 
     @property
     def name(self) -> str:
@@ -183,7 +193,8 @@ def write_branch(
         searched = outputs(search.stream, branch.file.duration, branch.shifts)
         out.attrs["Tb"] = len(searched) / search.stream.inference_sampling_rate
         for name, scores in series.items():
-            statistic, time = search.events(scores, branch.file.start)
+            left_out = branch.left_out if name == "background" else NONE
+            statistic, time = search.events(scores, branch.file.start, left_out)
             if name == "foreground":
                 distance = np.abs(time[None] - injections.time[branch.rows][:, None])
                 statistic, time = (each[distance.argmin(axis=1)] for each in (statistic, time))

@@ -14,8 +14,8 @@ from aframe.artifacts.strain import StrainFile, write_strain
 from aframe.errors import AframeError
 from aframe_infer import planning
 from aframe_infer.injections import read_injections
-from aframe_infer.planning import plan
-from aframe_infer.slides import outputs
+from aframe_infer.planning import in_background, left_out, plan
+from aframe_infer.slides import Branch, outputs
 
 IFOS = ("H1", "L1")
 
@@ -154,6 +154,87 @@ def test_injections_go_to_their_slide_and_segment(changed, toy, repository, tmp_
         (0, (0, 2)): [],
         (100, (0, 2)): [0],
     }
+
+
+def _file(seconds, start=1_126_000_000.0):
+    return StrainFile(Path("strain"), start, seconds, 256.0, IFOS)
+
+
+def test_only_slides_that_move_every_detector_are_background():
+    """Not zero lag, not two detectors together, and no pairing of them twice."""
+    shifts = [(0, 1, 2), (0, 0, 0), (0, 0, 1), (2, 1, 2), (1, 2, 3), (0, 2, 4), (3, 1, 0)]
+    files = [_file(100.0), _file(100.0, start=1_126_000_500.0)]
+    planned = [Branch(file, each, np.empty(0, int), "x") for each in shifts for file in files]
+
+    found = in_background(planned)
+
+    assert [(each.file.start, each.shifts) for each in found] == [
+        (file.start, each) for each in [(0, 1, 2), (0, 2, 4), (3, 1, 0)] for file in files
+    ]
+    assert [each.name for each in in_background(planned[::-1])] == [each.name for each in found]
+
+
+@given_settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
+@given(
+    samples=st.integers(4 * 256, 60 * 256),
+    shifts=st.tuples(st.integers(0, 12), st.integers(0, 12)),
+    events=st.lists(st.integers(-5 * 256, 65 * 256), max_size=3),
+    half=st.integers(1, 3 * 256),
+)
+def test_what_is_left_out_is_what_holds_strain_of_known_events(
+    changed, repository, samples, shifts, events, half
+):
+    """Sample by sample: of 7 kernels of 1 s in an average, 0.25 s apart, and 0.25 s beside each."""
+    file, stream = _file(samples / 256), repository.stream
+    settings = changed(
+        known_events=[repr(file.start + event / 256) for event in events],
+        known_events_half_width=half / 256,
+        psd_length=4.0,
+    )
+    known = {sample for event in events for sample in range(event - half, event + half)}
+    known &= set(range(samples))
+    slid = tuple(shift / 4 for shift in shifts)
+
+    found = left_out(settings, stream, file, slid)
+
+    wanted = [
+        number
+        for number in outputs(stream, file.duration, slid)
+        if any(
+            sample + 64 * shift in known
+            for shift in shifts
+            for sample in range((number + 1) * 64 - 6 * 64 - 256 - 128, (number + 1) * 64)
+        )
+    ]
+    assert found.tolist() == wanted
+    kept = replace(settings, known_events_are="kept")
+    assert len(left_out(kept, stream, file, slid)) == 0
+
+
+@pytest.mark.parametrize("Tb", [1, 180, 181, 500, 900])
+def test_slides_make_up_for_what_is_left_out(changed, repository, known, toy, Tb):  # noqa: N803
+    """Without it the livetime is reached, and with a slide less it would not be."""
+    none = replace(known, time=np.empty(0), shift=np.empty((0, 2)))
+    settings = changed(Tb=Tb, zero_lag=False, known_events=(str(toy.START + 60),))
+
+    branches, _ = plan(settings, repository.stream, none)
+
+    net = [
+        (len(outputs(repository.stream, 200, each.shifts)) - len(each.left_out)) / 4
+        for each in branches
+    ]
+    assert all(len(each.left_out) >= 4 * 18 for each in branches)
+    assert sum(net) >= Tb > sum(net[:-1])
+
+
+def test_refuses_more_livetime_than_what_is_left_gives(changed, repository, known, toy):
+    """Slides without known events may be too few though all of them would do."""
+    none = replace(known, time=np.empty(0), shift=np.empty((0, 2)))
+    whole = sum(range(1, 196))
+    plan(changed(Tb=whole), repository.stream, none)
+
+    with pytest.raises(AframeError, match="too short for the livetime"):
+        plan(changed(Tb=whole, known_events=(str(toy.START + 60),)), repository.stream, none)
 
 
 def _strides(file, shift, psd_samples):

@@ -5,9 +5,12 @@ import numpy as np
 import pytest
 
 from aframe.artifacts.events import Events
-from aframe.artifacts.ledger import read_ledger
+from aframe.artifacts.ledger import read_ledger, read_metadata
+from aframe.artifacts.strain import write_strain
 from aframe.program import Draft
+from aframe_infer import inference
 from aframe_infer.inference import infer
+from aframe_infer.planning import plan
 from aframe_infer.settings import InferInputs, InferSettings
 from aframe_infer.statistic import cluster, integrate
 
@@ -63,7 +66,89 @@ def test_the_background_is_sorted_and_tells_its_livetime(run):
     assert events.Tb == sum(200 - 4 - shift for shift in (1, 2, 3))
     assert (np.diff(events.detection_statistic) >= 0).all()
     assert set(map(tuple, events.shift)) == {(0, 1), (0, 2), (0, 3)}
-    assert run.notes["background"] == {"events": len(events), "Tb": events.Tb}
+    told = run.notes["background"]
+    assert (told["events"], told["Tb"], told["slides"]) == (len(events), events.Tb, 3)
+    named = read_metadata(run.path / "background.hdf5")
+    assert (named["known_events_are"], named["known_events"], named["left_out"]) == ("kept", [], 0)
+
+
+def _with_a_signal(model_repository, toy, root, **fields):
+    """Search strain in which both detectors have a loud burst at its middle."""
+    strain = toy.noise(200, 7)
+    strain[:, 97 * 256 : 101 * 256] += toy.burst(60.0)
+    write_strain(root / "strain", strain, ifos=("H1", "L1"), start=toy.START, sample_rate=256.0)
+    path = toy.injections(root / "w.hdf5", toy.START + np.array([30.0]), [[0, 1]], [30])
+    settings = InferSettings(
+        inputs=InferInputs(model_repository, root / "strain", path),
+        output=root,
+        ifos=("H1", "L1"),
+        sample_rate=256,
+        Tb=500,
+        batch_size=4,
+        psd_length=4,
+        zero_lag=True,
+        known_events=(str(toy.START + 100.0), "GW190521_030229"),
+        known_events_half_width=1.0,
+        **fields,
+    )
+    draft = Draft(root)
+    infer(settings, draft)
+    return draft
+
+
+def test_known_events_are_removed_from_the_background_or_kept(model_repository, toy, tmp_path):
+    """Each convention is named; removed, neither their events nor their time count."""
+    removed = _with_a_signal(model_repository, toy, tmp_path / "removed")
+    kept = _with_a_signal(model_repository, toy, tmp_path / "kept", known_events_are="kept")
+
+    without, whole = (Events.read(each.path / "background.hdf5") for each in (removed, kept))
+    told, other = (read_metadata(each.path / "background.hdf5") for each in (removed, kept))
+    # An output is of 1 s of kernel, 0.5 s of filter and 6 strides before: those that end within
+    # 5 s of one detector hold some of its 2 s, and of the other as much later as it is shifted.
+    lost = sum(5 - 0.25 + shift for shift in (1, 2, 3))
+    assert whole.Tb - without.Tb == told["left_out"] == lost
+    assert whole.Tb == 195 + 194 + 193
+    assert other["left_out"] == 0
+    assert told["known_events"] == other["known_events"] == [str(toy.START + 100.0)]
+    assert [each["known_events_are"] for each in (told, other)] == ["removed", "kept"]
+    assert told["known_events_half_width"] == 1.0
+    assert removed.notes["background"]["left_out"] == lost
+    # A signal in one detector is half as loud as in both, and louder than all noise.
+    assert whole.detection_statistic[-1] > 3 * without.detection_statistic[-1]
+    zero_lag = [Events.read(each.path / "0lag.hdf5") for each in (removed, kept)]
+    np.testing.assert_array_equal(*(each.detection_statistic for each in zero_lag))
+    assert zero_lag[0].detection_time[-1] == pytest.approx(toy.START + 100, abs=0.2)
+
+
+def test_the_files_do_not_depend_on_the_order_of_the_slides(
+    model_repository, data, tmp_path, toy, monkeypatch
+):
+    """The background is the same to the bit if its slides come the other way round."""
+    files = []
+    for number, turned in enumerate((False, True)):
+        settings = InferSettings(
+            inputs=InferInputs(model_repository, data.background, data.injections),
+            output=tmp_path / str(number),
+            ifos=("H1", "L1"),
+            sample_rate=256,
+            Tb=500,
+            batch_size=4,
+            psd_length=4,
+            zero_lag=False,
+        )
+
+        def planned(*arguments, turned=turned):
+            branches, zero_lag = plan(*arguments)
+            return branches[:: -1 if turned else 1], zero_lag
+
+        monkeypatch.setattr(inference, "plan", planned)
+        draft = Draft(tmp_path / str(number))
+        infer(settings, draft)
+        files.append(
+            [(draft.path / name).read_bytes() for name in ("background.hdf5", "foreground.hdf5")]
+        )
+
+    assert files[0] == files[1]
 
 
 def test_the_foreground_keeps_every_parameter_in_its_order(run, data):

@@ -16,6 +16,8 @@ from aframe_infer.settings import InferResources
         ({"integration_window_length": 0}, "integration_window_length 0 s"),
         ({"cluster_window_length": 0.25}, "cluster_window_length 0.25 s"),
         ({"Tb": 0}, "Tb 0 s"),
+        ({"known_events": ("GW190521",)}, "an event cannot be placed in time(.|\n)*'GW190521'"),
+        ({"known_events_half_width": 0}, "known_events_half_width 0 s"),
         ({"resources": InferResources(server_timeout=0)}, "server_timeout 0 s"),
     ],
 )
