@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -14,14 +15,16 @@ from aframe.errors import AframeError
 from aframe.program import Draft, run_branches
 from aframe_infer import results, served
 from aframe_infer.client import streams
+from aframe_infer.engines import settle
 from aframe_infer.injections import Injections, read_injections
 from aframe_infer.kernels import paths, write_blocks
 from aframe_infer.planning import plan
 from aframe_infer.repository import read_repository, refuse_other
+from aframe_infer.scores import BATCH
 from aframe_infer.served import Link
 from aframe_infer.server import check, running
 from aframe_infer.settings import COMMAND, InferSettings
-from aframe_infer.slides import Branch, Search, analyze
+from aframe_infer.slides import Branch, Search, analyze, outputs, sample
 
 #: What a branch is done with.
 Work = tuple[Search, Branch, Injections, Path]
@@ -55,6 +58,8 @@ def infer(settings: InferSettings, draft: Draft) -> None:
     _whiten(search, [*branches, *zero_lag], draft, workers)
     # Injections may lie at zero lag too, in a branch that does for both.
     named = {branch.name: branch for branch in [*zero_lag, *branches]}
+    if settings.resources.server is None:
+        search = replace(search, engine=_engine(search, list(named.values()), draft))
     ordered = [(search, named[name], injections, draft.work) for name in sorted(named)]
     _analyze(settings, ordered, draft, workers)
     results.write(settings, search, branches, zero_lag, injections, draft)
@@ -79,6 +84,19 @@ def _analyze(settings: InferSettings, branches: Sequence[Work], draft: Draft, wo
         # More would wait for a place, and count as lost.
         workers = min(settings.resources.workers, streams(address))
         run(served.analyze, [(*each, link, n) for n, each in todo.items()], workers=workers)
+
+
+def _engine(search: Search, branches: Sequence[Branch], draft: Draft) -> str:
+    """Choose what runs the network, by kernels of one of the branches."""
+    searched = (outputs(search.stream, each.file.duration, each.shifts) for each in branches)
+    count = BATCH[search.device]
+    return settle(
+        search.repository,
+        search.device,
+        lambda: sample(search, branches[0], draft.work, count),
+        sum(map(len, searched)),
+        draft,
+    )
 
 
 def _run_name(draft: Draft) -> str:

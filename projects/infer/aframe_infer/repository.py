@@ -59,6 +59,11 @@ class Repository:
             trained.lowpass,
         )
 
+    @property
+    def onnx(self) -> Path:
+        """The network as ONNX, which not every network can be."""
+        return self.network.with_suffix(".onnx")
+
     def load_network(self, device: torch.device) -> torch.jit.ScriptModule:
         """Load the network, its weights folded into the graph.
 

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, Int
+from torch import Tensor
 
 from aframe.artifacts.hdf5 import writing
 from aframe.artifacts.segments import gps
 from aframe.artifacts.strain import StrainFile
 from aframe.transforms.streaming import Stream
+from aframe_infer.engines import PLAIN, load
 from aframe_infer.injections import Injections, signal
 from aframe_infer.kernels import (
     Blocks,
     Kernels,
+    behind,
     first_kernel,
     kernel_energy,
     num_kernels,
@@ -25,14 +28,20 @@ from aframe_infer.kernels import (
     whiten_signal,
 )
 from aframe_infer.repository import Repository
-from aframe_infer.scores import score
+from aframe_infer.scores import ahead, score
 from aframe_infer.statistic import cluster, integrate, integration_size, raw_times
 
 #: Kernels in which an injection's network SNR is below this keep the background's score:
 #: it moves no statistic by more than 1e-4.
 FAINT = 1e-2
 
+#: Kernels whose whitened strain is in memory at a time, of each detector: a whole number of
+#: batches, wherever the network runs.
+STRETCH = 8192
+
 Numbers = Int[np.ndarray, " kernel"]
+NONE = np.empty(0, np.int64)
+Cut = Callable[[Int[Tensor, " kernel"]], Float[Tensor, "kernel ifo time"]]
 NONE = np.empty(0, np.int64)
 
 
@@ -46,6 +55,7 @@ class Search:
         cluster_window_length: Time in which one event is kept (s).
         keep_scores: Whether branches keep their scores.
         device: Where tensors live: ``cpu`` or ``cuda``.
+        engine: What runs the network, see :mod:`aframe_infer.engines`.
     """
 
     repository: Repository
@@ -53,6 +63,7 @@ class Search:
     cluster_window_length: float
     keep_scores: bool
     device: str
+    engine: str = PLAIN
 
     @property
     def stream(self) -> Stream:
@@ -68,6 +79,10 @@ class Search:
     def window(self) -> int:
         """Scores in an average."""
         return integration_size(self.stream.inference_sampling_rate, self.integration_window_length)
+
+    def offsets(self, shifts: Sequence[float]) -> list[int]:
+        """Kernels by which each detector is shifted."""
+        return [round(shift * self.stream.inference_sampling_rate) for shift in shifts]
 
     def scored(self, outputs: Numbers) -> Numbers:
         """Numbers of the kernels to score, so that each of *outputs* has its whole average."""
@@ -128,45 +143,102 @@ def outputs(stream: Stream, duration: float, shifts: Sequence[float]) -> Numbers
 def analyze(search: Search, branch: Branch, injections: Injections, work: Path) -> None:
     """Search one slide of one segment, and again with its injections, and write the result."""
     torch.set_num_threads(1)
-    device, stream = torch.device(search.device), search.stream
-    file, rate = branch.file, stream.inference_sampling_rate
-    network = search.repository.load_network(device)
-    blocks = read_blocks(search.repository, file, search.ifos, work / branch.folder, device)
-    offsets = [round(shift * rate) for shift in branch.shifts]
-    kernels = Kernels(blocks, stream, offsets)
-    numbers = search.scored(outputs(stream, file.duration, branch.shifts))
-    series = {"background": score(network, kernels, numbers, device)}
-    if len(branch.rows):
-        added = whitened_signals(search, branch, injections, blocks)
-        signals = Kernels(added, stream, offsets)
-        loud = audible(added, stream, offsets, numbers)
-        series["foreground"] = series["background"].copy()
-        series["foreground"][loud] = score(
-            network, lambda each: kernels(each) + signals(each), numbers[loud], device
-        )
+    series = _score(search, branch, injections, work)
     write_branch(search, branch, injections, series, work / branch.name)
+
+
+def _score(
+    search: Search, branch: Branch, injections: Injections, work: Path
+) -> dict[str, Float32[np.ndarray, " kernel"]]:
+    """Score the slide's kernels, stretch by stretch, so that no more of them is in memory."""
+    device = torch.device(search.device)
+    network = load(search.engine, search.repository, device)
+    numbers = search.scored(outputs(search.stream, branch.file.duration, branch.shifts))
+    clean = np.empty(len(numbers), np.float32)
+    series = {"background": clean} | ({"foreground": clean.copy()} if len(branch.rows) else {})
+    stretches = [slice(begin, begin + STRETCH) for begin in range(0, len(numbers), STRETCH)]
+    asked = [numbers[each] for each in stretches]
+    blocks = read_ahead(search, branch, asked, work)
+    for stretch, each, own in zip(stretches, asked, blocks, strict=True):
+        kernels = Kernels(own, search.stream, search.offsets(branch.shifts))
+        clean[stretch] = score(network, kernels, each, device)
+        if len(branch.rows):
+            series["foreground"][stretch] = clean[stretch]
+            loud, with_signals = _with_signals(search, branch, injections, own, each)
+            heard = series["foreground"][stretch]
+            heard[loud] = score(network, with_signals, each[loud], device)
+    return series
+
+
+def read_ahead(
+    search: Search, branch: Branch, asked: Sequence[Numbers], work: Path
+) -> Iterator[list[Blocks]]:
+    """Read each detector's blocks behind the kernels *asked* for, while others are scored."""
+    device, cpu, size = torch.device(search.device), torch.device("cpu"), search.stream.batch_size
+    offsets = search.offsets(branch.shifts)
+
+    def read(numbers: Numbers) -> list[Blocks]:
+        first, last = numbers[0], numbers[-1]
+        # Mapped anew each time: what was read before is given back.
+        folder = work / branch.folder
+        whole = read_blocks(search.repository, branch.file, search.ifos, folder, cpu)
+        return [
+            blocks.part(range((first + offset) // size, (last + offset) // size + 1), device)
+            for blocks, offset in zip(whole, offsets, strict=True)
+        ]
+
+    return ahead(read, asked)
+
+
+def sample(
+    search: Search, branch: Branch, work: Path, count: int
+) -> Float[Tensor, "kernel ifo time"]:
+    """Take *count* kernels of a slide, from all over its first stretch."""
+    numbers = search.scored(outputs(search.stream, branch.file.duration, branch.shifts))[:STRETCH]
+    (blocks,) = read_ahead(search, branch, [numbers], work)
+    chosen = numbers[np.linspace(0, len(numbers) - 1, count).astype(int)]
+    kernels = Kernels(blocks, search.stream, search.offsets(branch.shifts))
+    return kernels(torch.from_numpy(chosen).to(search.device))
+
+
+def _with_signals(
+    search: Search,
+    branch: Branch,
+    injections: Injections,
+    blocks: Sequence[Blocks],
+    numbers: Numbers,
+) -> tuple[np.ndarray, Cut]:
+    """Tell which kernels of *numbers* hold a part of an injection, and how to cut them."""
+    offsets = search.offsets(branch.shifts)
+    added = whitened_signals(search, branch, injections, blocks)
+    clean, signals = (Kernels(each, search.stream, offsets) for each in (blocks, added))
+    loud = audible(added, search.stream, offsets, numbers)
+    return loud, lambda each: clean(each) + signals(each)
 
 
 def whitened_signals(
     search: Search, branch: Branch, injections: Injections, blocks: Sequence[Blocks]
 ) -> list[Blocks]:
     """Whiten the injections of a slide as they lie in each detector."""
-    rate = search.stream.sample_rate
+    stream, rate = search.stream, search.stream.sample_rate
     whitener = search.repository.whitener.to(search.device)
     whitened = []
     for ifo, shift, background in zip(search.ifos, branch.shifts, blocks, strict=True):
+        samples = behind(background.numbers, stream, round(branch.file.duration * rate))
         strain = signal(
             injections,
             branch.rows,
             ifo,
             start=branch.file.start,
             shift=shift,
-            size=round(branch.file.duration * rate),
+            size=len(samples),
             sample_rate=rate,
+            begin=samples.start,
         )
         with torch.inference_mode():
             on_device = torch.from_numpy(strain).to(search.device)
-            whitened.append(whiten_signal(on_device, search.stream, whitener, background))
+            found = whiten_signal(on_device, stream, whitener, background, samples.start)
+            whitened.append(found)
     return whitened
 
 

@@ -86,6 +86,14 @@ def injections(path, times, shifts, snrs, *, ifos=IFOS, sample_rate=float(RATE))
     return path
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory):
+    """Keep what a machine remembers of its choices out of the home."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AFRAME_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def toy():
     """Hand out what tests build other searches with."""

@@ -152,6 +152,16 @@ def test_injections_at_zero_lag_share_its_branch(changed, draft, toy, tmp_path):
     assert 0 not in background.shift.sum(axis=1)
 
 
+def test_what_ran_the_network_is_in_the_record(settings, draft):
+    """With its parity; the choice lies in the scratch folder, for whoever resumes."""
+    infer(settings, draft)
+
+    engine = draft.notes["engine"]
+    assert engine["name"] == "torchscript"
+    assert engine["tried"]["torchscript"]["deviation"] <= engine["tolerance"] == 1e-4
+    assert (draft.work / "engine.json").exists()
+
+
 @pytest.mark.parametrize(
     ("name", "gpu", "found"),
     [("auto", True, "cuda"), ("auto", False, "cpu"), ("cpu", True, "cpu"), ("cuda", True, "cuda")],
