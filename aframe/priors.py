@@ -7,6 +7,7 @@ Distances follow from redshift with the Planck 2015 cosmology.
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -194,8 +195,7 @@ def log_uniform_bbh() -> Population:
     detectors of today see, its density that of comoving volume and source-frame time
     times (1 + z)^-4: most draws are of redshifts at which a search begins to miss them.
     """
-    redshift = np.linspace(0, 1.5, _KNOTS)
-    density = volume_element(redshift) * (1 + redshift) ** -4
+    redshift, density = _near_redshifts()
     prior = PriorDict(
         {
             "mass_1": LogUniform(5, 100, name="mass_1"),
@@ -209,6 +209,13 @@ def log_uniform_bbh() -> Population:
         conversion_function=_with_mass_ratio,
     )
     return prior, False
+
+
+@functools.cache
+def _near_redshifts() -> tuple[Values, Values]:
+    """Redshifts and their density, which takes as long as a few dozen waveforms."""
+    redshift = np.linspace(0, 1.5, _KNOTS)
+    return redshift, volume_element(redshift) * (1 + redshift) ** -4
 
 
 def log_normal_masses(mass_1: float = 35.0, mass_2: float = 35.0, sigma: float = 0.1) -> Population:

@@ -3,6 +3,8 @@
 import os
 import time
 from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import lal
 import lalsimulation
@@ -15,7 +17,8 @@ from aframe_data.noise import ColoredNoise
 from aframe_data.projection import optimal_snr, responses
 from aframe_data.resampling import resample_piece
 from aframe_data.spectra import load_asd
-from aframe_data.streams import white_noise
+from aframe_data.streams import stream, white_noise
+from aframe_data.training import TrainingSettings, write_polarizations
 from aframe_data.waveforms import Window, load_approximant, polarizations
 
 REPEATS, SIGNALS = 5, 512
@@ -46,7 +49,7 @@ def waveforms(
     length: float = 8.0,
     signals: int = SIGNALS,
 ) -> None:
-    """Conditioned waveforms, against a bare loop over LALSimulation.
+    """Conditioned waveforms, and a branch of the verb, against a bare loop over LALSimulation.
 
     Args:
         prior: What to draw from.
@@ -58,7 +61,18 @@ def waveforms(
     """
     duration, right_pad = window
     view = Window(sample_rate, duration, right_pad, 20.0, 50.0)
-    drawn = sample(*load_prior(prior), signals, np.random.default_rng(0))
+    settings = TrainingSettings(
+        output=Path(),
+        num_signals=signals,
+        prior=prior,
+        waveform_approximant=model,
+        sample_rate=sample_rate,
+        waveform_duration=duration,
+        right_pad=right_pad,
+    )
+    # Those that the branch draws.
+    rng = stream(settings.seed, "training waveforms", 0)
+    drawn = sample(*load_prior(prior), signals, rng)
     approximant = load_approximant(model)
     masses = [drawn[name] * lal.MSUN_SI for name in ("mass_1", "mass_2")]
     angles = (drawn["theta_jn"], drawn["phi_jl"], drawn["tilt_1"], drawn["tilt_2"])
@@ -87,6 +101,15 @@ def waveforms(
         lambda: polarizations(drawn, approximant, view),
         plain,
     )
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "branch.hdf5")
+        compare(
+            "  drawn, made and written",
+            signals,
+            "signals",
+            lambda: write_polarizations(settings, 0, signals, path),
+            plain,
+        )
 
 
 def projection() -> None:

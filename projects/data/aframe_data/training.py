@@ -49,12 +49,12 @@ def write_polarizations(settings: WaveformSettings, number: int, size: int, path
     rng = stream(settings.seed, "training waveforms", number)
     parameters = sample(*load_prior(settings.prior), size, rng)
     approximant = load_approximant(settings.waveform_approximant)
-    strain = np.empty((size, 2, settings.window.size), np.float32)
+    # Each polarization by itself, as the file has them, so that none is copied on its way there.
+    plus, cross = strain = np.zeros((2, size, settings.window.size), np.float32)
     most = batch_size(settings.window)
     for begin in range(0, size, most):
         rows = slice(begin, begin + most)
         some = {name: values[rows] for name, values in parameters.items()}
-        strain[rows] = polarizations(some, approximant, settings.window)
-    waves = {"plus": strain[:, 0], "cross": strain[:, 1]}
+        polarizations(some, approximant, settings.window, strain[:, rows].swapaxes(0, 1))
     metadata = {**settings.metadata, "num_injections": size}
-    write_ledger(path, Ledger(parameters, waves, metadata))
+    write_ledger(path, Ledger(parameters, {"plus": plus, "cross": cross}, metadata))

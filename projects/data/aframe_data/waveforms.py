@@ -191,7 +191,10 @@ class _Signal:
 
 
 def polarizations(
-    parameters: Parameters, approximant: Approximant, window: Window
+    parameters: Parameters,
+    approximant: Approximant,
+    window: Window,
+    out: Polarizations | None = None,
 ) -> Polarizations:
     """Generate plus and cross polarizations.
 
@@ -205,12 +208,13 @@ def polarizations(
             and of :data:`aframe.priors.TIDES`, if there are.
         approximant: Waveform model.
         window: Sampling.
+        out: Zeros to fill, if they are not to be made.
 
     Returns:
         Strain, shape ``(signal, 2, time)``.
     """
     signals = [_prepared(one, approximant, window) for one in _rows(parameters)]
-    strain = np.zeros((len(signals), 2, window.size), np.float32)
+    strain = np.zeros((len(signals), 2, window.size), np.float32) if out is None else out
     make = _from_spectra if approximant.in_frequency else _from_series
     make(strain, signals, approximant, window)
     cut = [index for index, signal in enumerate(signals) if signal.before > _left(window)]
