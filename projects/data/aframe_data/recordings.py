@@ -233,12 +233,12 @@ def assemble(recordings: Sequence[Recording], segment: Segment) -> Float[np.ndar
     bad = ~np.isfinite(strain)
     if bad.any():
         at = segment.start + int(bad.argmax()) / rate
-        files = [str(one.path) for one in recordings if one.segment.start <= at < one.segment.stop]
+        where = [str(one.path) for one in recordings if one.segment.start <= at < one.segment.stop]
         raise AframeError(
             "strain is missing",
             found=f"{int(bad.sum())} of {bad.size} samples of {recordings[0].ifo} from "
             f"{gps(segment.start)} to {gps(segment.stop)}, the first at {at:.3f} in "
-            f"{', '.join(files) or 'no file'}",
+            f"{', '.join(where) or 'no file'}",
             wanted_by="the segments to fetch",
             fix='take the strain from a source of kind "files", copies of downloads; remove '
             "segments.txt and run `aframe-data query --remake`: of files it looks at each sample, "
