@@ -84,7 +84,7 @@ def report(settings: ReportSettings, draft: Draft) -> None:
         draft.progress(done, len(SECTIONS), "sections")
     page = render(settings.title, subtitle(evidence), parts)
     write_text(draft.path / OUTPUT, page)
-    draft.notes["pictures"] = sum(len(part.pictures) for part in parts)
+    draft.notes["pictures"] = sum(part.count for part in parts)
     draft.notes["bytes"] = len(page.encode())
 
 

@@ -4,6 +4,7 @@ import base64
 from html.parser import HTMLParser
 
 import matplotlib as mpl
+import numpy as np
 import pytest
 
 from aframe_sv.page import (
@@ -59,7 +60,11 @@ SECTION = Section(
     facts=[("Number", "7")],
     tables=[Table(("a", "b"), [("1", "2"), ("3", "4")], "Two rows.", emphasize=1)],
     pictures=[Picture(b"<svg/>", "What to see.", "What is there.")],
-    folds=[Fold("More", [Table(("c",), [("5",)])])],
+    folds=[
+        Fold("More", [Table(("c",), [("5",)])]),
+        Fold("Choose", pictures=[Picture(b"x", "A map.", "Dots.", "image/webp")], group="g"),
+        Fold("Chosen", group="g", opened=True),
+    ],
 )
 
 
@@ -93,20 +98,42 @@ def test_figure_carries_its_drawing():
 
     head, _, body = drawn.address.partition(",")
     assert head == "data:image/svg+xml;base64"
-    assert base64.b64decode(body) == drawn.svg
-    assert drawn.svg.rstrip().endswith(b"</svg>")
+    assert base64.b64decode(body) == drawn.content
+    assert drawn.content.rstrip().endswith(b"</svg>")
+
+
+def test_folds_hold_figures_and_close_one_another():
+    """Those of a group share a name, which browsers take for a choice of one."""
+    words = Words(render("t", "s", [SECTION]))
+
+    assert words.all("details") == [{}, {"name": "g"}, {"name": "g", "open": None}]
+    assert words.all("img")[1] == {"src": "data:image/webp;base64,eA==", "alt": "Dots."}
+
+
+def test_a_plot_of_many_marks_is_kept_as_points():
+    """Ten times as many marks make an image no larger than twice, and the same twice."""
+
+    def marks(count):
+        with axes() as ax:
+            ax.plot(*np.random.default_rng(1).normal(size=(2, count)), ".")
+            return picture(ax, caption="Dots.", alt="A cloud.", points=True)
+
+    few, many = marks(300), marks(3000)
+    assert few.address.startswith("data:image/webp;base64,")
+    assert len(many.content) < 2 * len(few.content)
+    assert many.content == marks(3000).content
 
 
 def test_same_plot_has_the_same_bytes():
     """No date and no chance is in a figure."""
-    assert plot().svg == plot().svg
+    assert plot().content == plot().content
 
 
 def test_the_readers_own_style_changes_nothing():
     """Whatever matplotlib is told elsewhere, the page looks the same; and it tells no one else."""
-    before = plot().svg
+    before = plot().content
     with mpl.rc_context({"axes.facecolor": "black", "font.size": 30}):
-        assert plot().svg == before
+        assert plot().content == before
         assert mpl.rcParams["font.size"] == 30
 
 

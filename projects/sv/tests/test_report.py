@@ -274,5 +274,7 @@ def test_the_verbs_say_what_they_publish():
     """The names the command removes and replaces are those the verbs write."""
     assert {verb.name: verb.publishes for verb in VERBS} == {
         "estimate": ("sensitive_volume.h5",),
+        "p_astro": ("p_astro.hdf5",),
         "report": (OUTPUT,),
+        "veto": ("background.hdf5", "foreground.hdf5", "0lag.hdf5", "candidates.hdf5"),
     }

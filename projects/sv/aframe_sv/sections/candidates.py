@@ -3,101 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
-import numpy as np
-from jaxtyping import Float
-from matplotlib.axes import Axes
-from scipy.signal import butter, sosfiltfilt
-
-from aframe.artifacts.hdf5 import reading
 from aframe_sv.clock import Clock, read_clock
 from aframe_sv.evidence import Evidence, utc
-from aframe_sv.page import (
-    COLORS,
-    FAINT,
-    INK,
-    Picture,
-    Section,
-    Table,
-    axes,
-    ifo_color,
-    legend,
-    picture,
-    stacked,
-)
+from aframe_sv.neighborhood import read_candidates
+from aframe_sv.page import Fold, Section, Table
+from aframe_sv.sections.closeup import close_up
 from aframe_sv.sections.headline import Ranked
 from aframe_sv.sections.probability import marked
 
-LISTED, SHOWN = 10, 3
-#: Time on either side of an event in the plots of strain (s).
-_AROUND = 0.25
-#: Band of the bold curve (Hz): where ground-based detectors see heavy binaries.
-_BAND = (35.0, 350.0)
-#: A filter needs some room below the Nyquist frequency: share of it to use.
-_BELOW_NYQUIST = 0.9
-#: A curve that ends closer to the event than this is cut off; a peak beyond is not its own (s).
-_NEAR = 0.5
-_PALE, _TALL = "#c3c9cf", (5.2, 3.9)
-
-
-@dataclass(frozen=True)
-class Series:
-    """A stretch of equally spaced values.
-
-    Args:
-        values: The values, the last axis in time.
-        gps_start: GPS time of the first (s).
-        sample_rate: Values a second (Hz).
-    """
-
-    values: Float[np.ndarray, "*ifo time"]
-    gps_start: float
-    sample_rate: float
-
-    def times(self, zero: float) -> Float[np.ndarray, " time"]:
-        """Times of the values after *zero* (s)."""
-        return self.gps_start - zero + np.arange(self.values.shape[-1]) / self.sample_rate
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """The neighborhood of an event.
-
-    Args:
-        time: GPS time of the event (s).
-        statistic: Its detection statistic.
-        whitened: Whitened strain, a row a detector (standard deviations of the noise).
-        scores: Output of the network.
-        integrated: The detection statistic against time.
-    """
-
-    time: float
-    statistic: float
-    whitened: Series
-    scores: Series
-    integrated: Series
-
-
-def read_candidates(path: Path, most: int) -> list[Candidate]:
-    """Read the loudest candidates.
-
-    Raises:
-        AframeError: If the file is not one of candidates.
-    """
-    with reading(path, "a file of candidates") as file:
-        found = []
-        for rank in range(min(most, len(file))):
-            group = file[str(rank)]
-            start, series = group.attrs["gps_start"], {}
-            for name in ("whitened", "scores", "integrated"):
-                dataset = group[name]
-                begin = float(dataset.attrs.get("gps_start", start))
-                series[name] = Series(dataset[:], begin, float(dataset.attrs["sample_rate"]))
-            time, statistic = (float(group.attrs[f"detection_{k}"]) for k in ("time", "statistic"))
-            found.append(Candidate(time, statistic, **series))
-        return found
+LISTED = 10
 
 
 def section(evidence: Evidence) -> Section:
@@ -123,13 +38,18 @@ def section(evidence: Evidence) -> Section:
     if evidence.inputs.candidates is None:
         paragraphs.append("Their strain and scores were not kept in this run.")
         return Section(name, title, paragraphs, tables=[table(ranked, clock, p_astro)])
-    shown = read_candidates(evidence.inputs.candidates, SHOWN)
-    pictures = [
-        plot
+    paragraphs.append("Open an event below to see its strain, its Q-scan and its scores.")
+    shown = read_candidates(evidence.inputs.candidates, LISTED)
+    folds = [
+        Fold(
+            f"Event {rank}: {utc(candidate.time)} UTC, statistic {candidate.statistic:.2f}",
+            pictures=close_up(candidate, evidence, f"event {rank}"),
+            group=name,
+            opened=rank == 1,
+        )
         for rank, candidate in enumerate(shown, 1)
-        for plot in (strain(candidate, evidence.ifos, rank), scores(candidate, rank))
     ]
-    return Section(name, title, paragraphs, tables=[table(ranked, clock, p_astro)], pictures=pictures)
+    return Section(name, title, paragraphs, tables=[table(ranked, clock, p_astro)], folds=folds)
 
 
 def _introduction(events: int, listed: int) -> str:
@@ -174,98 +94,3 @@ def table(ranked: list[Ranked], clock: Clock | None, p_astro: Sequence[str] | No
         + (" * marks a probability that is extrapolated there." if p_astro else ""),
         emphasize=sum(not event.louder for event in ranked),
     )
-
-
-def strain(candidate: Candidate, ifos: Sequence[str], rank: int) -> Picture:
-    """Plot each detector's whitened strain around an event."""
-    whitened = candidate.whitened
-    times = whitened.times(candidate.time)
-    near = np.abs(times) <= _AROUND
-    band = np.array([in_band(row, whitened.sample_rate) for row in whitened.values])
-    names = [*ifos, *(f"detector {n}" for n in range(len(ifos) + 1, len(band) + 1))]
-    with stacked(len(band), _TALL) as plots:
-        for ax, raw, filtered, ifo in zip(plots, whitened.values, band, names, strict=False):
-            ax.plot(times[near], raw[near], color=_PALE, linewidth=0.7)
-            ax.plot(times[near], filtered[near], color=ifo_color(ifo))
-            mark(ax)
-            ax.set(ylabel=f"{ifo} (sd of noise)", xlim=(-_AROUND, _AROUND))
-        plots[0].set_title(f"Event {rank}: whitened strain")
-        plots[-1].set_xlabel(f"Time after GPS {candidate.time:.2f} (s)")
-        peaks = np.abs(band[:, near]).max(axis=1, initial=0)
-        return picture(
-            plots[0],
-            caption=f"What the detectors measured around event {rank}, in standard deviations of "
-            f"their noise (gray; in color {_BAND[0]:.0f} to {_BAND[1]:.0f} Hz). A merger is an "
-            "oscillation that grows in height and pitch and then stops, in all detectors within "
-            "10 ms of one another. Dashed: the time that the search gives.",
-            alt=f"Whitened strain around GPS {candidate.time:.2f}; largest values in the band: "
-            + ", ".join(f"{ifo} {peak:.1f}" for ifo, peak in zip(names, peaks, strict=False))
-            + " standard deviations.",
-        )
-
-
-def in_band(series: Float[np.ndarray, " time"], sample_rate: float) -> Float[np.ndarray, " time"]:
-    """Keep the band of heavy binaries, as far as *sample_rate* has it, without a delay."""
-    edges = (_BAND[0], min(_BAND[1], _BELOW_NYQUIST * sample_rate / 2))
-    return sosfiltfilt(butter(4, edges, "bandpass", fs=sample_rate, output="sos"), series)
-
-
-def mark(ax: Axes) -> None:
-    """Mark the time of the event."""
-    ax.axvline(0, color=INK, linestyle=(0, (4, 3)), linewidth=1)
-
-
-def scores(candidate: Candidate, rank: int) -> Picture:
-    """Plot the network's output and the detection statistic around an event."""
-    with axes(_TALL) as ax:
-        for series, color, label, width in (
-            (candidate.scores, FAINT, "network output", 1.0),
-            (candidate.integrated, COLORS[0], "its running mean", 1.8),
-        ):
-            times = series.times(candidate.time)
-            ax.plot(times, series.values, ".-", color=color, label=label, lw=width, ms=3)
-        ax.plot(
-            0, candidate.statistic, "D", color=COLORS[1], mec="white", zorder=3, label="as ranked"
-        )
-        mark(ax)
-        ax.set(
-            xlabel=f"Time after GPS {candidate.time:.2f} (s)",
-            ylabel="Score",
-            title=f"Event {rank}: score",
-        )
-        legend(ax)
-        return picture(
-            ax,
-            caption=f"The score around event {rank}, computed anew every "
-            f"{1e3 / candidate.integrated.sample_rate:.0f} ms. Gray: the network's score of each "
-            "window of strain, at the window's end. Blue: the mean of the last few scores, at the "
-            f"time of the event it stands for. {compared(candidate)}",
-            alt=f"Score against time around GPS {candidate.time:.2f}; the event was ranked by "
-            f"{candidate.statistic:.2f}.",
-        )
-
-
-def compared(candidate: Candidate) -> str:
-    """Say how the finer curve of the statistic compares with what the event was ranked by."""
-    curve = candidate.integrated
-    times, step = curve.times(candidate.time), 1 / curve.sample_rate
-    ranked = f"The search ranked the event by {candidate.statistic:.2f} (point)"
-    if not (len(times) and times[0] - step <= 0 <= times[-1] + step):
-        return f"{ranked}. The curve does not reach it."
-    there, highest = float(np.interp(0, times, curve.values)), int(curve.values.argmax())
-    said = [
-        f"{ranked}, where the curve has {there:.2f}.",
-        "The two differ: each has its own grid and takes the noise from other seconds.",
-    ]
-    if abs(times[highest]) > _NEAR and curve.values[highest] > max(there, candidate.statistic):
-        side = "before" if times[highest] < 0 else "after"
-        said.append(
-            f"The curve is highest {abs(times[highest]):.1f} s {side} the event, with "
-            f"{curve.values[highest]:.2f}: on its own grid the search has less there, or another "
-            "event near it, or does not search there."
-        )
-    if times[-1] < _NEAR:
-        said.append("The search ends here, and with it the curve.")
-    if times[0] > -_NEAR:
-        said.append("The search begins here, and with it the curve.")
-    return " ".join(said)

@@ -76,15 +76,15 @@ def test_zero_lag_above_all_background_is_counted():
 def test_rates_are_drawn_with_any_zero_lag(zero_lag):
     """None searched, none found, one found."""
     assert "and 0 zero-lag events" in false_alarm_rate(events([1.0, 2.0]), zero_lag).alt
-    assert histogram(events([1.0, 2.0]), recovered([9.0], [3.0]), zero_lag).svg
+    assert histogram(events([1.0, 2.0]), recovered([9.0], [3.0]), zero_lag).content
 
 
 def test_a_long_background_stays_a_small_figure():
     """A year of events is thinned before it is drawn."""
     many = events(np.random.default_rng(1).exponential(size=300_000))
 
-    assert len(false_alarm_rate(many, None).svg) < 100_000
-    assert len(histogram(many, recovered([9.0], [30.0]), None).svg) < 100_000
+    assert len(false_alarm_rate(many, None).content) < 100_000
+    assert len(histogram(many, recovered([9.0], [30.0]), None).content) < 100_000
 
 
 def test_histogram_counts_recoveries_above_the_background():

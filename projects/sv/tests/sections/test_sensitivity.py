@@ -149,7 +149,7 @@ def test_one_rate_or_many_can_be_drawn(count):
     drawn = curves(volumes(np.arange(1, count + 1)), "sv", "err", "Sensitive volume (Gpc³)")
 
     assert "at 1 per 1.0 year 1.00 ± 0.10 for 35 + 35 M☉" in drawn.alt
-    assert len(drawn.svg) < 200_000
+    assert len(drawn.content) < 200_000
 
 
 def test_thinning_keeps_the_ends():

@@ -101,7 +101,7 @@ def test_the_band_of_the_search_is_drawn(band):
     drawn = densities("H1", {"time slides": (frequency, np.full(513, 2e-23))}, band)
 
     assert "median above 50 Hz 2e-23/√Hz for time slides" in drawn.alt
-    shades = drawn.svg.count(b"opacity: 0.15")
+    shades = drawn.content.count(b"opacity: 0.15")
     assert shades == {(None, None): 0, (32.0, None): 1, (20.0, 200.0): 2, (2.0, 400.0): 0}[band]
 
 
