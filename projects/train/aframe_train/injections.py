@@ -150,8 +150,9 @@ def scale(
     r"""Scale whitened signals to a network signal-to-noise ratio.
 
     In whitened data noise has unit variance, so that a signal's optimal ratio is
-    :math:`\rho^2 = \sum_{\mathrm{ifo},\,t} h_w^2`: exactly what is added to the kernels,
-    filter truncation and band edges included.
+    :math:`\rho^2 = \sum_{\mathrm{ifo},\,t} h_w^2`, filter truncation and band edges included.
+    It is that of the whole waveform: a kernel, cut from it afterwards, holds less where the
+    signal is longer or lies at its edge.
     """
     power = whitened.square().sum(dim=(1, 2))
     return whitened * (snr * power.clamp_min(torch.finfo(power.dtype).tiny).rsqrt())[:, None, None]
