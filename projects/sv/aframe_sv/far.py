@@ -125,6 +125,22 @@ def in_words(seconds: float) -> str:
     return f"{number} {unit}" if number == "1.0" else f"{number} {unit}s"
 
 
+def measured_rate(count: int, Tb: float) -> str:  # noqa: N803
+    """Say the false alarm rate that *count* events in *Tb* (s) tell, and its counting error.
+
+    The range is that of one standard deviation; no count gives a bound instead, one in all *Tb*.
+
+    Example:
+        >>> measured_rate(4, 86_400.0), measured_rate(0, 86_400.0)
+        ('1 per 6.0 hours (3.4 to 11.5)', '≲ 1 per 1.0 day')
+    """
+    if not count:
+        return f"≲ 1 per {in_words(Tb)}"
+    fewest, most = poisson_interval(np.array(count))
+    length = next((length for _, length in _UNITS if Tb / count >= length), 1.0)
+    return f"1 per {in_words(Tb / count)} ({Tb / most / length:.1f} to {Tb / fewest / length:.1f})"
+
+
 def rate_in_words(far: float) -> str:
     """Say a false alarm rate (1/yr) as one in a time span.
 

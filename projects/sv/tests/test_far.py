@@ -13,6 +13,7 @@ from aframe.errors import AframeError
 from aframe_sv.far import (
     further_thresholds,
     in_words,
+    measured_rate,
     poisson_interval,
     rate_in_words,
     thresholds_up_to,
@@ -131,6 +132,17 @@ def test_poisson_intervals_cover_the_mean():
         covered = poisson.pmf(counts, mean)[(lower <= mean) & (mean <= upper)].sum()
 
         assert 0.9 <= covered <= 1.0
+
+
+def test_a_measured_rate_has_the_error_of_its_count():
+    """One, some, many and no events in a day; Garwood's intervals by hand."""
+    day = 86_400.0
+
+    assert measured_rate(0, day) == "≲ 1 per 1.0 day"
+    # 0.173 to 3.30 events where one is seen.
+    assert measured_rate(1, day) == "1 per 1.0 day (0.3 to 5.8)"
+    assert measured_rate(24, day) == "1 per 1.0 hour (0.8 to 1.3)"
+    assert measured_rate(2400, day) == "1 per 36.0 seconds (35.3 to 36.7)"
 
 
 @pytest.mark.parametrize(

@@ -5,17 +5,20 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from aframe.artifacts.events import JULIAN_YEAR, Events
 from aframe_sv.clock import Clock, read_clock
 from aframe_sv.evidence import Evidence, utc
-from aframe_sv.far import in_words, rate_in_words
+from aframe_sv.far import in_words, measured_rate, poisson_interval, rate_in_words
 from aframe_sv.page import Section
 from aframe_sv.sections.sensitivity import distance_in_words, in_solar_masses, rough
 
 _QUIET = (
     "It lies at {time} and has a statistic of {statistic:.2f}: {louder:,} of the background events "
     "in {span} are at least as loud. In the {searched} searched at zero lag, noise like that of "
-    "the background gives on average {expected:.2g} events as loud."
+    "the background gives on average {expected:.2g} events as loud ({fewest:.2g} to {most:.2g}: "
+    "one standard deviation of the count)."
 )
 _LOUD = (
     "The loudest lies at {time} and has a statistic of {statistic:.2f}. No background event is as "
@@ -93,8 +96,8 @@ class Ranked:
 
     @property
     def rate(self) -> str:
-        """The false alarm rate in words, marked where it is a bound."""
-        return ("" if self.louder else "≲ ") + rate_in_words(self.far)
+        """The false alarm rate in words with its counting error, marked where it is a bound."""
+        return measured_rate(self.louder, self.Tb)
 
 
 def section(evidence: Evidence) -> Section:
@@ -145,8 +148,9 @@ def _verdict(event: Ranked, above: int, kind: str, clock: Clock | None) -> list[
         "expected_limit": _LIMIT * event.expected,
     }
     if event.louder:
-        rate = words["rate"]
-        first = f"The loudest event has a false alarm rate of {rate} in the {kind}background."
+        counts = poisson_interval(np.array(event.louder))
+        words["fewest"], words["most"] = (count * event.searched / event.Tb for count in counts)
+        first = f"The loudest event has a false alarm rate of {event.rate} in the {kind}background."
         return [first, _QUIET.format_map(words)]
     who = "One event is" if above == 1 else f"{above:,} events are"
     return [f"{who} louder than all {span} of {kind}background.", _LOUD.format_map(words)]

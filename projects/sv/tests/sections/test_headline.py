@@ -102,11 +102,12 @@ def test_an_event_within_the_background_has_a_measured_rate(searched):
 
     first, second = got.paragraphs
     assert first == (
-        "The loudest event has a false alarm rate of 1 per 3.0 hours in the simulated background."
+        "The loudest event has a false alarm rate of 1 per 3.0 hours (1.3 to 8.5) in the simulated "
+        "background."
     )
     assert "2 of the background events in 6.0 hours are at least as loud" in second
-    assert "on average 0.33 events as loud" in second
-    assert ("False alarm rate", "1 per 3.0 hours") in got.facts
+    assert "on average 0.33 events as loud (0.12 to 0.77: one standard" in second
+    assert ("False alarm rate", "1 per 3.0 hours (1.3 to 8.5)") in got.facts
 
 
 @pytest.mark.parametrize(
