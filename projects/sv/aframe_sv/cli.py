@@ -2,6 +2,8 @@
 
 from aframe.program import Verb
 from aframe.program import main as run
+from aframe_sv.challenge import OUTPUT as DISTANCES
+from aframe_sv.challenge import ChallengeSettings, challenge
 from aframe_sv.estimate import OUTPUT as VOLUMES
 from aframe_sv.estimate import EstimateSettings, estimate, refuse_unknown_prior
 from aframe_sv.p_astro import OUTPUT as PROBABILITIES
@@ -28,6 +30,7 @@ VERBS = (
         publishes=(PROBABILITIES,),
         check=refuse_no_population,
     ),
+    Verb("challenge", ChallengeSettings, challenge, publishes=(DISTANCES,)),
     Verb("report", ReportSettings, report, publishes=(PAGE,)),
 )
 

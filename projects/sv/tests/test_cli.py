@@ -4,6 +4,8 @@ import io
 import json
 import sys
 
+import h5py
+import numpy as np
 import pytest
 
 from aframe.artifacts.record import read_record
@@ -51,6 +53,29 @@ def test_estimate_publishes_volumes_with_their_record(command, search, tmp_path)
     assert record.settings["mass_combos"] == [[35, 35], [35, 20]]
     assert set(record.inputs) == {"background", "foreground", "rejected_parameters"}
     assert record.notes["35-20"]["draws"] == 12_000
+
+
+def test_challenge_publishes_distances(command, tmp_path):
+    """Settings of one data set of the challenge, without its strain."""
+    names = ("foreground", "background", "injections")
+    rng, files = np.random.default_rng(0), {name: tmp_path / f"{name}.hdf" for name in names}
+    time, mass = np.arange(1, 301) * 27.0, np.full(300, 1.4)
+    columns = {"time": time, "stat": rng.normal(size=300), "var": np.full(300, 0.2)}
+    drawn = {"tc": time, "distance": rng.uniform(130, 350, 300), "mass1": mass, "mass2": mass}
+    for name, content in zip(names, (columns, columns, drawn), strict=True):
+        with h5py.File(files[name], "w") as file:
+            for key, values in content.items():
+                file[key] = values
+    inputs = {
+        "foreground_events": files["foreground"],
+        "background_events": files["background"],
+        "injections": files["injections"],
+        "foreground": None,
+    }
+    out = tmp_path / "out"
+
+    assert command("challenge", inputs=inputs, output=out, bootstraps=2, false_alarms=[10]) == 0
+    assert list(read_record(out / "challenge.record.json").outputs) == ["challenge.hdf5"]
 
 
 def test_report_takes_null_inputs_and_records(command, inputs, records, tmp_path):
