@@ -44,7 +44,7 @@ def infer(settings: InferSettings, draft: Draft) -> None:
     names = ("ifos", "sample_rate", "inference_sampling_rate", "batch_size", "psd_length")
     refuse_other(repository, {name: getattr(settings, name) for name in names})
     injections = read_injections(settings.inputs.injections, settings.ifos, settings.sample_rate)
-    device = _device(settings.resources.device)
+    device = device_named(settings.resources.device)
     branches, zero_lag = plan(settings, repository.stream, injections)
     search = Search(
         repository,
@@ -55,7 +55,7 @@ def infer(settings: InferSettings, draft: Draft) -> None:
     )
     # Processes would only compete for the one GPU.
     workers = settings.resources.workers if device == "cpu" else 1
-    _whiten(search, [*branches, *zero_lag], draft, workers)
+    whiten(search, [*branches, *zero_lag], draft, workers)
     # Injections may lie at zero lag too, in a branch that does for both.
     named = {branch.name: branch for branch in [*zero_lag, *branches]}
     if settings.resources.server is None:
@@ -107,8 +107,8 @@ def _run_name(draft: Draft) -> str:
     return path.read_text()
 
 
-def _device(name: str) -> str:
-    """Resolve the device's name.
+def device_named(name: str) -> str:
+    """Give the device that a *name* stands for, ``cpu`` or ``cuda``.
 
     Raises:
         AframeError: If there is no such device here.
@@ -124,7 +124,8 @@ def _device(name: str) -> str:
     return ("cuda" if gpu else "cpu") if name == "auto" else name
 
 
-def _whiten(search: Search, branches: Sequence[Branch], draft: Draft, workers: int) -> None:
+def whiten(search: Search, branches: Sequence[Branch], draft: Draft, workers: int) -> None:
+    """Whiten each detector of each segment of *branches* once, where that is not done."""
     todo = {}
     for branch in branches:
         folder = draft.work / branch.folder

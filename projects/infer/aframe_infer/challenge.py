@@ -1,0 +1,234 @@
+"""The verb `challenge`: search a file of the mock data challenge MLGWSC-1."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import h5py
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from aframe.artifacts.events import Events
+from aframe.artifacts.hdf5 import reading, writing
+from aframe.artifacts.segments import gps
+from aframe.artifacts.strain import StrainFile, list_strain
+from aframe.checks import refuse_late_average, refuse_windows
+from aframe.errors import AframeError
+from aframe.program import Draft, Resources, run_branches
+from aframe_infer.inference import device_named, whiten
+from aframe_infer.injections import Injections
+from aframe_infer.repository import read_repository
+from aframe_infer.slides import Branch, Search, analyze, outputs
+
+log = logging.getLogger(__name__)
+
+OUTPUT = "events.hdf5"
+COMMAND = "aframe-infer challenge"
+_KIND = "a file of the challenge"
+_NOTHING = Injections(Path(), np.empty(0), np.empty((0, 0)), 0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class ChallengeInputs:
+    """What is searched, and with what.
+
+    Args:
+        model_repository: The folder ``model_repo`` that export wrote.
+        strain: File of the challenge: a group a detector, with a dataset a segment.
+        calibrated: Events of a search with the same network and windows
+            (``background.hdf5``), whose ``time_offset`` dates the events here.
+    """
+
+    model_repository: Path
+    strain: Path
+    calibrated: Path
+
+
+@dataclass(frozen=True)
+class ChallengeSettings:
+    """Settings of ``aframe-infer challenge``.
+
+    Args:
+        inputs: What is searched, and with what.
+        output: Directory where the event file appears.
+        var: Largest distance in time at which an event claims a signal (s).
+        integration_window_length: Length of the average over scores (s).
+        cluster_window_length: Time in which one event is kept (s).
+        model_version: Version of the exported network; -1 for the latest.
+        resources: How to use the machine.
+
+    Raises:
+        AframeError: If an event can claim no signal.
+    """
+
+    inputs: ChallengeInputs
+    output: Path
+    var: float = 0.2
+    integration_window_length: float = 1.5
+    cluster_window_length: float = 8.0
+    model_version: int = -1
+    resources: Resources = field(default_factory=Resources)
+
+    def __post_init__(self) -> None:
+        if not self.var > 0:
+            raise AframeError(
+                "events that claim no time find nothing",
+                found=f"var {self.var:g} s",
+                wanted_by=COMMAND,
+                fix="give the largest distance in time of event and signal, such as 0.2 s",
+            )
+
+
+def challenge(settings: ChallengeSettings, draft: Draft) -> None:
+    """Search the strain of a file of the mock data challenge, and write its event file."""
+    torch.set_num_threads(1)
+    repository = read_repository(settings.inputs.model_repository, settings.model_version)
+    stream, ifos = repository.stream, repository.preprocessing.ifos
+    lengths = {
+        "inference_sampling_rate": stream.inference_sampling_rate,
+        "integration_window_length": settings.integration_window_length,
+    }
+    refuse_windows(
+        **lengths, cluster_window_length=settings.cluster_window_length, wanted_by=COMMAND
+    )
+    refuse_late_average(
+        **lengths,
+        kernel_length=stream.kernel_length,
+        fduration=stream.fduration,
+        psd_length=stream.psd_length,
+        wanted_by=COMMAND,
+    )
+    device = device_named(settings.resources.device)
+    search = Search(
+        repository,
+        settings.integration_window_length,
+        settings.cluster_window_length,
+        keep_scores=False,
+        device=device,
+    )
+    offset = Events.read(settings.inputs.calibrated).time_offset
+    files = view_strain(settings.inputs.strain, ifos, stream.sample_rate, draft.work / "strain")
+    branches = segments_to_search(search, files)
+    workers = settings.resources.workers if device == "cpu" else 1
+    whiten(search, branches, draft, workers)
+    todo = [
+        (search, branch, _NOTHING, draft.work)
+        for branch in branches
+        if not (draft.work / branch.name).exists()
+    ]
+    run_branches(analyze, todo, draft=draft, workers=workers, unit="segments searched")
+    draft.notes["events"] = write_events(branches, offset, settings.var, draft)
+
+
+def segments_to_search(search: Search, files: Sequence[StrainFile]) -> list[Branch]:
+    """Take the segments that are long enough, unshifted.
+
+    Raises:
+        AframeError: If there is none.
+    """
+    still, none = (0.0,) * len(search.ifos), np.empty(0, np.int64)
+    long = [file for file in files if len(outputs(search.stream, file.duration, still))]
+    if len(long) < len(files):
+        log.warning("%d of %d segments are too short to search", len(files) - len(long), len(files))
+    if not long:
+        raise AframeError(
+            "no segment is long enough to be searched",
+            found=f"{len(files)} segments, the longest of "
+            f"{max(file.duration for file in files):g} s",
+            wanted_by=f"the psd_length of the exported network, {search.stream.psd_length:g} s",
+            fix="export the network with a shorter psd_length",
+        )
+    return [Branch(file, still, none, "challenge") for file in long]
+
+
+def view_strain(
+    path: Path, ifos: Sequence[str], sample_rate: float, folder: Path
+) -> list[StrainFile]:
+    """Show each segment of a file of the challenge as a strain file, without copying it.
+
+    Args:
+        path: The file: ``<IFO>/<start>`` with the attributes ``start_time`` and ``delta_t`` (s).
+        ifos: Detectors of the network.
+        sample_rate: Samples a second that the network was trained with (Hz).
+        folder: Where the strain files go; they refer to *path* for their samples.
+
+    Raises:
+        AframeError: If the file is none of the challenge, lacks a detector, has other segments
+            in one than in another, or another sample rate.
+    """
+    folder.mkdir(exist_ok=True)
+    with reading(path, _KIND) as file:
+        missing = [ifo for ifo in ifos if ifo not in file]
+        if missing:
+            raise _unfit(f"no {', '.join(missing)} in {path}", f"a network of {', '.join(ifos)}")
+        spans = [{_span(file[ifo][name]) for name in file[ifo]} for ifo in ifos]
+        if any(each != spans[0] for each in spans):
+            raise _unfit(
+                f"segments of {ifos[0]} and of others differ in {path}", "one time for all"
+            )
+        for name, first in file[ifos[0]].items():
+            start, size, step = _span(first)
+            if round(1 / step, 6) != sample_rate:
+                raise _unfit(f"{path} at {1 / step:g} Hz", f"a network of {sample_rate:g} Hz")
+            _view(file, ifos, name, folder / _file_name(start, size * step))
+    return list_strain(folder, ifos)
+
+
+def _span(series: h5py.Dataset) -> tuple[float, int, float]:
+    start = float(series.attrs.get("start_time", series.name.rpartition("/")[-1]))
+    return start, len(series), float(series.attrs["delta_t"])
+
+
+def _file_name(start: float, duration: float) -> str:
+    whole, _, fraction = gps(start).partition(".")
+    return f"challenge-{whole:>010}{fraction and '.' + fraction}-{gps(duration)}.hdf5"
+
+
+def _view(file: h5py.File, ifos: Sequence[str], name: str, path: Path) -> None:
+    if path.exists():
+        return
+    with writing(path) as view:
+        for ifo in ifos:
+            series = file[ifo][name]
+            start, _, step = _span(series)
+            layout = h5py.VirtualLayout(series.shape, series.dtype)
+            layout[:] = h5py.VirtualSource(
+                Path(file.filename).absolute(), series.name, series.shape
+            )
+            view.create_virtual_dataset(ifo, layout)
+            view[ifo].attrs.update(x0=start, dx=step)
+
+
+def _unfit(found: str, wanted: str) -> AframeError:
+    return AframeError(
+        "the strain of the challenge does not fit the network",
+        found=found,
+        wanted_by=wanted,
+        fix="give a file of the challenge, or a network of its detectors and sample rate",
+    )
+
+
+def write_events(branches: Sequence[Branch], offset: float, var: float, draft: Draft) -> int:
+    """Write the event file of the challenge, in time; give the number of events.
+
+    Args:
+        branches: Segments that were searched.
+        offset: What is added to raw times (s).
+        var: Largest distance in time at which an event claims a signal (s).
+        draft: Where the branches' results lie and the file goes.
+    """
+    columns: list[tuple[Float[np.ndarray, " event"], Float[np.ndarray, " event"]]] = []
+    for branch in branches:
+        with reading(draft.work / branch.name, _KIND) as file:
+            found = file["background"]
+            columns.append((found["detection_time"][:] + offset, found["detection_statistic"][:]))
+    time, stat = (np.concatenate(each) for each in zip(*columns, strict=True))
+    order = np.argsort(time, kind="stable")
+    with writing(draft.path / OUTPUT) as file:
+        file["time"], file["stat"] = time[order], stat[order]
+        file["var"] = np.full(len(time), var)
+    return len(time)
