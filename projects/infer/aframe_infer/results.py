@@ -14,6 +14,7 @@ from aframe.artifacts.hdf5 import reading, writing
 from aframe.artifacts.ledger import read_ledger, write_ledger
 from aframe.artifacts.segments import Segment, coalesce, event_time, gps, intersect
 from aframe.program import Draft
+from aframe_infer.examples import choose
 from aframe_infer.injections import Injections
 from aframe_infer.planning import in_background
 from aframe_infer.settings import InferSettings
@@ -22,9 +23,12 @@ from aframe_infer.timing import Calibration, Event, Found, View, Viewer, calibra
 
 BACKGROUND, FOREGROUND, ZERO_LAG = "background.hdf5", "foreground.hdf5", "0lag.hdf5"
 CANDIDATES, TIMESERIES = "candidates.hdf5", "timeseries.hdf5"
+EXAMPLES = "examples.hdf5"
 #: Zero-lag events that are looked at closely, the loudest.
 NUM_CANDIDATES = 10
 _KIND = "the result of a branch"
+#: What the examples say of their injections.
+_SAID = ("snr", "mass_1", "mass_2", "redshift")
 
 
 def write(
@@ -49,11 +53,13 @@ def write(
     injected = [branch for branch in branches if len(branch.rows)]
     found = _found(injected, draft.work, "foreground")
     recovered = found[np.argsort(found.row, kind="stable")]
-    calibration = calibrate(viewer, recovered, injections.time)
+    snr = read_ledger(injections.path, parameters=("snr",), waveforms=()).parameters["snr"]
+    calibration = calibrate(viewer, recovered, injections.time, snr)
     draft.notes["calibration"] = asdict(calibration)
     livetime = sum(_livetime(search, branch) for branch in injected)
     _write_foreground(recovered, injections, livetime, calibration, draft.path / FOREGROUND)
     _write_background(settings, search, in_background(branches), calibration, draft)
+    _write_examples(viewer, recovered, calibration, draft)
     if zero_lag:
         _write_zero_lag(viewer, zero_lag, calibration, draft)
     if search.keep_scores:
@@ -165,6 +171,28 @@ def _write_zero_lag(
             group = file.create_group(str(place))
             _write_candidate(group, event, times[-1 - place], view, calibration)
     draft.notes["zero_lag"] = {"events": len(found), "Tb": livetime}
+
+
+def _write_examples(
+    viewer: Viewer, recovered: Found, calibration: Calibration, draft: Draft
+) -> None:
+    """Write what is seen around some injections, held against the loudest background event."""
+    with reading(draft.path / BACKGROUND, "a file of events") as file:
+        background = file["parameters/detection_statistic"]
+        threshold = float(background[-1]) if len(background) else -np.inf
+    injections, offset = viewer.injections, calibration.grid_offset
+    parameters = read_ledger(injections.path, waveforms=()).parameters
+    events = dict(zip(recovered.row, recovered.raw_time + offset, strict=True))
+    chosen = choose(recovered, injections.time, parameters["snr"], threshold, offset)
+    with writing(draft.path / EXAMPLES) as file:
+        file.attrs["threshold"] = threshold
+        for place, (event, found) in enumerate(chosen):
+            group = file.create_group(str(place))
+            _write_candidate(group, event, events[event.row], viewer(event), calibration)
+            group.attrs["injection_time"] = injections.time[event.row]
+            group.attrs["row"], group.attrs["found"] = event.row, found
+            said = {name: parameters[name][event.row] for name in _SAID if name in parameters}
+            group.attrs.update(said)
 
 
 def _write_candidate(

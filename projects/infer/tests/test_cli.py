@@ -28,6 +28,7 @@ def test_searches_by_a_settings_file(settings, tmp_path, monkeypatch, capsys):
     assert set(record["outputs"]) == {
         "background.hdf5",
         "foreground.hdf5",
+        "examples.hdf5",
         "0lag.hdf5",
         "candidates.hdf5",
     }

@@ -9,6 +9,7 @@ from aframe.artifacts.ledger import read_ledger, read_metadata
 from aframe.artifacts.strain import write_strain
 from aframe.program import Draft
 from aframe_infer import inference
+from aframe_infer.examples import NUM_EXAMPLES
 from aframe_infer.inference import infer
 from aframe_infer.planning import plan
 from aframe_infer.settings import InferInputs, InferSettings
@@ -240,6 +241,29 @@ def test_candidates_are_the_loudest_zero_lag_events(run, data):
         assert peak == pytest.approx(data.event, abs=0.1)
         # The statistic has another grid and the PSD of other seconds: 4 s know a bin to 25 %.
         assert integrated[:].max() == pytest.approx(first.attrs["detection_statistic"], rel=0.4)
+
+
+def test_examples_are_injections_seen_as_they_were_searched(run):
+    """Each with its burst at its time, in strain that is slid, and as ranked among the others."""
+    recovered = read_ledger(run.path / "foreground.hdf5").parameters
+    loudest = Events.read(run.path / "background.hdf5").detection_statistic[-1]
+    with h5py.File(run.path / "examples.hdf5") as file:
+        assert file.attrs["threshold"] == loudest
+        assert 0 < len(file) <= 2 * NUM_EXAMPLES
+        rows = [group.attrs["row"] for group in file.values()]
+        assert len(set(rows)) == len(rows)
+        for group in file.values():
+            row, found = group.attrs["row"], group.attrs["found"]
+            assert group.attrs["injection_time"] == recovered["injection_time"][row]
+            for name in ("detection_time", "detection_statistic"):
+                assert group.attrs[name] == pytest.approx(recovered[name][row], rel=1e-6)
+            assert found == (group.attrs["detection_statistic"] >= loudest)
+            assert group.attrs["snr"] == pytest.approx(recovered["snr"][row])
+            begin = group.attrs["gps_start"]
+            burst = begin + np.abs(group["whitened"][0]).argmax() / 256
+            if recovered["snr"][row] > 20:
+                assert burst == pytest.approx(group.attrs["injection_time"], abs=0.05)
+            assert set(group) == {"whitened", "scores", "integrated"}
 
 
 def test_the_time_series_lead_to_the_events(run):
