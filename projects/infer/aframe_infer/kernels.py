@@ -137,7 +137,8 @@ def whiten_signal(
     windows = _windows(signal, stream, background.numbers, begin)
     whitened = torch.zeros_like(background.whitened)
     (loud,) = torch.nonzero((windows != 0).any(-1), as_tuple=True)
-    for part in torch.split(loud, _at_once(stream)):
+    for begun in range(0, len(loud), _at_once(stream)):
+        part = loud[begun : begun + _at_once(stream)]
         psd = background.psd[part].to(signal.device)
         whitened[part] = whitener(windows[part, None], psd[:, None])[:, 0]
     return Blocks(background.first, whitened, background.psd)

@@ -268,8 +268,22 @@ def write_branch(
             left_out = branch.left_out if name == "background" else NONE
             statistic, time = search.events(scores, branch.file.start, left_out)
             if name == "foreground":
-                distance = np.abs(time[None] - injections.time[branch.rows][:, None])
-                statistic, time = (each[distance.argmin(axis=1)] for each in (statistic, time))
+                recovered = nearest(time, injections.time[branch.rows])
+                statistic, time = statistic[recovered], time[recovered]
             out[f"{name}/detection_statistic"], out[f"{name}/detection_time"] = statistic, time
             if search.keep_scores:
                 out[f"{name}/scores"] = scores
+
+
+def nearest(
+    times: Float[np.ndarray, " event"], wanted: Float[np.ndarray, " injection"]
+) -> Int[np.ndarray, " injection"]:
+    """Find the nearest of *times*, which ascend, to each that is *wanted*; of two, the first.
+
+    Example:
+        >>> nearest(np.array([0.0, 4.0, 6.0]), np.array([-1.0, 2.0, 5.1, 9.0]))
+        array([0, 0, 2, 2])
+    """
+    after = np.searchsorted(times, wanted).clip(min(1, len(times) - 1), len(times) - 1)
+    before = np.maximum(after - 1, 0)
+    return np.where(np.abs(wanted - times[before]) <= np.abs(times[after] - wanted), before, after)

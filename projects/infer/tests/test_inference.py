@@ -2,6 +2,8 @@
 
 import dataclasses
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from scipy.stats import poisson
 
 from aframe.artifacts.events import JULIAN_YEAR, Events
 from aframe.artifacts.ledger import read_ledger
+from aframe.artifacts.preprocessing import Streaming
 from aframe.artifacts.record import file_digest
 from aframe.artifacts.strain import write_strain
 from aframe.errors import AframeError
@@ -170,7 +173,7 @@ def test_auto_takes_a_gpu_where_there_is_one(monkeypatch, name, gpu, found):
     """Any other name is taken as it is."""
     monkeypatch.setattr("torch.cuda.is_available", lambda: gpu)
 
-    assert inference.device_named(name) == found
+    assert inference._device(name) == found
 
 
 @pytest.mark.parametrize("name", ["cuda", "tpu"])
@@ -182,6 +185,68 @@ def test_refuses_a_device_that_is_not_there(changed, draft, monkeypatch, name):
         AframeError, match=rf"no such device\n +found +resources.device {name}, and no"
     ):
         infer(changed(resources=InferResources(device=name)), draft)
+
+
+def _largest_memory(model_repository, folder, toy, seconds):
+    """Search strain of so many seconds in a process of its own; its peak memory in bytes."""
+    strain = np.random.default_rng(0).standard_normal((2, seconds * 256), np.float32) * 1e-21
+    write_strain(folder / "strain", strain, ifos=("H1", "L1"), start=toy.START, sample_rate=256.0)
+    toy.injections(
+        folder / "w.hdf5",
+        toy.START + np.arange(10, seconds - 10, 100.0),
+        [[0, 1]] * len(range(10, seconds - 10, 100)),
+        [12] * len(range(10, seconds - 10, 100)),
+    )
+    (folder / "draft").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", _SEARCH, str(model_repository), str(folder), str(seconds)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return int(done.stdout)
+
+
+_SEARCH = """
+import resource, sys
+from pathlib import Path
+from aframe.program import Draft
+from aframe_infer.inference import infer
+from aframe_infer.settings import InferInputs, InferSettings
+
+repository, folder, seconds = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+inputs = InferInputs(repository, folder / "strain", folder / "w.hdf5")
+settings = InferSettings(
+    inputs,
+    folder,
+    ("H1", "L1"),
+    256.0,
+    Tb=seconds - 200,
+    batch_size=64,
+    psd_length=4,
+    zero_lag=False,
+)
+infer(settings, Draft(folder / "draft"))
+if sys.platform == "linux":
+    # What getrusage tells includes the process that started this one.
+    (line,) = (each for each in open("/proc/self/status") if each.startswith("VmHWM"))
+    print(1024 * int(line.split()[1]))
+else:
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def test_memory_does_not_grow_with_the_segment(model_repository, toy, tmp_path):
+    """Of strain, signals and whitened strain only a part is there, while scores are few."""
+    repository = shutil.copytree(model_repository, tmp_path / "model_repo")
+    Streaming(4.0, 64, 4.0).write(repository / "aframe-stream/1/streaming.json")
+    peaks = []
+    for name, seconds in (("short", 6_000), ("long", 60_000)):
+        (tmp_path / name).mkdir()
+        peaks.append(_largest_memory(repository, tmp_path / name, toy, seconds))
+
+    whitened = 2 * 54_000 * 256 * 4
+    assert peaks[1] - peaks[0] < 0.4 * whitened
 
 
 class Coincidence(torch.nn.Module):

@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from aframe.artifacts.strain import list_strain, read_strain
+from aframe_infer import slides
 from aframe_infer.injections import read_injections, signal
-from aframe_infer.kernels import Kernels, block_range, whiten_blocks, write_blocks
+from aframe_infer.kernels import Kernels, block_range, read_blocks, whiten_blocks, write_blocks
 from aframe_infer.scores import score
-from aframe_infer.slides import Branch, Search, analyze, outputs
+from aframe_infer.slides import Branch, Search, analyze, outputs, sample
 
 IFOS, RATE = ("H1", "L1"), 256
 CPU = torch.device("cpu")
@@ -110,6 +111,40 @@ def test_far_from_injections_scores_are_those_of_the_background(search, data, kn
     np.testing.assert_array_equal(both[0][~near], both[1][~near])
 
 
+@pytest.mark.parametrize("stretch", [32, 96])
+def test_scores_do_not_depend_on_the_stretches(search, data, known, work, monkeypatch, stretch):
+    """To the bit in strain; an injection's whitening is rounded by what it is batched with."""
+    branch = _branch(data, known, (0.0, 1.0))
+    found = []
+    for size in (slides.STRETCH, stretch):
+        monkeypatch.setattr(slides, "STRETCH", size)
+        analyze(search, branch, known, work)
+        with h5py.File(work / branch.name) as file:
+            found.append({name: file[name]["scores"][:] for name in file})
+
+    assert len(found[0]["background"]) > 5 * stretch
+    np.testing.assert_array_equal(found[1]["background"], found[0]["background"])
+    np.testing.assert_allclose(found[1]["foreground"], found[0]["foreground"], atol=1e-5)
+
+
+def test_a_sample_is_from_all_over_the_slide(search, data, known, work):
+    """As many kernels as asked for, first and last among them."""
+    branch = _branch(data, known, (0.0, 1.0))
+    numbers = search.scored(outputs(search.stream, branch.file.duration, branch.shifts))
+    cut = Kernels(
+        read_blocks(search.repository, branch.file, IFOS, work / branch.folder, CPU),
+        search.stream,
+        (0, 4),
+    )
+
+    found = sample(search, branch, work, 7)
+
+    assert found.shape == (7, 2, 256)
+    for place, number in ((0, numbers[0]), (-1, numbers[-1])):
+        (wanted,) = cut(torch.tensor([number]))
+        assert torch.equal(found[place], wanted)
+
+
 def test_livetime_counts_the_outputs(search, data, known, work):
     """What lies after the PSD and before the end of the most shifted detector."""
     branch = _branch(data, known, (0.0, 7.0))
@@ -152,3 +187,15 @@ def test_every_branch_has_a_file_of_its_own(data, known):
     branches.append(replace(branches[0], folder="zero_lag"))
 
     assert len({branch.name for branch in branches}) == 5
+
+
+@pytest.mark.parametrize("count", [1, 2, 50])
+def test_the_nearest_event_is_that_of_all_distances(count):
+    """Before the first, after the last, and halfway between two as well."""
+    rng = np.random.default_rng(count)
+    times = np.sort(rng.choice(np.arange(0, 400, 2.0), count, replace=False))
+    wanted = np.arange(-5.0, 405.0)
+
+    found = slides.nearest(times, wanted)
+
+    np.testing.assert_array_equal(found, np.abs(times[None] - wanted[:, None]).argmin(axis=1))
