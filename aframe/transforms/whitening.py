@@ -61,4 +61,6 @@ class Whitener(torch.nn.Module):
         # Left to itself, ml4gw would read the PSD half a bin off: 1 % in power at 60 Hz.
         bins = strain.size(-1) // 2 + 1
         fine = torch.nn.functional.interpolate(psd, size=bins, mode="linear", align_corners=True)
-        return self.whiten(strain, fine)
+        # The mean of real strain is some thousand times what is left of it in the band: taken in
+        # single precision, it would leave a rounding of 1e-3, other on each runtime.
+        return self.whiten(strain.double(), fine).to(strain.dtype)

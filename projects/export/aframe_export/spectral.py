@@ -194,8 +194,8 @@ class RealWhitener(torch.nn.Module):
     ) -> Float[Tensor, "batch ifo whitened"]:
         """Whiten *strain* to unit variance and crop ``fduration / 2`` from either edge."""
         gain = self._gain(psd)
-        centered = (strain - strain.mean(-1, keepdim=True)).double()
-        real, imag = self.data.one_sided(centered)
+        exact = strain.double()
+        real, imag = self.data.one_sided(exact - exact.mean(-1, keepdim=True))
         size = self.data.size
         whitened = self.data.inverse(real / size * gain, imag / size * gain)
         return whitened[..., self.edge : -self.edge].float() / self.sample_rate**0.5
