@@ -173,7 +173,7 @@ def test_auto_takes_a_gpu_where_there_is_one(monkeypatch, name, gpu, found):
     """Any other name is taken as it is."""
     monkeypatch.setattr("torch.cuda.is_available", lambda: gpu)
 
-    assert inference._device(name) == found
+    assert inference.device_named(name) == found
 
 
 @pytest.mark.parametrize("name", ["cuda", "tpu"])
