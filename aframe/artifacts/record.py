@@ -222,7 +222,7 @@ def _recorded(path: Path) -> str | None:
             if mine and all(_size(root / name) == record.sizes[name] for name in mine):
                 if below in mine:
                     return mine[below]
-                there = {file.relative_to(root).as_posix() for file in _files(path)}
+                there = {file.relative_to(root).as_posix() for file in _files(path.absolute())}
                 if there == set(mine):
                     return _combined({name[len(below) + 1 :]: d for name, d in mine.items()})
     return None

@@ -234,6 +234,13 @@ class TestInputs:
 
         assert input_digest(published / "segments.txt") == _sha256("0 1 2 1")
 
+    def test_a_recorded_folder_may_be_named_from_here(self, published, monkeypatch):
+        """As by hand: a path relative to the working directory."""
+        whole = input_digest(published / "background")
+        monkeypatch.chdir(published)
+
+        assert input_digest(Path("background")) == whole
+
     def test_a_missing_input_is_refused(self, tmp_path):
         """It is named."""
         with pytest.raises(AframeError, match=r"an input is missing\n.*none.txt does not exist"):
