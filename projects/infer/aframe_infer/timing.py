@@ -4,7 +4,8 @@ The raw time of an event lies on the grid of the strides and has a constant offs
 depends on where in its kernel the network likes a signal to be. Around an event that
 matters kernels are scored anew on a finer grid. The offset of either kind of time is the
 median over loud injections, whose times are known; no event of the strain has a say in it.
-The very loudest alone would not do: their times differ by 0.02 s from those of others.
+The very loudest alone would not do: their times differ by 0.02 s from those of others. Nor would
+those of the highest statistic, which is higher where a signal happens to suit the grid.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ BEFORE, AFTER = 4.0, 2.0
 REACH = 1.0
 #: Share of the peak above which an integrated score counts for the time.
 PLATEAU = 0.9
-#: Share of the recovered injections that calibrate, the loudest.
+#: Share of the recovered injections that calibrate, those of the highest SNR.
 LOUD = 1 / 8
 #: As many of them as are looked at on the finer grid, of all loudnesses: they know a median to
 #: 0.003 s. All calibrate the times on the grid, which scatter by half a stride.
@@ -255,7 +256,10 @@ class Calibration:
 
 
 def calibrate(
-    viewer: Viewer, recovered: Found, injected: Float[np.ndarray, " injection"]
+    viewer: Viewer,
+    recovered: Found,
+    injected: Float[np.ndarray, " injection"],
+    snr: Float[np.ndarray, " injection"],
 ) -> Calibration:
     """Compare the times of loud recovered injections with the true ones.
 
@@ -263,13 +267,14 @@ def calibrate(
         viewer: Looks at the events.
         recovered: Event nearest to each injection.
         injected: GPS time of each injection (s), by its row.
+        snr: SNR of each injection, likewise.
     """
     found = recovered[
         np.flatnonzero(np.abs(recovered.raw_time - injected[recovered.row]) < RECOVERED)
     ]
     if not len(found):
         return Calibration(0, 0.0, 0.0, 0.0, 0.0)
-    loudest_first = found[np.argsort(-found.statistic, kind="stable")]
+    loudest_first = found[np.argsort(-snr[found.row], kind="stable")]
     enough = min(max(CALIBRATORS, int(LOUD * len(found))), len(found))
     loud = loudest_first[np.arange(enough)]
     few = loud[np.linspace(0, enough - 1, min(CALIBRATORS, enough)).round().astype(int)]

@@ -73,7 +73,7 @@ def test_calibration_takes_the_median_of_the_loudest(search, bursts, monkeypatch
     for quiet in range(40):
         events[quiet] = replace(events[quiet], raw_time=events[quiet].raw_time - 1.0)
 
-    found = calibrate(Viewer(search, known), _found(events), known.time)
+    found = calibrate(Viewer(search, known), _found(events), known.time, np.arange(80.0))
 
     assert found.injections == 20
     assert found.grid_offset == pytest.approx(-0.33 + 0.125, abs=0.05)
@@ -90,9 +90,11 @@ def test_events_far_from_their_injection_do_not_calibrate(search, bursts):
     ]
     one = _events(branch, known, search)[:1]
 
-    assert calibrate(viewer, _found(strays), known.time) == Calibration(0, 0.0, 0.0, 0.0, 0.0)
-    assert calibrate(viewer, _found([]), known.time).injections == 0
-    assert calibrate(viewer, _found(strays[1:] + one), known.time).injections == 1
+    assert calibrate(viewer, _found(strays), known.time, np.ones(80)) == Calibration(
+        0, 0.0, 0.0, 0.0, 0.0
+    )
+    assert calibrate(viewer, _found([]), known.time, np.ones(80)).injections == 0
+    assert calibrate(viewer, _found(strays[1:] + one), known.time, np.ones(80)).injections == 1
 
 
 def test_a_view_shows_whitened_strain_and_scores_on_one_clock(search, bursts):
