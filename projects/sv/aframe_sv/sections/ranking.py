@@ -11,7 +11,7 @@ from scipy.stats import beta
 from aframe.artifacts.events import JULIAN_YEAR, Events
 from aframe_sv.clock import Clock, read_clock
 from aframe_sv.evidence import Evidence, Recovered
-from aframe_sv.far import ONE_SIGMA, poisson_interval, rate_in_words
+from aframe_sv.far import ONE_SIGMA, in_words, poisson_interval, rate_in_words
 from aframe_sv.page import (
     COLORS,
     FAINT,
@@ -30,6 +30,21 @@ _BINS = 60
 _SLIDES = (
     "The background comes from time slides: the strain of one detector is shifted against the "
     "other's by more than light needs between them, so that no signal is in both at once."
+)
+#: What the search left out of the slides, by its convention, and what that does to the rates.
+_REMOVED = (
+    "Known events are removed from the background: strain within {half:g} s of {events} is left "
+    "out of it, {time} in all slides. Such rates are right on average for noise, as long as no "
+    "signal is in the strain that nobody knows."
+)
+_KEPT = (
+    "Known events are kept in the background: strain of {events} is slid like any other. In a "
+    "slide each pairs with noise of the other detectors, so that the rates are those of noise and "
+    "signals, as in zero lag itself, and too high for noise alone."
+)
+_UNNAMED = (
+    "No known event was named to the search (known_events): signals that the strain holds are in "
+    "the background too, and make its rates too high for noise alone."
 )
 _POINTS = 300
 #: Zero-lag events that are marked, the loudest.
@@ -52,7 +67,7 @@ def section(evidence: Evidence) -> Section:
     background = evidence.background
     if background is None or not len(background):
         return Section(name, title, ["There is no background in this run, and so no rate."])
-    paragraphs = [_SLIDES]
+    paragraphs = [_SLIDES, *_convention(evidence)]
     pictures = [false_alarm_rate(background, evidence.zero_lag)]
     recovered = evidence.recovered
     if recovered is None:
@@ -68,6 +83,20 @@ def section(evidence: Evidence) -> Section:
     else:
         paragraphs.append("No injection is as loud as the loudest background event.")
     return Section(name, title, paragraphs, pictures=pictures)
+
+
+def _convention(evidence: Evidence) -> list[str]:
+    """Say whether known events count as background, as far as the search's record tells."""
+    searches = (r for _, r in evidence.records if r.command == "aframe-infer infer")
+    notes = next((record.notes.get("background", {}) for record in searches), {})
+    events = notes.get("known_events")
+    if events is None or evidence.background_is_simulated:
+        return []
+    if not events:
+        return [_UNNAMED]
+    said = _REMOVED if notes["known_events_are"] == "removed" else _KEPT
+    half, time = notes["known_events_half_width"], in_words(notes["left_out"])
+    return [said.format(events=", ".join(events), half=half, time=time)]
 
 
 def false_alarm_rate(background: Events, zero_lag: Events | None) -> Picture:

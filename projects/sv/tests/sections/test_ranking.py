@@ -1,12 +1,15 @@
 """Background, injections and false alarm rate in the report."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import binom
 
 from aframe.artifacts.events import JULIAN_YEAR, Events
+from aframe.artifacts.record import Record, write_record
 from aframe_sv.clock import Clock
-from aframe_sv.evidence import Recovered
+from aframe_sv.evidence import Evidence, Recovered
 from aframe_sv.far import ONE_SIGMA
 from aframe_sv.sections.ranking import (
     binomial_interval,
@@ -53,6 +56,44 @@ def test_missing_files_leave_a_sentence(evidence, tmp_path):
     alone = section(evidence(foreground=None))
     assert alone.paragraphs[1] == "No injections were searched in this run."
     assert len(alone.pictures) == 1
+
+
+def _record(command, settings, background):
+    """The record of a step that notes something of the background."""
+    return Record(command, settings, {}, {}, {}, notes={"background": background})
+
+
+@pytest.mark.parametrize(
+    ("simulated", "events", "convention", "words"),
+    [
+        (False, ["GW190521_030229", "1187008882.4"], "removed",
+         "within 8 s of GW190521_030229, 1187008882.4 is left out of it, 1.5 minutes in all"),
+        (False, ["GW190521_030229"], "kept", "kept in the background: strain of GW190521_030229"),
+        (False, [], "kept", "No known event was named to the search"),
+        (True, [], "kept", None),
+    ],
+)  # fmt: skip
+def test_the_convention_of_known_events_is_named(
+    evidence, tmp_path, simulated, events, convention, words
+):
+    """Which of both the search followed, unless simulated strain holds no events."""
+    told = {
+        "known_events": events,
+        "known_events_are": convention,
+        "known_events_half_width": 8.0,
+        "left_out": 90.0,
+    }
+    found = evidence()
+    kind = "simulated" if simulated else "files"
+    searched = _record("aframe-infer infer", {"inference_sampling_rate": 4.0}, told)
+    fetched = _record("aframe-data fetch", {"source": {"kind": kind}}, {})
+    write_record(tmp_path / "fetch.record.json", fetched)
+    there = replace(found.inputs, test_background=tmp_path / "background")
+
+    paragraphs = section(Evidence(there, [(tmp_path, searched)])).paragraphs
+
+    assert words is None or words in paragraphs[1]
+    assert len(paragraphs) == (1 if words is None else 2)
 
 
 def test_a_search_that_finds_nothing_says_so(evidence, tmp_path):
