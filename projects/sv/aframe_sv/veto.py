@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from aframe.artifacts.events import Events
 from aframe.artifacts.hdf5 import reading, writing
-from aframe.artifacts.ledger import Ledger, read_ledger, write_ledger
+from aframe.artifacts.ledger import read_ledger, write_ledger
 from aframe.artifacts.segments import Segment
 from aframe.artifacts.strain import list_strain
 from aframe.errors import AframeError
@@ -76,8 +76,7 @@ def veto(settings: VetoSettings, draft: Draft) -> None:
     strain = _segments(inputs.strain, settings)
     events = Events.read(inputs.background)
     share = vetoed_share(vetoes, strain, events.shift, events.Tb, settings.psd_length)
-    kept = keep(events, vetoes, share)
-    kept.write(draft.path / OUTPUTS[0])
+    kept = keep(inputs.background, vetoes, share, draft.path / OUTPUTS[0])
     draft.notes["background"] = _notes(events, kept)
     draft.notes["foreground"] = _veto_injections(settings, vetoes, strain, draft.path / OUTPUTS[1])
     if inputs.zero_lag is not None:
@@ -139,16 +138,16 @@ def vetoed_share(
     return vetoed / total if total else 0.0
 
 
-def keep(events: Events, vetoes: Vetoes, share: float) -> Events:
-    """Leave out the *events* in a veto, and the vetoed *share* of their livetime."""
-    left = ~vetoes.hold(events.detection_time, events.shift)
-    return replace(
-        events,
-        detection_statistic=events.detection_statistic[left],
-        detection_time=events.detection_time[left],
-        shift=events.shift[left],
-        Tb=events.Tb * (1 - share),
-    )
+def keep(path: Path, vetoes: Vetoes, share: float, out: Path) -> Events:
+    """Write the events of *path* without those in a veto and the vetoed *share* of their time.
+
+    All else that the file says of itself and of each event stays.
+    """
+    ledger = read_ledger(path, waveforms=())
+    left = ledger[~vetoes.hold(ledger.parameters["detection_time"], ledger.parameters["shift"])]
+    left.metadata["Tb"] = ledger.metadata["Tb"] * (1 - share)
+    write_ledger(out, left)
+    return Events.read(out)
 
 
 def _notes(before: Events, after: Events) -> dict[str, float]:
@@ -185,18 +184,12 @@ def _veto_zero_lag(
 ) -> dict[str, float]:
     path, candidates = settings.inputs.zero_lag, settings.inputs.candidates
     assert path is not None  # noqa: S101 (for the type checker; the caller looked)
-    ledger, events = read_ledger(path, waveforms=()), Events.read(path)
-    still = np.zeros((1, len(settings.ifos)))
+    events, still = Events.read(path), np.zeros((1, len(settings.ifos)))
     share = vetoed_share(vetoes, strain, still, events.Tb, settings.psd_length)
-    left = ~vetoes.hold(events.detection_time, events.shift)
-    ledger = Ledger(
-        {key: each[left] for key, each in ledger.parameters.items()}, {}, ledger.metadata
-    )
-    ledger.metadata["Tb"] = events.Tb * (1 - share)
-    write_ledger(folder / OUTPUTS[2], ledger)
+    kept = keep(path, vetoes, share, folder / OUTPUTS[2])
     if candidates is not None:
         _copy_candidates(candidates, folder / OUTPUTS[3], _kept_at(vetoes, still))
-    return _notes(events, keep(events, vetoes, share))
+    return _notes(events, kept)
 
 
 def _kept_at(vetoes: Vetoes, still: Shift) -> Callable[[float], bool]:

@@ -273,6 +273,7 @@ def test_a_browser_would_show_faults(tmp_path):
 def test_the_verbs_say_what_they_publish():
     """The names the command removes and replaces are those the verbs write."""
     assert {verb.name: verb.publishes for verb in VERBS} == {
+        "challenge": ("challenge.hdf5",),
         "estimate": ("sensitive_volume.h5",),
         "p_astro": ("p_astro.hdf5",),
         "report": (OUTPUT,),

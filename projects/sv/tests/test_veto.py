@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from aframe.artifacts.events import Events
-from aframe.artifacts.ledger import read_ledger
+from aframe.artifacts.ledger import read_ledger, write_ledger
 from aframe.artifacts.strain import write_strain
 from aframe.errors import AframeError
 from aframe.program import Draft
@@ -71,6 +71,18 @@ def test_events_and_their_time_are_left_out(searched, tmp_path):
     assert notes["background"]["events_left"] == len(after)
     rates = [len(events) / events.Tb for events in (before, after)]
     assert rates[0] == pytest.approx(rates[1], rel=0.05), "the noise is the same all the time"
+
+
+def test_what_the_file_says_of_itself_stays(searched, tmp_path):
+    """Such as how known events were left out of the background."""
+    ledger = read_ledger(searched.background)
+    ledger.metadata["known_events_are"] = "removed"
+    write_ledger(searched.background, ledger)
+    run(searched, tmp_path / "out")
+
+    after = read_ledger(tmp_path / "out/background.hdf5")
+    assert after.metadata["known_events_are"] == "removed"
+    assert after.metadata["time_offset"] == ledger.metadata["time_offset"]
 
 
 def test_injections_in_a_veto_are_no_injections(searched, tmp_path):
