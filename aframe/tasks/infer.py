@@ -36,6 +36,7 @@ class Infer(StageTask, StreamParameters):
     publishes: ClassVar = {
         "background": "background.hdf5",
         "foreground": "foreground.hdf5",
+        "examples": "examples.hdf5",
     }
     #: The task that exports; a pipeline may name another.
     export_task: ClassVar[type[ExportLocal]] = ExportLocal

@@ -17,7 +17,7 @@ class Veto(StageTask):
     """Leave out events, injections and livetime in which a detector is vetoed."""
 
     stage, verb = "sv", "veto"
-    publishes: ClassVar = Infer.publishes
+    publishes: ClassVar = {"background": "background.hdf5", "foreground": "foreground.hdf5"}
     #: The task that ranks; a pipeline may name another.
     infer_task: ClassVar[type[Infer]] = Infer
 
@@ -36,9 +36,13 @@ class Veto(StageTask):
         return self.infer_task.req(self)
 
     def output(self) -> dict[str, Any]:
-        """The same files as of the search."""
+        """The same files as of the search, but for the examples, which show what was injected."""
         found = self.requires().output()
-        return {name: self.target(Path(target.path).name) for name, target in found.items()}
+        return {
+            name: self.target(Path(target.path).name)
+            for name, target in found.items()
+            if name != "examples"
+        }
 
     def inputs(self) -> dict[str, Path | None]:
         """The vetoes, the events and the strain that was searched."""
@@ -235,6 +239,7 @@ class Report(StageTask):
             "foreground": Path(events["foreground"].path),
             "zero_lag": _optional(events, "zero_lag"),
             "candidates": _optional(events, "candidates"),
+            "examples": Path(volume.infer.output()["examples"].path),
             "sensitive_volume": Path(volume.output()["sensitive_volume"].path),
             "p_astro": _optional(p_astro.output() if p_astro else {}, "p_astro"),
             "rejected_parameters": Path(injections["rejected"].path),

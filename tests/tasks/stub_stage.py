@@ -41,7 +41,9 @@ PUBLISHES = {
         "trials.csv", "trials.json", "best.yaml",
     ),
     "export export": ("model_repo",),
-    "infer infer": ("background.hdf5", "foreground.hdf5", "0lag.hdf5", "candidates.hdf5"),
+    "infer infer": (
+        "background.hdf5", "foreground.hdf5", "examples.hdf5", "0lag.hdf5", "candidates.hdf5",
+    ),
     "sv veto": ("background.hdf5", "foreground.hdf5", "0lag.hdf5", "candidates.hdf5"),
     "sv estimate": ("sensitive_volume.h5",),
     "sv p_astro": ("p_astro.hdf5",),

@@ -192,6 +192,7 @@ def test_a_changed_setting_is_remade_with_all_that_rests_on_it(finished):
         "results/0lag.hdf5",
         "results/background.hdf5",
         "results/candidates.hdf5",
+        "results/examples.hdf5",
         "results/foreground.hdf5",
         "results/plots/p_astro.hdf5",
         "results/plots/sensitive_volume.h5",

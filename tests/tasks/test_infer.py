@@ -9,17 +9,18 @@ FILES = {"kind": "files", "paths": ["/data/H-*.hdf5", "/data/L-*.hdf5"]}
 
 
 def test_the_events_of_slides_injections_and_zero_lag(shared, tmp_path):
-    """Four files, two of them only where zero lag is searched."""
+    """Five files, two of them only where zero lag is searched."""
     every = {name: target.path for name, target in Infer().output().items()}
     without = Infer(zero_lag=False).output()
 
     assert every == {
         "background": str(tmp_path / "results/background.hdf5"),
         "foreground": str(tmp_path / "results/foreground.hdf5"),
+        "examples": str(tmp_path / "results/examples.hdf5"),
         "zero_lag": str(tmp_path / "results/0lag.hdf5"),
         "candidates": str(tmp_path / "results/candidates.hdf5"),
     }
-    assert sorted(without) == ["background", "foreground"]
+    assert sorted(without) == ["background", "examples", "foreground"]
 
 
 def test_zero_lag_is_that_of_the_test_unless_other_strain_is_named(shared, tmp_path):

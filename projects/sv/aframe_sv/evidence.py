@@ -40,6 +40,7 @@ class Inputs:
         foreground: Recovered injections (``foreground.hdf5``).
         zero_lag: Events of the unshifted strain (``0lag.hdf5``).
         candidates: Neighborhoods of these events (``candidates.hdf5``).
+        examples: Neighborhoods of some injections (``examples.hdf5``).
         sensitive_volume: Volumes (``sensitive_volume.h5``).
         p_astro: Probabilities of the zero-lag events (``p_astro.hdf5``).
         rejected_parameters: Draws too faint to inject (``rejected-parameters.hdf5``).
@@ -56,6 +57,7 @@ class Inputs:
     foreground: Path | None = None
     zero_lag: Path | None = None
     candidates: Path | None = None
+    examples: Path | None = None
     sensitive_volume: Path | None = None
     p_astro: Path | None = None
     rejected_parameters: Path | None = None

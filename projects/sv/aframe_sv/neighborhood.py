@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 
 from aframe.artifacts.hdf5 import reading
+
+_SAID = ("injection_time", "snr", "mass_1", "mass_2", "redshift")
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,8 @@ class Candidate:
         scores: Output of the network.
         integrated: The detection statistic against time.
         offset: Time of the event after *time* (s).
-        injected: Whether this is an injection.
+        injection: Parameters of the injection that this is; none for an event.
+        found: Whether the search found it.
     """
 
     time: float
@@ -50,18 +53,24 @@ class Candidate:
     scores: Series
     integrated: Series
     offset: float = 0.0
-    injected: bool = False
+    injection: dict[str, float] = field(default_factory=dict)
+    found: bool = True
+
+    @property
+    def injected(self) -> bool:
+        """Whether this is an injection."""
+        return bool(self.injection)
 
 
-def read_candidates(path: Path, most: int) -> list[Candidate]:
-    """Read the loudest candidates.
+def read_candidates(path: Path, most: int | None = None) -> list[Candidate]:
+    """Read the first candidates, or examples of injections: all of them, or the first *most*.
 
     Raises:
         AframeError: If the file is not one of candidates.
     """
     with reading(path, "a file of candidates") as file:
         found = []
-        for rank in range(min(most, len(file))):
+        for rank in range(len(file))[:most]:
             group = file[str(rank)]
             start, series = group.attrs["gps_start"], {}
             for name in ("whitened", "scores", "integrated"):
@@ -69,9 +78,13 @@ def read_candidates(path: Path, most: int) -> list[Candidate]:
                 begin = float(dataset.attrs.get("gps_start", start))
                 series[name] = Series(dataset[:], begin, float(dataset.attrs["sample_rate"]))
             event, statistic = (float(group.attrs[f"detection_{k}"]) for k in ("time", "statistic"))
-            time = float(group.attrs.get("injection_time", event))
-            injected = "injection_time" in group.attrs
+            injection = {name: float(group.attrs[name]) for name in _SAID if name in group.attrs}
+            time = injection.get("injection_time", event)
+            was_found = bool(group.attrs.get("found", True))
+            offset = event - time
             found.append(
-                Candidate(time, statistic, **series, offset=event - time, injected=injected)
+                Candidate(
+                    time, statistic, **series, offset=offset, injection=injection, found=was_found
+                )
             )
         return found

@@ -149,6 +149,7 @@ def inputs(run_directory):
         foreground=run_directory / "foreground.hdf5",
         zero_lag=run_directory / "0lag.hdf5",
         candidates=run_directory / "candidates.hdf5",
+        examples=run_directory / "examples.hdf5",
         sensitive_volume=run_directory / "plots" / "sensitive_volume.h5",
         p_astro=run_directory / "plots" / "p_astro.hdf5",
         rejected_parameters=run_directory / "test" / "rejected-parameters.hdf5",
@@ -194,6 +195,7 @@ def write_run(folder, seed=2, drawn=6_000, hours=0.05):
     write_injections(test, rng, drawn, waveforms=True)
     (test / "foreground.hdf5").rename(folder / "foreground.hdf5")
     write_zero_lag(folder, rng)
+    write_examples(folder)
     write_training(folder / "training")
     rest = {"psd_length": 8.0, "integration_window_length": 1.5, "Tb": 21_600.0, "seed": 7}
     calibration = {"injections": 64, "fine_scatter": 0.0275, "grid_scatter": 0.06}
@@ -260,6 +262,22 @@ def write_zero_lag(folder, rng):
             ):
                 group[name] = series.astype(np.float32)
                 group[name].attrs.update(gps_start=times[index] - 10.0, sample_rate=4.0)
+
+
+def write_examples(folder):
+    """Call the neighborhood of the loud event one of a found injection, and the other's missed."""
+    with (
+        h5py.File(folder / "candidates.hdf5") as source,
+        h5py.File(folder / "examples.hdf5", "w") as file,
+    ):
+        for place, rank in enumerate(("1", "0")):
+            source.copy(rank, file, str(place))
+            said = file[str(place)].attrs
+            # The missed one has its nearest event seconds away.
+            said["injection_time"] = said["detection_time"] - (0.0, 0.06)[place]
+            said["detection_time"] += (4.2, 0.0)[place]
+            said.update(snr=(14.5, 9.1)[place], mass_1=44.0, mass_2=33.0, redshift=0.1)
+            said.update(row=place, found=bool(place))
 
 
 def write_training(folder):

@@ -276,6 +276,7 @@ def test_the_verbs_say_what_they_publish():
         "challenge": ("challenge.hdf5",),
         "estimate": ("sensitive_volume.h5",),
         "p_astro": ("p_astro.hdf5",),
+        "challenge": ("challenge.hdf5",),
         "report": (OUTPUT,),
         "veto": ("background.hdf5", "foreground.hdf5", "0lag.hdf5", "candidates.hdf5"),
     }

@@ -109,7 +109,7 @@ def test_the_ranked_value_is_marked(monkeypatch):
 def test_what_the_search_made_of_an_injection_is_said(inputs):
     """Its own event with its time, or how far away the nearest one is."""
     (event,) = read_candidates(inputs.candidates, 1)
-    found = replace(event, injected=True, offset=-0.05)
+    found = replace(event, injection={"snr": 9.0}, offset=-0.05)
 
     assert "by 11.80 (point), 0.05 s before its merger" in answered(found)
     assert "0.10 s after its merger" in answered(replace(found, offset=0.1))
