@@ -357,13 +357,14 @@ def running(server: str, repository: Path, log: Path) -> Iterator[tuple[str, Ser
     if is_address(server):
         yield server, None
         return
-    with tempfile.TemporaryDirectory(prefix="aframe-server-") as scratch:
-        program = find(server, repository, Path(scratch))
-        refuse_unserved(program, repository)
-        with Server(program, repository, log) as started:
-            try:
-                yield started.address, started
-            except AframeError as error:
-                if started.has_died:
-                    raise started.death() from error
-                raise
+    scratch = log.parent / "server"
+    scratch.mkdir(exist_ok=True)
+    program = find(server, repository, scratch)
+    refuse_unserved(program, repository)
+    with Server(program, repository, log) as started:
+        try:
+            yield started.address, started
+        except AframeError as error:
+            if started.has_died:
+                raise started.death() from error
+            raise

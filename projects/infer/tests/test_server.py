@@ -141,7 +141,7 @@ def test_a_missing_server_is_known_before_any_work(changed, served_repository, t
     """Also when a run is planned, before the models are there."""
     resources = InferResources(server=str(tmp_path / "none"))
     settings = changed(resources=resources)
-    (verb,) = VERBS
+    verb = VERBS[0]
 
     for look in (verb.check, lambda each: verb.run(each, Draft(tmp_path / "draft"))):
         with pytest.raises(AframeError, match="there is no Triton server"):
