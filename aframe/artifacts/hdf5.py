@@ -30,6 +30,13 @@ def reading(path: Path, kind: str) -> Iterator[h5py.File]:
     Raises:
         AframeError: If the file is missing, truncated, foreign or of a newer schema.
     """
+    if not Path(path).exists():
+        raise AframeError(
+            f"{kind} is missing",
+            found=f"{path} does not exist",
+            wanted_by=f"the reader of {kind}",
+            fix="run the step that makes it, or give the right path",
+        )
     try:
         with h5py.File(path, "r") as file:
             version = int(file.attrs.get("schema_version", SCHEMA_VERSION))

@@ -9,7 +9,7 @@ import law
 
 from aframe.parameters import Detectors, Flag, Pairs, PathParameter, Positive, Rates, Text
 from aframe.tasks.base import StageTask
-from aframe.tasks.data import FetchTrain, TestingWaveforms
+from aframe.tasks.data import TestingWaveforms
 from aframe.tasks.infer import Infer
 
 
@@ -244,7 +244,7 @@ class Report(StageTask):
             "p_astro": _optional(p_astro.output() if p_astro else {}, "p_astro"),
             "rejected_parameters": Path(injections["rejected"].path),
             "injections": Path(injections["waveforms"].path),
-            "train_background": _optional(FetchTrain.req(self).output(), "background"),
+            "train_background": train.inputs()["background"],
             "test_background": Path(steps["strain"].output()["background"].path),
             "zero_lag_background": _optional(zero_lag.output() if zero_lag else {}, "background"),
             "metrics": Path(train.output()["metrics"].path),

@@ -124,13 +124,12 @@ def _newer(path):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda _: None, "No such file"),
         (_truncated, "truncated file"),
         (lambda path: path.write_text("not HDF5"), "file signature not found"),
         (lambda path: path.touch(), "file signature not found"),
         (_newer, "schema version 2"),
     ],
-    ids=["missing", "truncated", "foreign", "empty", "newer"],
+    ids=["truncated", "foreign", "empty", "newer"],
 )
 def test_refuses(tmp_path, make, message):
     """The file and its fault are named."""
@@ -145,6 +144,18 @@ def test_refuses(tmp_path, make, message):
 
     assert str(path) in caught.value.found
     assert message in caught.value.found
+
+
+def test_refuses_what_is_not_there(tmp_path):
+    """There is nothing to remove, as of a file that is broken."""
+    with (
+        pytest.raises(AframeError, match="a test is missing") as caught,
+        reading(tmp_path / "none.hdf5", "a test"),
+    ):
+        pass
+
+    assert caught.value.found == f"{tmp_path / 'none.hdf5'} does not exist"
+    assert "remove" not in caught.value.fix
 
 
 def test_a_dataset_that_is_not_there_is_told_as_a_fault_of_the_file(tmp_path):

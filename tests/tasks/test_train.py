@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from aframe.errors import AframeError
-from aframe.tasks import Train, TrainLocal
+from aframe.tasks import Report, Train, TrainLocal
 
 #: Stands for `apptainer run [options] image command …`.
 APPTAINER = """#!/bin/sh
@@ -262,6 +262,13 @@ def test_waveforms_made_in_training_need_no_ledger(shared, folder):
     assert "training" not in task.requires()
     assert task.settings_file()["inputs"]["training_waveforms"] is None
     assert task.settings_file()["inputs"]["validation_waveforms"].endswith("val_waveforms.hdf5")
+
+
+def test_the_report_shows_the_strain_that_was_trained_on(shared):
+    """Also one's own, in a folder that no step of the run makes."""
+    shared["data_dir"] = "/mine"
+
+    assert Report().inputs()["train_background"] == Path("/mine/background")
 
 
 def test_the_data_that_it_needs(shared, tmp_path):

@@ -135,6 +135,7 @@ class AframeData(LightningDataModule):
         self.ifos = tuple(ifos)
         self.mixture, self.snr, self.validation = mixture, snr, validation
         self.glitches = glitches or GlitchSettings()
+        refuse_unused(self.glitches, mixture)
         self.batches_per_epoch = batches_per_epoch
         background = _path("background_dir", background_dir, data_dir, "background")
         self.generation = generation
@@ -346,6 +347,22 @@ class AframeData(LightningDataModule):
         if self.trainer is not None and self.trainer.training:
             return self.training_batches(batch)
         return self.validation_batches(batch)
+
+
+def refuse_unused(glitches: GlitchSettings, mixture: Mixture) -> None:
+    """Refuse a table of glitches of which no batch gets any.
+
+    Raises:
+        AframeError: If there is a table and no share of it.
+    """
+    if glitches.table and not mixture.glitch_prob:
+        raise AframeError(
+            "the glitches would not be used",
+            found=f"{glitches.table}, and mixture.glitch_prob 0",
+            wanted_by="the training data",
+            fix="give mixture.glitch_prob, the share of a batch with a glitch (such as 0.05), "
+            "or leave the table out",
+        )
 
 
 def resolved(

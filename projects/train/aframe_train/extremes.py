@@ -123,7 +123,7 @@ def draw(
             _draw_kernel(panel, kernels[row], ifos, sample_rate)
             score = rank[row].item() * (-1 if kind == "signals" else 1)
             style = {"va": "top", "bbox": {"facecolor": "white", "alpha": 0.8, "linewidth": 0}}
-            panel.text(0.01, 0.95, f"score {score:.2f}", transform=panel.transAxes, **style)
+            panel.text(0.015, 0.9, f"score {score:.2f}", transform=panel.transAxes, **style)
     for row in range(rows):
         axes[row, 0].set_ylabel("whitened")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper right", ncols=3)

@@ -12,8 +12,9 @@ from lightning.pytorch import LightningDataModule
 from aframe.artifacts.preprocessing import Preprocessing
 from aframe.artifacts.remote import cached
 from aframe.errors import AframeError
-from aframe_train.data import AframeData, place, resolved
+from aframe_train.data import AframeData, place, refuse_unused, resolved
 from aframe_train.fit import FitSettings, arguments
+from aframe_train.glitches import GlitchSettings
 from aframe_train.trainer import StepCLI, train
 from aframe_train.tune.settings import TuneSettings
 from aframe_train.tune.verb import planned
@@ -76,4 +77,5 @@ def _without_files(kind: type, *_arguments: Any, **options: Any) -> LightningDat
         names = [each.name for each in dataclasses.fields(Preprocessing)]
         kernels = resolved(**{name: options[name] for name in names})
         place(kernels, options["left_pad"], options["right_pad"])
+        refuse_unused(options["glitches"] or GlitchSettings(), options["mixture"])
     return LightningDataModule()

@@ -72,10 +72,20 @@ def test_what_the_record_knows_may_be_named(settings, tmp_path):
     """A table that is an input, and a population of aframe's for waveforms made in training."""
     config = settings.inputs.train_config
     config.write_text(
-        config.read_text().replace("psd_length: 4", "generation: {prior: aframe.priors.spin_bbh}")
+        config.read_text()
+        .replace("psd_length: 4", "generation: {prior: aframe.priors.spin_bbh}")
+        .replace("mute_prob: 0.1", "mute_prob: 0.1, glitch_prob: 0.1")
     )
     inputs = replace(settings.inputs, training_waveforms=None, glitches=tmp_path / "a.csv")
     rehearse(replace(settings, inputs=inputs))
+
+
+def test_glitches_that_no_batch_gets_are_refused(settings, tmp_path):
+    """A table without a share."""
+    inputs = replace(settings.inputs, glitches=tmp_path / "a.csv")
+
+    with pytest.raises(AframeError, match="the glitches would not be used"):
+        rehearse(replace(settings, inputs=inputs))
 
 
 def test_a_population_of_ones_own_is_named_elsewhere(settings):
