@@ -82,6 +82,9 @@ def tiny(path, target):
     if path.stem == "bns":  # too narrow a band for kernels of a second
         arch = config["model"]["init_args"]["arch"]["init_args"]
         arch["representation"]["init_args"]["q"] = 8
+    if path.stem == "sweep":  # whose frames reach over more
+        arch = config["model"]["init_args"]["arch"]["init_args"]
+        arch |= {"stem": 16, "widths": [16, 32], "kernel_size": 5}
     data = config["data"]["init_args"]
     data |= TINY
     data["mixture"] |= TINY_MIXTURE

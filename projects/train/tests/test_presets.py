@@ -26,6 +26,7 @@ SIZES = {
     "bns": 21_282_049,
     "resnet54": 24_615_681,
     "s4": 200_193,
+    "sweep": 411_969,
     "wavenet": 509_313,
     "xylophone": 792_673,
     "spectrogram": 21_282_049,
@@ -41,6 +42,7 @@ SHORTER = {"bns": ["--model.arch.init_args.representation.init_args.q=8"]}
 SMALLER = {
     "s4": ["d_model=32", "n_layers=2"],
     "wavenet": ["res_channels=16", "layers_per_block=7"],
+    "sweep": ["stem=16", "widths=[16,32]", "kernel_size=5"],
     "bns": ["representation.init_args.q=8"],
     "heterodyne": [
         f"representation.init_args.{each}" for each in ("number=8", "lowest=8", "highest=20")
