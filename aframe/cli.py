@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     """A parser whose errors look like all others."""
 
     def error(self, message: str) -> NoReturn:
@@ -76,12 +76,12 @@ class _Parser(argparse.ArgumentParser):
             wanted_by=self.prog,
             fix=f"{f'did you mean {near[0]}? ' if near else ''}{self.prog} --help shows all",
         )
-        print(f"aframe-init: error: {error}", file=sys.stderr)
+        print(f"{self.prog.split()[0]}: error: {error}", file=sys.stderr)
         sys.exit(USER_ERROR)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="aframe-init", description=__doc__)
+    parser = Parser(prog="aframe-init", description=__doc__)
     kinds = parser.add_subparsers(dest="kind", required=True)
     offline = kinds.add_parser("offline", help="a search of archived or simulated strain")
     offline.add_argument("--mode", choices=sorted(MODES), required=True, help="pipeline to run")

@@ -74,6 +74,14 @@ RULES = (
         ("aframe.cli",), ("aframe", "aframe.errors", "aframe.paths", "aframe.artifacts.record"), ()
     ),
     Rule(
+        ("aframe.report",),
+        (
+            *("aframe.errors", "aframe.cli", "aframe.stages"),
+            *("aframe.artifacts.record", "aframe.artifacts.remote"),
+        ),
+        (),
+    ),
+    Rule(
         ("aframe.stages", "aframe.parameters", "aframe.targets"),
         (
             *("aframe.errors", "aframe.paths", "aframe.sources"),

@@ -4,6 +4,8 @@ from aframe.program import Verb
 from aframe.program import main as run
 from aframe_sv.challenge import OUTPUT as DISTANCES
 from aframe_sv.challenge import ChallengeSettings, challenge
+from aframe_sv.compare import OUTPUT as COMPARISON
+from aframe_sv.compare import CompareSettings, compare
 from aframe_sv.estimate import OUTPUT as VOLUMES
 from aframe_sv.estimate import EstimateSettings, estimate, refuse_unknown_prior
 from aframe_sv.p_astro import OUTPUT as PROBABILITIES
@@ -32,6 +34,7 @@ VERBS = (
     ),
     Verb("challenge", ChallengeSettings, challenge, publishes=(DISTANCES,)),
     Verb("report", ReportSettings, report, publishes=(PAGE,)),
+    Verb("compare", CompareSettings, compare, publishes=(COMPARISON,)),
 )
 
 

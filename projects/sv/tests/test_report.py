@@ -273,10 +273,10 @@ def test_a_browser_would_show_faults(tmp_path):
 def test_the_verbs_say_what_they_publish():
     """The names the command removes and replaces are those the verbs write."""
     assert {verb.name: verb.publishes for verb in VERBS} == {
-        "challenge": ("challenge.hdf5",),
         "estimate": ("sensitive_volume.h5",),
         "p_astro": ("p_astro.hdf5",),
         "challenge": ("challenge.hdf5",),
         "report": (OUTPUT,),
+        "compare": ("comparison.html",),
         "veto": ("background.hdf5", "foreground.hdf5", "0lag.hdf5", "candidates.hdf5"),
     }

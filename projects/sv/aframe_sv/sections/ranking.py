@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from matplotlib.axes import Axes
@@ -24,7 +27,7 @@ from aframe_sv.page import (
     picture,
 )
 
-_SNR_EDGES = np.array([4.0, 5, 6, 7, 8, 9, 10, 12, 14, 16, 20, 25, 35, 50, 100])
+SNR_EDGES = np.array([4.0, 5, 6, 7, 8, 9, 10, 12, 14, 16, 20, 25, 35, 50, 100])
 SNR_TICKS = (4, 6, 8, 10, 15, 20, 30, 50, 100)
 _BINS = 60
 _SLIDES = (
@@ -88,7 +91,8 @@ def section(evidence: Evidence) -> Section:
 def _convention(evidence: Evidence) -> list[str]:
     """Say whether known events count as background, as far as the search's record tells."""
     searches = (r for _, r in evidence.records if r.command == "aframe-infer infer")
-    notes = next((record.notes.get("background", {}) for record in searches), {})
+    told = (record.notes.get("background") or {} for record in searches)
+    notes: Mapping[str, Any] = next(told, {})
     events = notes.get("known_events")
     if events is None or evidence.background_is_simulated:
         return []
@@ -186,7 +190,7 @@ def histogram(background: Events, recovered: Recovered, zero_lag: Events | None)
 
 def efficiency(background: Events, recovered: Recovered) -> Picture:
     """Plot the share of injections that is found against their SNR."""
-    centers = np.sqrt(_SNR_EDGES[1:] * _SNR_EDGES[:-1])
+    centers = np.sqrt(SNR_EDGES[1:] * SNR_EDGES[:-1])
     said = []
     with axes() as ax:
         for index, count in enumerate(count for count in _COUNTS if count <= len(background)):
@@ -225,7 +229,7 @@ def found_by_snr(
 ) -> tuple[Int[np.ndarray, " bin"], Int[np.ndarray, " bin"]]:
     """Count the injections in bins of SNR: those found, and all."""
     snr, found = recovered.columns["snr"], recovered.statistic >= threshold
-    return np.histogram(snr[found], _SNR_EDGES)[0], np.histogram(snr, _SNR_EDGES)[0]
+    return np.histogram(snr[found], SNR_EDGES)[0], np.histogram(snr, SNR_EDGES)[0]
 
 
 def binomial_interval(
