@@ -66,6 +66,23 @@ def experiments(search):
     ]
 
 
+def test_what_is_left_out_makes_no_event_and_hides_none(search):
+    """The shoulder of a loud stretch is an event of its own once the loud one is cut away."""
+    scores = np.zeros(200)
+    scores[100:107], scores[110:117] = 9.0, 5.0
+    first = first_kernel(search.stream)
+
+    whole, _ = search.events(scores, 0.0)
+    left, times = search.events(scores, 0.0, np.arange(first + 92, first + 108))
+
+    assert sorted(whole)[-2:] == [0.0, 9.0]
+    assert sorted(left)[-2:] == [0.0, 5.0]
+    numbers = np.round((times - raw_times(search.stream, 0.0, 1.5, np.array(0))) * RATE)
+    assert not set(numbers) & set(range(first + 92, first + 108))
+    nothing, _ = search.events(scores, 0.0, first + np.arange(200 - search.window + 1))
+    assert len(nothing) == 0
+
+
 def test_probabilities_of_the_loudest_event_are_uniform(experiments):
     """1 - exp(-FAR T) of the loudest zero-lag event, over searches with other noise."""
     livetime = SEARCHED / RATE / JULIAN_YEAR
