@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import logging
 import os
@@ -16,12 +15,14 @@ import sys
 import tempfile
 import threading
 import time
+import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
 from aframe.errors import AframeError
+from aframe_infer import keeper
 from aframe_infer.client import is_ready
 from aframe_infer.settings import COMMAND, InferSettings
 
@@ -39,8 +40,6 @@ RESTARTS = 3
 STOP_SECONDS = 5
 _POLL_SECONDS = 0.2
 _LAST_LINES = 6
-_LIBC = ctypes.CDLL(None)
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 #: What an environment's Python is asked: its packages, its library, its version.
 _QUESTION = (
     "import json, sys, sysconfig as s; print(json.dumps([s.get_path('purelib'), "
@@ -210,6 +209,7 @@ class Server:
             free.bind(("127.0.0.1", 0))
             self.address = "127.0.0.1:{1}".format(*free.getsockname())
         self.deaths = 0
+        self._regions = f"aframe-{uuid.uuid4().hex}-"
         self._stopping = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
         self._watch = threading.Thread(target=self._restart_dead, daemon=True)
@@ -259,10 +259,13 @@ class Server:
             "allow-http": "false",
             "allow-metrics": "false",
             "exit-timeout-secs": 1,
+            "backend-config": f"python,shm-region-prefix-name={self._regions}",
         }
         if self.program.backends:
             options["backend-directory"] = self.program.backends.absolute()
-        return [*self.program.words, *(f"--{name}={value}" for name, value in options.items())]
+        told = (f"--{name}={value}" for name, value in options.items())
+        keep = [sys.executable, "-I", keeper.__file__, self._regions]
+        return [*keep, *self.program.words, *told]
 
     def _start(self) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as said:
@@ -270,12 +273,12 @@ class Server:
                 self._command(),
                 # TF32 has ten bits, too few for the scores to be those of the process.
                 env={**os.environ, "NVIDIA_TF32_OVERRIDE": "0", **self.program.environment},
-                stdin=subprocess.DEVNULL,
+                # Closed when this process ends, however it does.
+                stdin=subprocess.PIPE,
                 stdout=said,
                 stderr=subprocess.STDOUT,
                 # A group of its own: Ctrl-C reaches this process alone, which then ends all of it.
                 start_new_session=True,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 (one system call, nothing of Python)
             )
 
     def _wait_until_ready(self) -> None:
@@ -301,7 +304,7 @@ class Server:
                 continue
             self.deaths += 1
             log.warning("the Triton server died (%s)", _ended(process.returncode))
-            _kill(process)
+            self._kill(process)
             if self.has_died:
                 return
             log.warning("starting it anew, %d of %d times", self.deaths, RESTARTS)
@@ -316,24 +319,22 @@ class Server:
         with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
             self._process.terminate()
             self._process.wait(STOP_SECONDS)
-        _kill(self._process)
+        self._kill(self._process)
+
+    def _kill(self, process: subprocess.Popen[bytes]) -> None:
+        """Kill what is left of a server: its group holds the processes of its models too."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        if process.stdin:
+            process.stdin.close()
+        keeper.clear(self._regions)
 
     def _tail(self) -> str:
         lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
         # Tables of what is loaded say nothing of a death.
         told = [line for line in lines if line.strip() and line[0] not in "+|"]
         return "".join(f"\n             {line}" for line in told[-_LAST_LINES:])
-
-
-def _die_with_parent() -> None:
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    """Kill what is left of a server: its group holds the processes of its models too."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
 
 
 def _ended(code: int | None) -> str:

@@ -1,5 +1,6 @@
 """A small search: a network that hears power, noise, bursts injected into it."""
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -239,3 +240,26 @@ def server(program, served_repository, tmp_path_factory):
     """A real server, for tests that do it no harm."""
     with Server(program, served_repository, tmp_path_factory.mktemp("log") / "log") as started:
         yield started
+
+
+def members(group):
+    """Processes of a group that have not ended, with the words that each was started with."""
+    found = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            state, _, its = (entry / "stat").read_text().rpartition(")")[2].split()[:3]
+            if int(its) == group and state != "Z":
+                found[int(entry.name)] = (entry / "cmdline").read_text().split("\0")
+    return found
+
+
+@pytest.fixture(scope="session")
+def group_of():
+    """Give the processes of a server, and its own alone."""
+
+    def find_server(server):
+        found = members(server._process.pid)
+        (itself,) = (pid for pid, words in found.items() if words[0].endswith("/tritonserver"))
+        return itself
+
+    return SimpleNamespace(members=members, server=find_server)

@@ -188,17 +188,17 @@ def _at_block(monkeypatch, number, act):
 
 
 def test_a_server_killed_in_mid_stream_comes_back(
-    program, served_repository, repository, strain, expected, monkeypatch, tmp_path
+    program, served_repository, repository, strain, expected, monkeypatch, tmp_path, group_of
 ):
     """The sequences are streamed again from their start: the same scores, at the same address."""
     with Server(program, served_repository, tmp_path / "log") as server:
-        first = server._process.pid
+        first = group_of.server(server)
         _at_block(monkeypatch, 60, lambda: os.kill(first, signal.SIGKILL))
 
         found = _stream(server.address, repository, strain, "killed")
 
         assert server.deaths == 1
-        assert server._process.pid != first
+        assert group_of.server(server) != first
     _hold(found, expected)
 
 
@@ -216,10 +216,10 @@ def test_a_sequence_that_broke_off_is_taken_up(server, repository, strain, expec
 
 
 def test_a_server_that_hangs_is_asked_again(
-    server, repository, strain, expected, monkeypatch, caplog
+    server, repository, strain, expected, monkeypatch, caplog, group_of
 ):
     """Once it goes on: an answer that does not come in time counts as lost."""
-    process = server._process.pid
+    process = group_of.server(server)
 
     def hang():
         os.kill(process, signal.SIGSTOP)
@@ -234,7 +234,7 @@ def test_a_server_that_hangs_is_asked_again(
 
 
 def test_a_death_for_good_is_reported(
-    served_repository, server_environment, repository, strain, monkeypatch, tmp_path
+    served_repository, server_environment, repository, strain, monkeypatch, tmp_path, group_of
 ):
     """With the last that the server said, where it is not started anew."""
     monkeypatch.setattr(module, "RESTARTS", 0)
@@ -244,7 +244,7 @@ def test_a_death_for_good_is_reported(
             address,
             server,
         ):
-            process = server._process.pid
+            process = group_of.server(server)
             _at_block(monkeypatch, 60, lambda: os.kill(process, signal.SIGKILL))
             _stream(address, repository, strain, "dead", timeout=1)
 

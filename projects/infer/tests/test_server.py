@@ -1,17 +1,16 @@
 """A real server is found, started and ended; what cannot be served is refused first."""
 
-import contextlib
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
 from aframe.errors import AframeError
 from aframe.program import Draft
+from aframe_infer import keeper
 from aframe_infer import server as module
 from aframe_infer.cli import VERBS
 from aframe_infer.client import is_ready
@@ -164,7 +163,7 @@ def test_models_of_another_backend_are_known_before_any_work(
         check(changed(resources=resources, inputs={"model_repository": tmp_path / "repo"}))
 
 
-def test_refuses_models_that_do_not_load(program, served_repository, tmp_path):
+def test_refuses_models_that_do_not_load(program, served_repository, tmp_path, group_of):
     """With what the server says of them; nothing of it is left."""
     shutil.copytree(served_repository, tmp_path / "repo")
     (tmp_path / "repo/aframe/1/model.onnx").write_bytes(b"half")
@@ -174,10 +173,10 @@ def test_refuses_models_that_do_not_load(program, served_repository, tmp_path):
         server.__enter__()
 
     assert "INVALID_PROTOBUF" in (tmp_path / "log").read_text()
-    assert _left(server._process.pid) == []
+    assert _left(group_of, server._process.pid) == {}
 
 
-def test_refuses_a_server_that_takes_too_long(tmp_path, monkeypatch):
+def test_refuses_a_server_that_takes_too_long(tmp_path, monkeypatch, group_of):
     """It is ended."""
     monkeypatch.setattr(module, "START_SECONDS", 0.0)
     slow = _program(tmp_path / "slow", "#!/bin/sh\necho loading; sleep 60\n")
@@ -186,50 +185,48 @@ def test_refuses_a_server_that_takes_too_long(tmp_path, monkeypatch):
     with pytest.raises(AframeError, match=r"does not get ready\n +found +after 0 s"):
         server.__enter__()
 
-    assert _left(server._process.pid) == []
+    assert _left(group_of, server._process.pid) == {}
 
 
-def test_nothing_is_left_of_a_server_that_ended(program, served_repository, tmp_path):
+def test_nothing_is_left_of_a_server_that_ended(program, served_repository, tmp_path, group_of):
     """Not the processes of its models either."""
     with Server(program, served_repository, tmp_path / "log") as server:
-        # The server, and one process for each of three models.
-        assert len(_members(server._process.pid)) >= 4
+        # The server, its keeper, and one process for each of three models.
+        assert len(group_of.members(server._process.pid)) >= 5
+        regions = f"{server._regions}*"
+        assert list(keeper.SHARED_MEMORY.glob(regions))
 
-    assert _left(server._process.pid) == []
+    assert list(keeper.SHARED_MEMORY.glob(regions)) == []
+    assert _left(group_of, server._process.pid) == {}
 
 
-def test_a_server_dies_with_its_client(server_environment, served_repository, tmp_path):
+@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGKILL])
+def test_a_server_dies_with_its_client(
+    by, server_environment, served_repository, tmp_path, group_of
+):
     """However the client ends."""
     code = (
         "import os, sys; from pathlib import Path; from aframe_infer.server import running\n"
-        "with running(*sys.argv[1:2], *map(Path, sys.argv[2:])) as (address, server):\n"
-        "    print(address, server._process.pid, flush=True); os.kill(os.getpid(), 15)\n"
+        "with running(*sys.argv[1:2], *map(Path, sys.argv[2:4])) as (address, server):\n"
+        "    print(address, server._process.pid, server._regions, flush=True)\n"
+        "    os.kill(os.getpid(), int(sys.argv.pop()))\n"
     )
-    words = [str(server_environment), str(served_repository), str(tmp_path / "log")]
+    words = [str(server_environment), str(served_repository), str(tmp_path / "log"), str(int(by))]
 
     done = subprocess.run(
         [sys.executable, "-c", code, *words], check=False, capture_output=True, text=True
     )
 
-    address, process = done.stdout.split()
-    assert done.returncode == -signal.SIGTERM
-    assert _left(int(process)) == []
+    address, process, regions = done.stdout.split()
+    assert done.returncode == -by
+    assert _left(group_of, int(process)) == {}
     assert not is_ready(address)
+    assert list(keeper.SHARED_MEMORY.glob(f"{regions}*")) == []
 
 
-def _left(group):
-    """Processes of a group that have not ended some seconds later."""
+def _left(group_of, group):
+    """Processes of a group that have not ended some seconds later, and its shared memory."""
     deadline = time.monotonic() + 10
-    while (found := _members(group)) and time.monotonic() < deadline:
+    while (found := group_of.members(group)) and time.monotonic() < deadline:
         time.sleep(0.05)
-    return found
-
-
-def _members(group):
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            state, _, its = (entry / "stat").read_text().rpartition(")")[2].split()[:3]
-            if int(its) == group and state != "Z":
-                found.append(int(entry.name))
     return found
