@@ -142,7 +142,7 @@ def test_a_measured_rate_has_the_error_of_its_count():
     # 0.173 to 3.30 events where one is seen.
     assert measured_rate(1, day) == "1 per 1.0 day (0.3 to 5.8)"
     assert measured_rate(24, day) == "1 per 1.0 hour (0.8 to 1.3)"
-    assert measured_rate(2400, day) == "1 per 36.0 seconds (35.3 to 36.7)"
+    assert measured_rate(2400, day) == "1 per 36.0 seconds (35.3 to 36.8)"
 
 
 @pytest.mark.parametrize(
