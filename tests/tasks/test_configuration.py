@@ -267,7 +267,7 @@ REFUSED = {
         ("luigi_base", "shifts", "1,1"),
         "the shifts make no time slides",
         "shifts [1.0, 1.0]",
-        "give one shift a detector, none negative and not all the same, such as 0, 1",
+        "give one shift a detector, none negative and each two more than ",
     ),
 }  # fmt: skip
 
