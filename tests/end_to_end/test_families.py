@@ -133,3 +133,5 @@ def test_a_family_trains_and_is_exported(path, data, tmp_path, capsys):
     folder = results / "model_repo" / "aframe" / "1"
     assert (folder / "model.onnx").exists() == (path.stem not in WITHOUT_ONNX)
     assert (folder / "model.pt").exists()
+    parity = json.loads((results / "export.record.json").read_text())["notes"]["parity"]
+    assert ("sweep" in parity["deviations"]) == (path.stem == "sweep")

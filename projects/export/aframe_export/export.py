@@ -234,7 +234,8 @@ def _write_models(
 ) -> dict[str, float]:
     """Write all models in the forms they have; returns how far each is from the trained one.
 
-    The last is the ensemble of the files that the server runs, one after the other.
+    The last is the ensemble of the files that the server runs, one after the other; before it
+    stands one sweep over a block beside its kernels, where the network can be swept.
     """
     whitener = Whitener(
         trained.sample_rate, trained.fduration, trained.fftlength, trained.highpass, trained.lowpass
@@ -258,6 +259,9 @@ def _write_models(
                 found, part, batch=batch, updates=updates
             )
     files = {name: repository / name / VERSION / each.file for name, each in chosen.items()}
+    swept = parity.sweep_deviation(network, settings.stream, len(settings.ifos))
+    if swept is not None:
+        deviations["sweep"] = swept
     deviations["ensemble"] = parity.deviation(
         parity.chain(files), part, batch=batch, updates=updates
     )

@@ -14,6 +14,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from aframe.errors import AframeError
+from aframe.transforms.streaming import Stream
+from aframe.transforms.sweep import find_sweep
 from aframe_export import plan
 from aframe_export.backend.snapshotter import Snapshots
 from aframe_export.config import NETWORK, PREPROCESSOR, SEARCH, SNAPSHOTTER
@@ -89,6 +91,29 @@ def deviation(found: Model, part: Part, *, batch: Tensor, updates: Updates) -> f
     arguments = tuple(_filled(each, updates) for each in part.arguments)
     outcomes = zip(found(*arguments), expected(*arguments), strict=True)
     return max(_difference(*pair) for pair in outcomes)
+
+
+def sweep_deviation(network: torch.nn.Module, stream: Stream, ifos: int) -> float | None:
+    """How far one sweep over a random whitened block is from its kernels, one by one.
+
+    Args:
+        network: The exported network.
+        stream: The lengths.
+        ifos: Number of detectors.
+
+    Returns:
+        The deviation, or nothing where the network cannot be swept at this stride.
+    """
+    sweep = find_sweep(network, stream)
+    if sweep is None:
+        return None
+    drawn = torch.Generator().manual_seed(0)
+    block = torch.randn(ifos, stream.whitened_size, generator=drawn)
+    with torch.no_grad():
+        kernels = stream.unfold(block).transpose(0, 1)
+        # Kernels of a long block would need memory for all at once.
+        windows = torch.cat([network(part) for part in torch.split(kernels, 32)])
+        return _difference(sweep.scores(block), windows)
 
 
 def chain(files: Mapping[str, Path]) -> Model:

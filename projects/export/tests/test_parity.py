@@ -117,3 +117,35 @@ def test_refuses_a_deviation():
     ) as caught:
         parity.refuse_deviation({"aaa": 1e-6, "b": 0.02, "c": float("inf")})
     assert "aaa" not in str(caught.value)
+
+
+class Swept(torch.nn.Module):
+    """A network in two parts, that may forget to divide by two."""
+
+    def __init__(self, factor):
+        super().__init__()
+        self.single, self.together = torch.nn.Conv1d(1, 1, 32, 32), Mean()
+        self.factor = factor
+
+    def forward(self, kernels):
+        """Score kernels one by one."""
+        features = self.single(kernels.reshape(-1, 1, kernels.shape[-1]))
+        return self.factor * self.together(features.reshape(-1, 2, *features.shape[1:]))
+
+
+class Mean(torch.nn.Module):
+    """The mean of all features of a kernel."""
+
+    def forward(self, features):
+        """Give one score a kernel."""
+        return features.flatten(1).mean(1, keepdim=True)
+
+
+def test_a_sweep_that_is_not_its_kernels_is_found(network, stream):
+    """Its deviation says so; a network that cannot be swept has none."""
+    torch.manual_seed(0)
+
+    assert parity.sweep_deviation(Swept(1.0), stream, 2) < parity.TOLERANCE
+    with pytest.raises(AframeError, match=r"found +sweep 0\.2"):
+        parity.refuse_deviation({"sweep": parity.sweep_deviation(Swept(2.0), stream, 2)})
+    assert parity.sweep_deviation(network, stream, 2) is None

@@ -15,7 +15,7 @@ from aframe.errors import AframeError
 from aframe.program import Draft, run_branches
 from aframe_infer import results, served
 from aframe_infer.client import streams
-from aframe_infer.engines import settle
+from aframe_infer.engines import PLAIN, settle
 from aframe_infer.injections import Injections, read_injections
 from aframe_infer.kernels import paths, write_blocks
 from aframe_infer.planning import plan
@@ -25,6 +25,7 @@ from aframe_infer.served import Link
 from aframe_infer.server import check, running
 from aframe_infer.settings import COMMAND, InferSettings
 from aframe_infer.slides import Branch, Search, analyze, outputs, sample
+from aframe_infer.sweeps import load_sweep
 
 #: What a branch is done with.
 Work = tuple[Search, Branch, Injections, Path]
@@ -87,7 +88,11 @@ def _analyze(settings: InferSettings, branches: Sequence[Work], draft: Draft, wo
 
 
 def _engine(search: Search, branches: Sequence[Branch], draft: Draft) -> str:
-    """Choose what runs the network, by kernels of one of the branches."""
+    """Choose what runs the network, by kernels of one of the branches, unless it can be swept."""
+    sweep = load_sweep(search.repository, torch.device(search.device))
+    if sweep:
+        draft.notes["engine"] = {"name": "sweep", "device": search.device, "step": sweep.step}
+        return PLAIN
     searched = (outputs(search.stream, each.file.duration, each.shifts) for each in branches)
     count = BATCH[search.device]
     return settle(

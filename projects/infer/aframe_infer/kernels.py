@@ -19,6 +19,7 @@ from torch import Tensor
 
 from aframe.artifacts.strain import StrainFile, read_strain
 from aframe.transforms.streaming import Stream
+from aframe.transforms.sweep import Sweep
 from aframe.transforms.whitening import Whitener
 from aframe_infer.repository import Repository
 
@@ -56,12 +57,12 @@ class Blocks:
 
     Args:
         first: Number of the first block.
-        whitened: The blocks.
+        whitened: The blocks, or what a sweep left of each.
         psd: PSD that each was whitened with (1/Hz).
     """
 
     first: int
-    whitened: Float[Tensor, "block time"]
+    whitened: Float[Tensor, "block *channel time"]
     psd: Float[Tensor, "block frequency"]
 
     @property
@@ -170,17 +171,21 @@ class Kernels:
 
     Args:
         blocks: Whitened blocks of each detector.
-        stream: The lengths.
+        stream: The lengths, or a sweep, where blocks hold what it left.
         offsets: Kernels by which each detector is shifted.
     """
 
-    def __init__(self, blocks: Sequence[Blocks], stream: Stream, offsets: Sequence[int]) -> None:
+    def __init__(
+        self, blocks: Sequence[Blocks], stream: Stream | Sweep, offsets: Sequence[int]
+    ) -> None:
         self.offsets = offsets
         self.batch_size = stream.batch_size
         self.first = [each.first for each in blocks]
         self.unfolded = [stream.unfold(each.whitened) for each in blocks]
 
-    def __call__(self, numbers: Int[Tensor, " kernel"]) -> Float[Tensor, "kernel ifo time"]:
+    def __call__(
+        self, numbers: Int[Tensor, " kernel"]
+    ) -> Float[Tensor, "kernel ifo *channel time"]:
         """Gather the kernels of these *numbers*, counted in the unshifted detector."""
         gathered = []
         for first, unfolded, offset in zip(self.first, self.unfolded, self.offsets, strict=True):

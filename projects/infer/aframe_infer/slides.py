@@ -30,6 +30,7 @@ from aframe_infer.kernels import (
 from aframe_infer.repository import Repository
 from aframe_infer.scores import ahead, score
 from aframe_infer.statistic import cluster, integrate, integration_size, raw_times
+from aframe_infer.sweeps import load_sweep, swept, with_signals
 
 #: Kernels in which an injection's network SNR is below this keep the background's score:
 #: it moves no statistic by more than 1e-4.
@@ -152,7 +153,8 @@ def _score(
 ) -> dict[str, Float32[np.ndarray, " kernel"]]:
     """Score the slide's kernels, stretch by stretch, so that no more of them is in memory."""
     device = torch.device(search.device)
-    network = load(search.engine, search.repository, device)
+    sweep = load_sweep(search.repository, device)
+    network = sweep.together if sweep else load(search.engine, search.repository, device)
     numbers = search.scored(outputs(search.stream, branch.file.duration, branch.shifts))
     clean = np.empty(len(numbers), np.float32)
     series = {"background": clean} | ({"foreground": clean.copy()} if len(branch.rows) else {})
@@ -160,13 +162,14 @@ def _score(
     asked = [numbers[each] for each in stretches]
     blocks = read_ahead(search, branch, asked, work)
     for stretch, each, own in zip(stretches, asked, blocks, strict=True):
-        kernels = Kernels(own, search.stream, search.offsets(branch.shifts))
+        offsets = search.offsets(branch.shifts)
+        kernels = swept(sweep, own, offsets) if sweep else Kernels(own, search.stream, offsets)
         clean[stretch] = score(network, kernels, each, device)
         if len(branch.rows):
             series["foreground"][stretch] = clean[stretch]
-            loud, with_signals = _with_signals(search, branch, injections, own, each)
+            loud, cut = _with_signals(search, branch, injections, own, each)
             heard = series["foreground"][stretch]
-            heard[loud] = score(network, with_signals, each[loud], device)
+            heard[loud] = score(network, cut, each[loud], device)
     return series
 
 
@@ -213,6 +216,9 @@ def _with_signals(
     added = whitened_signals(search, branch, injections, blocks)
     clean, signals = (Kernels(each, search.stream, offsets) for each in (blocks, added))
     loud = audible(added, search.stream, offsets, numbers)
+    sweep = load_sweep(search.repository, torch.device(search.device))
+    if sweep:
+        return loud, swept(sweep, with_signals(blocks, added), offsets)
     return loud, lambda each: clean(each) + signals(each)
 
 
