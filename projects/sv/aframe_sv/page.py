@@ -16,6 +16,8 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.legend_handler import HandlerLine2D
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullFormatter
 
 #: Colors of the detectors, as gwpy and the papers of the field have them.
@@ -30,8 +32,8 @@ SIZE = (5.2, 3.3)
 _PAD, _ROW = 8.0, 12.0
 #: A space that must not end a line: between a number and its unit or its mark.
 _BOUND = re.compile(r"(?<=\d) (?=[^\W\d])|(?<=[≲≥≈±]) (?=[\d≈])")
-#: Images of points: a quality at which letters are clean, at three quarters of lossless size.
-_WEBP = {"quality": 82, "method": 6}
+#: Images of points: how they are packed, and their dots an inch, more than a screen's.
+_WEBP, _DPI = {"quality": 75, "method": 6}, 120
 _STYLE: dict[str, Any] = {
     "axes.axisbelow": True,
     "axes.edgecolor": FAINT,
@@ -186,6 +188,8 @@ def legend(ax: Axes, *, columns: int = 4, title: str | None = None) -> None:
         title=title,
         title_fontsize=mpl.rcParams["legend.fontsize"],
         alignment="left",
+        # gwpy, where it is imported, has all lines drawn as bars, dashed or not.
+        handler_map={Line2D: HandlerLine2D()},
     )
     if ax.get_title():
         rows = -(-len(drawn.get_texts()) // columns)
@@ -211,7 +215,7 @@ def picture(ax: Axes, *, caption: str, alt: str, points: bool = False) -> Pictur
     file = io.BytesIO()
     figure = ax.get_figure(root=True)
     if points:
-        figure.savefig(file, format="webp", pil_kwargs=_WEBP)  # type: ignore[union-attr]
+        figure.savefig(file, format="webp", dpi=_DPI, pil_kwargs=_WEBP)  # type: ignore[union-attr]
         return Picture(file.getvalue(), caption, alt, "image/webp")
     figure.savefig(file, format="svg", metadata={"Date": None})  # type: ignore[union-attr]
     return Picture(file.getvalue(), caption, alt)

@@ -6,6 +6,9 @@ from html.parser import HTMLParser
 import matplotlib as mpl
 import numpy as np
 import pytest
+from matplotlib.legend import Legend
+from matplotlib.legend_handler import HandlerPatch
+from matplotlib.lines import Line2D
 
 from aframe_sv.page import (
     Fold,
@@ -194,6 +197,18 @@ def test_a_long_name_may_break_after_its_underscores_only():
 
     assert "<dd>log_<wbr>&lt;b&gt;_<wbr>bbh</dd>" in page
     assert "overflow-wrap: break-word" in page[page.index(".facts dd") :].split("}")[0]
+
+
+def test_a_legend_shows_lines_as_they_are_drawn(monkeypatch):
+    """Whatever another library has legends show for them."""
+    monkeypatch.setitem(Legend.get_default_handler_map(), Line2D, HandlerPatch())
+    with axes() as ax:
+        ax.plot([0, 1], [0, 1], "--", label="dashed")
+        legend(ax)
+
+        (handle,) = ax.get_legend().legend_handles
+        assert isinstance(handle, Line2D)
+        assert handle.get_linestyle() == "--"
 
 
 @pytest.mark.parametrize(("ifo", "color"), [("H1", "#d62728"), ("X1", "#20252b")])
