@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class AframeError(Exception):
     """Something the user can mend: shown without a traceback, exit status 2.
@@ -34,6 +37,19 @@ class AframeError(Exception):
     def __reduce__(self) -> tuple[object, ...]:
         # Keyword-only arguments would be lost when a pool's worker hands the error back.
         return (_rebuild, (self.problem, self.found, self.wanted_by, self.fix))
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Begin a fix with the name in *known* that is nearest to *name*, if one is near.
+
+    Example:
+        >>> did_you_mean("highpas", ["highpass", "lowpass"])
+        'did you mean highpass? '
+        >>> did_you_mean("seed", ["highpass", "lowpass"])
+        ''
+    """
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"did you mean {near[0]}? " if near else ""
 
 
 def _rebuild(problem: str, found: str, wanted_by: str, fix: str) -> AframeError:

@@ -37,7 +37,7 @@ from bilby.gw.prior import UniformComovingVolume, UniformSourceFrame
 from jaxtyping import Float
 from scipy.stats import qmc
 
-from aframe.errors import AframeError
+from aframe.errors import AframeError, did_you_mean
 
 Values = Float[np.ndarray, " *shape"]
 Population = tuple[PriorDict, bool]
@@ -329,13 +329,16 @@ def load_prior(name: str) -> Population:
 def _imported(name: str) -> Any:
     module, _, attribute = name.rpartition(".")
     try:
+        if not module:
+            raise ImportError("there is no such population")
         return getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
         raise AframeError(
             "there is no such prior",
             found=f"{name}: {error}",
             wanted_by="the setting `prior`",
-            fix=f"choose one of {', '.join(FACTORIES)}, or give the dotted path of a factory",
+            fix=f"{did_you_mean(attribute, FACTORIES)}choose one of {', '.join(FACTORIES)}, "
+            "or give the dotted path of a factory",
         ) from error
 
 

@@ -24,7 +24,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
@@ -51,7 +51,7 @@ from aframe.artifacts.record import (
     write_text,
 )
 from aframe.artifacts.remote import address, cached, place
-from aframe.errors import AframeError
+from aframe.errors import AframeError, did_you_mean
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +66,10 @@ _DISK = {
 }
 _PATH = {errno.EACCES, errno.EROFS, errno.EPERM, errno.EEXIST, errno.ENOTDIR}
 _SECONDS_BETWEEN_LINES = 5.0
+# How the parser tells of a name that it does not know.
+_UNKNOWN = re.compile(
+    r"(?:arguments: --|Option '|Subcommand '\w+' does not accept option '|choice: ')([\w.]+)"
+)
 # In a draft: whose it is, its record when it is finished, and the record that this replaces.
 _STAMP, _PREPARED, _REPLACED = ".digest", ".record.json", ".replaced.record.json"
 
@@ -194,6 +198,7 @@ def _parse(stage: str, verbs: Sequence[Verb], words: Sequence[str]) -> tuple[Ver
         prog=f"aframe-{stage}", exit_on_error=False, version=importlib.metadata.version("aframe")
     )
     subcommands = parser.add_subcommands(dest="verb")
+    known = {verb.name for verb in verbs}
     for verb in verbs:
         one = jsonargparse.ArgumentParser(exit_on_error=False, description=verb.run.__doc__)
         one.add_argument("--config", action="config", help="settings file (JSON or YAML)")
@@ -202,6 +207,8 @@ def _parse(stage: str, verbs: Sequence[Verb], words: Sequence[str]) -> tuple[Ver
         )
         one.add_class_arguments(verb.settings)
         subcommands.add_subcommand(verb.name, one, help=verb.summary)
+        if verb.name in words[:1]:
+            known = set(one.get_defaults().keys(branches=True))
     try:
         parsed = parser.parse_args(words)
         chosen = next(verb for verb in verbs if verb.name == parsed.verb)
@@ -211,11 +218,23 @@ def _parse(stage: str, verbs: Sequence[Verb], words: Sequence[str]) -> tuple[Ver
             "the settings cannot be used",
             found=re.sub(r"\s*\n\s*", " ", str(error)),
             wanted_by=" ".join([f"aframe-{stage}", *(w for w in words if not w.startswith("{"))]),
-            fix=f"{' '.join([f'aframe-{stage}', *words[:1]])} --help describes each setting",
+            fix=nearest(str(error), known)
+            + f"{' '.join([f'aframe-{stage}', *words[:1]])} --help describes each setting",
         ) from error
     names = {each.name for each in dataclasses.fields(chosen.settings)}
     settings = chosen.settings(**{key: namespace[key] for key in names})
     return chosen, settings, namespace["remake"]
+
+
+def nearest(said: str, known: Iterable[str]) -> str:
+    """Begin a fix with the name in *known* that is nearest to one that the parser *said* it lacks.
+
+    Example:
+        >>> nearest("unrecognized arguments: --highpas 20", ["highpass", "lowpass"])
+        'did you mean highpass? '
+    """
+    unknown = _UNKNOWN.findall(said)
+    return did_you_mean(unknown[-1], known) if unknown else ""
 
 
 @contextlib.contextmanager

@@ -504,6 +504,13 @@ class TestLoadPrior:
         with pytest.raises(AframeError, match=r"no such prior[\s\S]*end_o3_ratesandpops"):
             priors.load_prior(name)
 
+    def test_tells_the_nearest_name(self):
+        """Of a name without a module it is not said that its module is empty."""
+        with pytest.raises(AframeError, match=r"did you mean log_uniform_bbh\?") as error:
+            priors.load_prior("log_uniform_bh")
+
+        assert error.value.found == "log_uniform_bh: there is no such population"
+
     @pytest.mark.parametrize(
         "name", ["builtins.list", "aframe.priors.sample", "math.pi", "elsewhere.pair"]
     )

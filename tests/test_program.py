@@ -185,6 +185,21 @@ class TestSettings:
 
         assert "the settings cannot be used" in capsys.readouterr().err
 
+    @pytest.mark.parametrize(
+        ("words", "meant"),
+        [
+            (["mak"], "make"),
+            (["make", "--highpath=20"], "highpass"),
+            (["make", "--resources.wrokers", "2"], "resources.workers"),
+            (["make", "--config", '{"high_pass": 20}'], "highpass"),
+        ],
+    )
+    def test_tells_the_nearest_name(self, capsys, words, meant):
+        """Of verbs and of settings, on the command line and in the file."""
+        assert main("data", [VERB], words) == USER_ERROR
+
+        assert f"  fix        did you mean {meant}? aframe-data " in capsys.readouterr().err
+
     def test_a_contradiction_is_told_as_the_settings_say_it(self, config, capsys):
         """The message of the settings themselves arrives whole."""
         words = ["make", "--config", str(config), "--highpass", "2000"]

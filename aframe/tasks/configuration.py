@@ -12,7 +12,7 @@ import law
 import luigi
 
 from aframe.cfg import refuse_broken
-from aframe.errors import AframeError
+from aframe.errors import AframeError, did_you_mean
 from aframe.parameters import BASE_SECTION
 
 _PREFIX = "luigi_"
@@ -146,11 +146,9 @@ def _referenced() -> set[str]:
 
 def _unknown(kind: str, found: str, known: set[str]) -> AframeError:
     name = found.split(" in ", maxsplit=1)[0]
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
     return AframeError(
         f"the configuration holds an unknown {kind}",
         found=found,
         wanted_by=str(_config().config_file),
-        fix=f"{hint}known are: {', '.join(sorted(known))}",
+        fix=f"{did_you_mean(name, known)}known are: {', '.join(sorted(known))}",
     )

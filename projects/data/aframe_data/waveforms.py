@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Complex64, Float, Float32
 from scipy.fft import irfft
 
-from aframe.errors import AframeError
+from aframe.errors import AframeError, did_you_mean
 from aframe.priors import TIDES, luminosity_distance
 
 Parameters = Mapping[str, Float[np.ndarray, " signal"]]
@@ -87,20 +87,31 @@ def load_approximant(name: str) -> Approximant:
     Raises:
         AframeError: If LALSimulation has no such model.
     """
-    number = getattr(lalsimulation, name, -1)
-    known = isinstance(number, int) and 0 <= number < lalsimulation.NumApproximants
-    in_frequency = known and bool(lalsimulation.SimInspiralImplementedFDApproximants(number))
-    in_time = known and bool(lalsimulation.SimInspiralImplementedTDApproximants(number))
+    in_frequency, in_time = _domains(name)
     if not (in_frequency or in_time):
+        models = [other for other in dir(lalsimulation) if any(_domains(other))]
         raise AframeError(
             "there is no such waveform approximant",
             found=name,
             wanted_by="the setting `waveform_approximant`",
-            fix="give the name of a model of LALSimulation, such as IMRPhenomD or IMRPhenomXPHM",
+            fix=did_you_mean(name, models)
+            + "give the name of a model of LALSimulation, such as IMRPhenomD or IMRPhenomXPHM",
         )
+    number = getattr(lalsimulation, name)
     support = lalsimulation.SimInspiralGetSpinSupportFromApproximant(number)
     aligned = (lalsimulation.SIM_INSPIRAL_SPINLESS, lalsimulation.SIM_INSPIRAL_ALIGNEDSPIN)
     return Approximant(name, number, in_frequency, support not in aligned)
+
+
+def _domains(name: str) -> tuple[bool, bool]:
+    """Whether LALSimulation has a model called *name* in the frequency and in the time domain."""
+    number = getattr(lalsimulation, name, -1)
+    if not isinstance(number, int) or not 0 <= number < lalsimulation.NumApproximants:
+        return False, False
+    return (
+        bool(lalsimulation.SimInspiralImplementedFDApproximants(number)),
+        bool(lalsimulation.SimInspiralImplementedTDApproximants(number)),
+    )
 
 
 def refuse_tilted_spins(approximant: Approximant, parameters: Parameters, prior: str) -> None:

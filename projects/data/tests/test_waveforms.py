@@ -340,6 +340,11 @@ class TestApproximants:
 
         assert (found.in_frequency, found.precesses) == (in_frequency, precesses)
 
+    def test_tells_the_nearest_model(self):
+        """Of those that LALSimulation can make."""
+        with pytest.raises(AframeError, match=r"did you mean IMRPhenomD\?"):
+            load_approximant("IMRPhenomDD")
+
     @pytest.mark.parametrize("name", ["Nope", "MSUN_SI", "SimInspiralTD", "NumApproximants"])
     def test_refuses_unknown_models(self, name):
         """Also other things of that name."""

@@ -18,7 +18,7 @@ from ml4gw.waveforms.conversion import bilby_spins_to_lalsim
 from torch import Tensor
 
 from aframe.artifacts.ledger import read_metadata
-from aframe.errors import AframeError
+from aframe.errors import AframeError, did_you_mean
 from aframe_train.chunks import Chunks
 from aframe_train.streams import host_stream
 
@@ -409,8 +409,8 @@ def _model(name: str) -> Model:
             "a training cannot generate waveforms of this model",
             found=name,
             wanted_by="`generation` of the training data",
-            fix=f"set generation.approximant to one of {', '.join(MODELS)}, or leave generation "
-            "out: then the waveforms of the ledger are read",
+            fix=f"{did_you_mean(name, MODELS)}set generation.approximant to one of "
+            f"{', '.join(MODELS)}, or leave generation out: then those of the ledger are read",
         )
     return MODELS[name]
 

@@ -8,7 +8,9 @@ import re
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
+from inspect import signature
 from pathlib import Path
+from pydoc import locate
 from typing import Any
 
 import jsonargparse
@@ -18,6 +20,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from aframe.artifacts.remote import cached
 from aframe.errors import AframeError
+from aframe.program import nearest
 from aframe_train import tracking
 from aframe_train.callbacks import Progress, SaveConfig
 from aframe_train.resumption import find_checkpoint, refuse_cut
@@ -236,8 +239,17 @@ def _explained(words: Sequence[str]) -> Iterator[None]:
             "the training configuration cannot be used",
             found=re.sub(r"\s*\n\s*", " ", plain[0]),
             wanted_by=" ".join(["python -m train", *words]),
-            fix="correct the key or value; python -m train fit --help describes each",
+            fix=nearest(plain[0], _options(plain[0]))
+            + "correct the key or value; python -m train fit --help describes each",
         ) from error
+
+
+def _options(said: str) -> list[str]:
+    """Names that the last class which the parser *said* it cannot make takes, or a trainer."""
+    classes = re.findall(r"class_path '([\w.]+)'", said)
+    kind = locate(classes[-1]) if classes else Trainer
+    names = signature(kind).parameters if isinstance(kind, type) else ()
+    return [name if classes else f"trainer.{name}" for name in names]
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

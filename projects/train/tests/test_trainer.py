@@ -156,26 +156,39 @@ def edited(config, old, new):
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "found"),
+    ("old", "new", "found", "fix"),
     [
-        ("pct_lr_ramp", "pct_lr_rump", "'pct_lr_rump' is not accepted"),
-        ("kernels_per_stretch", "kernels_per_strech", "option 'kernels_per_strech'"),
-        ("max_epochs", "max_epoch", "'trainer.max_epoch'"),
-        ("learning_rate: 3.0e-3", "learning_rate: fast", "fast"),
-        ("networks.ResNet", "networks.Resnet", "no attribute 'Resnet'"),
-        ("model:", "model: [", "Problems parsing config"),
-        ("accelerator: cpu", "accelerator: gpu", "gpu"),
+        (
+            "pct_lr_ramp",
+            "pct_lr_rump",
+            "'pct_lr_rump' is not accepted",
+            "did you mean pct_lr_ramp?",
+        ),
+        ("max_epochs", "max_epoch", "'trainer.max_epoch'", "did you mean trainer.max_epochs?"),
+        ("kernels_per_stretch", "kernels_per_strech", "option 'kernels_per_strech'", ""),
+        ("learning_rate: 3.0e-3", "learning_rate: fast", "fast", ""),
+        ("networks.ResNet", "networks.Resnet", "no attribute 'Resnet'", ""),
+        ("model:", "model: [", "Problems parsing config", ""),
+        ("accelerator: cpu", "accelerator: gpu", "gpu", ""),
     ],
 )
-def test_a_wrong_configuration_is_named(words, config, old, new, found):
-    """Unknown keys and impossible values: what, and in which file."""
+def test_a_wrong_configuration_is_named(words, config, old, new, found, fix):
+    """Unknown keys and impossible values: what, in which file, and the nearest that there is."""
     edited(config, old, new)
 
     with pytest.raises(AframeError, match="training configuration cannot be used") as error:
         train(words)
 
     assert found in error.value.found
+    assert fix in error.value.fix
+    assert ("did you" in error.value.fix) == ("did you" in fix)
     assert str(config) in error.value.wanted_by
+
+
+def test_a_mistyped_option_is_told_with_the_nearest(words):
+    """As the configuration's keys are."""
+    with pytest.raises(AframeError, match=r"mean learning_rate\?"):
+        train([*words, "--model.learning_rat=1"])
 
 
 def test_our_errors_keep_their_words(words, config):
