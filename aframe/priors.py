@@ -296,6 +296,8 @@ FACTORIES: dict[str, Callable[..., Population]] = {
         *(nonspin_bbh, spin_bbh, end_o3_ratesandpops_bns, tidal_bns, ringdown_prior),
     )
 }
+#: Those that :func:`sample` can draw from.
+_BINARIES = [name for name in FACTORIES if name != ringdown_prior.__name__]
 _PREFIXES = ("aframe.priors.", "priors.priors.")
 
 
@@ -337,7 +339,7 @@ def _imported(name: str) -> Any:
             "there is no such prior",
             found=f"{name}: {error}",
             wanted_by="the setting `prior`",
-            fix=f"{did_you_mean(attribute, FACTORIES)}choose one of {', '.join(FACTORIES)}, "
+            fix=f"{did_you_mean(attribute, FACTORIES)}choose one of {', '.join(_BINARIES)}, "
             "or give the dotted path of a factory",
         ) from error
 
@@ -388,7 +390,7 @@ def sample(
             "a prior leaves out parameters of a source",
             found=f"no {', '.join(missing)} among {', '.join(prior)}",
             wanted_by="the waveforms drawn from it",
-            fix="add them to the prior",
+            fix=f"choose one of {', '.join(_BINARIES)}, which have them, or add them to your own",
         )
     if not detector_frame:
         for name in ("mass_1", "mass_2"):

@@ -510,6 +510,8 @@ class TestLoadPrior:
             priors.load_prior("log_uniform_bh")
 
         assert error.value.found == "log_uniform_bh: there is no such population"
+        assert "gaussian_masses" in error.value.fix
+        assert "ringdown_prior" not in error.value.fix
 
     @pytest.mark.parametrize(
         "name", ["builtins.list", "aframe.priors.sample", "math.pi", "elsewhere.pair"]
@@ -530,3 +532,12 @@ def test_refuses_a_prior_without_a_sky():
 
     with pytest.raises(AframeError, match="no ra, dec, redshift, psi, theta_jn, phase among"):
         priors.sample(prior, True, 5, np.random.default_rng(0))
+
+
+def test_tells_why_ringdowns_make_no_waveforms_of_binaries():
+    """And which populations do."""
+    with pytest.raises(AframeError, match="no mass_1, mass_2, redshift among quality") as error:
+        priors.sample(*priors.load_prior("ringdown_prior"), 5, np.random.default_rng(0))
+
+    assert "log_uniform_bbh, log_normal_masses" in error.value.fix
+    assert "ringdown_prior" not in error.value.fix
