@@ -66,7 +66,8 @@ _DISK = {
 }
 _PATH = {errno.EACCES, errno.EROFS, errno.EPERM, errno.EEXIST, errno.ENOTDIR}
 _SECONDS_BETWEEN_LINES = 5.0
-# How the parser tells of a name that it does not know.
+# How the parser tells of a list that has no brackets, and of a name that it does not know.
+_BARE_LIST = re.compile(r"Expected a <class '(?:tuple|list)'>\. Got value: (\w[\w, ]*)")
 _UNKNOWN = re.compile(
     r"(?:arguments: --|Option '|Subcommand '\w+' does not accept option '|choice: ')([\w.]+)"
 )
@@ -218,7 +219,7 @@ def _parse(stage: str, verbs: Sequence[Verb], words: Sequence[str]) -> tuple[Ver
             "the settings cannot be used",
             found=re.sub(r"\s*\n\s*", " ", str(error)),
             wanted_by=" ".join([f"aframe-{stage}", *(w for w in words if not w.startswith("{"))]),
-            fix=nearest(str(error), known)
+            fix=hint(str(error), known)
             + f"{' '.join([f'aframe-{stage}', *words[:1]])} --help describes each setting",
         ) from error
     names = {each.name for each in dataclasses.fields(chosen.settings)}
@@ -226,13 +227,19 @@ def _parse(stage: str, verbs: Sequence[Verb], words: Sequence[str]) -> tuple[Ver
     return chosen, settings, namespace["remake"]
 
 
-def nearest(said: str, known: Iterable[str]) -> str:
-    """Begin a fix with the name in *known* that is nearest to one that the parser *said* it lacks.
+def hint(said: str, known: Iterable[str]) -> str:
+    """Begin the fix of what the parser *said*.
+
+    A list without its brackets is told with them, and a name that there is not with the nearest
+    in *known*.
 
     Example:
-        >>> nearest("unrecognized arguments: --highpas 20", ["highpass", "lowpass"])
+        >>> hint("unrecognized arguments: --highpas 20", ["highpass", "lowpass"])
         'did you mean highpass? '
     """
+    bare = _BARE_LIST.search(said)
+    if bare:
+        return f'write "[{bare[1].replace(" ", "")}]"; '
     unknown = _UNKNOWN.findall(said)
     return did_you_mean(unknown[-1], known) if unknown else ""
 

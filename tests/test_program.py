@@ -200,6 +200,13 @@ class TestSettings:
 
         assert f"  fix        did you mean {meant}? aframe-data " in capsys.readouterr().err
 
+    @pytest.mark.parametrize("value", ["H1,L1", "H1"])
+    def test_tells_how_a_list_is_written(self, capsys, value):
+        """A .cfg has no brackets, so they are easily left out."""
+        assert main("data", [VERB], ["make", "--ifos", value]) == USER_ERROR
+
+        assert f'  fix        write "[{value}]"; aframe-data make --help' in capsys.readouterr().err
+
     def test_a_contradiction_is_told_as_the_settings_say_it(self, config, capsys):
         """The message of the settings themselves arrives whole."""
         words = ["make", "--config", str(config), "--highpass", "2000"]

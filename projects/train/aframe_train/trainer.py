@@ -20,7 +20,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from aframe.artifacts.remote import cached
 from aframe.errors import AframeError
-from aframe.program import nearest
+from aframe.program import hint
 from aframe_train import tracking
 from aframe_train.callbacks import Progress, SaveConfig
 from aframe_train.resumption import find_checkpoint, refuse_cut
@@ -239,7 +239,7 @@ def _explained(words: Sequence[str]) -> Iterator[None]:
             "the training configuration cannot be used",
             found=re.sub(r"\s*\n\s*", " ", plain[0]),
             wanted_by=" ".join(["python -m train", *words]),
-            fix=nearest(plain[0], _options(plain[0]))
+            fix=hint(plain[0], _options(plain[0]))
             + "correct the key or value; python -m train fit --help describes each",
         ) from error
 

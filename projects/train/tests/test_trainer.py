@@ -191,6 +191,12 @@ def test_a_mistyped_option_is_told_with_the_nearest(words):
         train([*words, "--model.learning_rat=1"])
 
 
+def test_detectors_without_brackets_are_told_with_them(words):
+    """As the .cfg spells them they are no list."""
+    with pytest.raises(AframeError, match=r'write "\[H1,L1\]"; '):
+        train([*words, "--data.ifos=H1,L1"])
+
+
 def test_our_errors_keep_their_words(words, config):
     """What our classes refuse is not wrapped in the parser's remarks."""
     edited(config, "maximum: 50", "maximum: 5")
