@@ -315,9 +315,13 @@ def load_prior(name: str) -> Population:
     bare = next((name.removeprefix(head) for head in _PREFIXES if name.startswith(head)), name)
     factory = FACTORIES.get(bare) or _imported(name)
     try:
-        prior, detector_frame = factory()
-        if not isinstance(prior, PriorDict) or not isinstance(detector_frame, bool):
-            raise TypeError(f"it returned {type(prior).__name__}, {detector_frame!r}")
+        made = factory()
+        # A dictionary of two keys, or a string, would be unpacked like a pair.
+        pair = made if isinstance(made, tuple | list) else (made,)
+        kinds = [type(one).__name__ for one in pair]
+        if kinds[1:] != ["bool"] or not isinstance(pair[0], PriorDict):
+            raise TypeError(f"it returned {', '.join(kinds) or 'nothing'}")
+        prior, detector_frame = pair
     except (TypeError, ValueError) as error:
         raise AframeError(
             "a prior cannot be made",

@@ -525,6 +525,30 @@ class TestLoadPrior:
         with pytest.raises(AframeError, match="a prior cannot be made"):
             priors.load_prior(name)
 
+    @pytest.mark.parametrize(
+        ("made", "told"),
+        [
+            ("PriorDict({'mass_1': 30.0, 'mass_2': 20.0})", "PriorDict"),
+            ("(PriorDict({}), 'source')", "PriorDict, str"),
+            ("(PriorDict({}), True, 1)", "PriorDict, bool, int"),
+            ("({}, True)", "dict, bool"),
+            ("()", "nothing"),
+            ("None", "NoneType"),
+        ],
+    )
+    def test_says_what_a_factory_returned(self, made, told, tmp_path, monkeypatch):
+        """As it was returned, not what it falls apart into."""
+        (tmp_path / "elsewhere.py").write_text(
+            f"from bilby.core.prior import PriorDict\ndef mine():\n    return {made}\n"
+        )
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.delitem(sys.modules, "elsewhere", raising=False)
+
+        with pytest.raises(AframeError, match="a prior cannot be made") as error:
+            priors.load_prior("elsewhere.mine")
+
+        assert error.value.found == f"elsewhere.mine: it returned {told}"
+
 
 def test_refuses_a_prior_without_a_sky():
     """A parameter that cannot be filled in is named."""

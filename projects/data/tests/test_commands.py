@@ -19,6 +19,7 @@ from loopback import OpenData, frame_finder, segment_database
 from nds2_client import Client
 from scipy.signal import resample_poly
 
+from aframe.artifacts.ledger import read_ledger
 from aframe.artifacts.record import read_record
 from aframe.artifacts.segments import read_segments
 from aframe.artifacts.strain import list_strain, read_strain
@@ -94,6 +95,23 @@ class TestReadme:
 
         assert kinds == ["gwosc", "datafind", "nds2", "files", "simulated"]
         assert len(LINES) == 2
+
+    def test_a_population_of_one_s_own_runs(self, type_in, monkeypatch, tmp_path):
+        """Waveforms of the masses that the example's module names."""
+        code, line = re.search(
+            r"^\$ cat mine\.py\n(.*?)^\$ PYTHONPATH=\. (.*?)$",
+            README.read_text(),
+            re.DOTALL | re.MULTILINE,
+        ).groups()
+        (tmp_path / "mine.py").write_text(code)
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.delitem(sys.modules, "mine", raising=False)
+
+        assert type_in(line) == 0
+
+        drawn = read_ledger(tmp_path / "run" / "training_waveforms.hdf5").parameters
+        assert drawn["mass_1"].size == 100
+        assert (drawn["mass_1"] > 50 * (1 + drawn["redshift"])).all()
 
     @pytest.mark.parametrize("example", EXAMPLES, ids=lambda one: one["source"]["kind"])
     def test_examples_run(self, world, type_in, example):
