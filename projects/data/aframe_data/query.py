@@ -122,7 +122,7 @@ def refuse_unfit_source(settings: QuerySettings) -> None:
         _refuse_unknown_curves(source, settings.ifos)
     elif isinstance(source, Files):
         found: dict[str, list[Segment]] = {ifo: [] for ifo in settings.ifos}
-        for one in find_recordings(source, settings.ifos):
+        for one in _recordings(source, settings.ifos):
             found[one.ifo] += intersect([one.segment], [settings.span])
         found = {ifo: coalesce(mine) for ifo, mine in found.items()}
         together = whole_seconds(functools.reduce(intersect, found.values()))
@@ -196,8 +196,22 @@ def _available(settings: QuerySettings, span: Segment, draft: Draft) -> dict[str
     return {ifo: intersect(mine, [span]) for ifo, mine in found.items()}
 
 
+def _recordings(source: Files, ifos: Sequence[str]) -> list[Recording]:
+    """Find the files' strain, and refuse a detector of which they have none."""
+    recordings = find_recordings(source, ifos)
+    absent = [ifo for ifo in ifos if ifo not in {one.ifo for one in recordings}]
+    if absent:
+        raise AframeError(
+            "there is no strain of a detector",
+            found=f"no file holds {' or '.join(absent)}: files of {', '.join(source.paths)}",
+            wanted_by="the setting `ifos`",
+            fix=f"leave {' and '.join(absent)} out of ifos, or add files to the source",
+        )
+    return recordings
+
+
 def _in_files(settings: QuerySettings, source: Files, draft: Draft) -> dict[str, list[Segment]]:
-    recordings = find_recordings(source, settings.ifos)
+    recordings = _recordings(source, settings.ifos)
     inside = [one for one in recordings if intersect([one.segment], [settings.span])]
     paths = [draft.work / f"good-{number}.txt" for number in range(len(inside))]
     todo = [pair for pair in zip(inside, paths, strict=True) if not pair[1].exists()]
@@ -220,7 +234,8 @@ def _nothing(settings: QuerySettings, found: Found, together: Sequence[Segment])
         "there is no time with data of all detectors",
         found="; ".join([*lines, f"together {_told(together)}"]),
         wanted_by=f"segments of at least {settings.min_duration:g} s"
-        f" between {settings.start} and {settings.stop}",
+        + (f" after {settings.start}" if settings.start is not None else "")
+        + (f" before {settings.stop}" if settings.stop is not None else ""),
         fix="lower min_duration, widen start and stop, or add strain",
     )
 

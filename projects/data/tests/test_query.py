@@ -113,12 +113,26 @@ def test_says_what_each_detector_had_when_nothing_is_left(tmp_path, files):
     assert "together 24 s in 4 segments (longest 10 s" in caught.value.found
 
 
-def test_says_that_a_detector_had_nothing(tmp_path, write_gwosc):
-    """Here, a file of H1 only."""
+def test_says_that_no_file_holds_a_detector(tmp_path, write_gwosc):
+    """Here, a file of H1 only; no shorter segment would help."""
     path = write_gwosc(np.zeros(4 * RATE), rate=RATE)
 
-    with pytest.raises(AframeError, match="L1 nothing; together nothing"):
+    with pytest.raises(AframeError, match="there is no strain of a detector") as caught:
         found(tmp_path, Files("files", (str(path),)))
+
+    assert caught.value.found.startswith("no file holds L1: files of ")
+    assert "min_duration" not in caught.value.fix
+
+
+def test_says_that_a_detector_had_nothing(tmp_path, write_gwosc):
+    """Here, L1 only after what was asked about."""
+    write_gwosc(np.zeros(4 * RATE), rate=RATE, start=START)
+    later = write_gwosc(np.zeros(4 * RATE), ifo="L1", rate=RATE, start=START + 9)
+
+    with pytest.raises(AframeError, match="L1 nothing; together nothing") as caught:
+        found(tmp_path, Files("files", (str(later.parent / "*.hdf5"),)), stop=START + 8.0)
+
+    assert caught.value.wanted_by == f"segments of at least 0 s before {START + 8.0}"
 
 
 @pytest.mark.parametrize(
@@ -149,9 +163,8 @@ def test_the_headers_of_files_tell_what_will_be_missing(tmp_path, files, write_g
     """Before any sample is read: a detector without a file, a short span, a file cut short."""
     refuse_unfit_source(asked(tmp_path, files, min_duration=10))
     alone = Files("files", (str(Path(files.paths[0]).parent / "H-*.hdf5"),))
-    with pytest.raises(AframeError, match="no time with data of all detectors") as refused:
+    with pytest.raises(AframeError, match="no file holds L1"):
         refuse_unfit_source(asked(tmp_path, alone))
-    assert "L1 nothing" in refused.value.found
     with pytest.raises(AframeError, match="no time with data of all detectors"):
         refuse_unfit_source(asked(tmp_path, files, min_duration=17))
     broken = write_gwosc(np.zeros(16 * RATE), ifo="L1", rate=RATE, start=START + 2)
