@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 import requests
 import tenacity
@@ -32,6 +33,12 @@ _PASSING = {
     HTTPStatus.BAD_GATEWAY,
     HTTPStatus.SERVICE_UNAVAILABLE,
     HTTPStatus.GATEWAY_TIMEOUT,
+}
+#: Causes of a connection that never was, as they are named in an error, in a few words.
+_UNREACHED = {
+    "NameResolutionError": "cannot resolve",
+    "ConnectTimeoutError": "no answer in time from",
+    "NewConnectionError": "no connection to",
 }
 _WITHOUT_CREDENTIALS = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
 
@@ -122,6 +129,12 @@ def _reason(error: BaseException | None) -> str:
         return f"{response.status_code} {response.reason} from {response.url}"
     if isinstance(error, tenacity.RetryError):
         error = error.last_attempt.exception()
+    host = urlsplit(getattr(getattr(error, "request", None), "url", "") or "").netloc
+    # What requests says of it holds the address twice, and two names of classes.
+    said = str(error)
+    for cause, brief in _UNREACHED.items():
+        if host and cause in said:
+            return f"{brief} {host}"
     return f"{type(error).__name__}: {error}"
 
 

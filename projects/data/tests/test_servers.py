@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import re
+import socket
 
 import pytest
 import requests
@@ -67,6 +69,36 @@ def test_asks_again_where_the_client_of_gwosc_gives_up(server, monkeypatch, capl
     assert server.times("page") == times + 1
     assert len(caplog.records) == times // 10
     assert all("trying again in" in one.getMessage() for one in caplog.records)
+
+
+@pytest.mark.parametrize(
+    ("connect", "told"),
+    [
+        (socket.gaierror(-2, "Name or service not known"), "cannot resolve gwosc.org"),
+        (ConnectionRefusedError(111, "Connection refused"), "no connection to gwosc.org"),
+        (TimeoutError("timed out"), "no answer in time from gwosc.org"),
+    ],
+    ids=["no network", "refused", "silent"],
+)
+@pytest.mark.parametrize("get", [requests.get, v2.fetch_json])
+def test_a_server_out_of_reach_is_told_in_a_few_words(
+    get, connect, told, no_waiting, monkeypatch, caplog
+):
+    """The host and what is wrong with it, on one line, each time."""
+    caplog.set_level("INFO")
+
+    def fails(*_args, **_options):
+        raise connect
+
+    monkeypatch.setattr("urllib3.util.connection.create_connection", fails)
+
+    with pytest.raises(AframeError, match="a server does not answer as it should") as caught:
+        ask(lambda: get("https://gwosc.org/api/v2/runs"), wanted_by="a test")
+
+    assert caught.value.found == told
+    lines = [one.getMessage() for one in caplog.records]
+    assert len(lines) == servers.ATTEMPTS - 1
+    assert all(re.fullmatch(rf"{told}; trying again in \d+ s", line) for line in lines)
 
 
 def test_the_client_of_gwosc_does_not_ask_for_ever(server):
