@@ -190,7 +190,7 @@ class TestSettings:
         [
             (["mak"], "make"),
             (["make", "--highpath=20"], "highpass"),
-            (["make", "--resources.wokers", "2"], "resources.workers"),
+            (["make", "--resources.worker", "2"], "resources.workers"),
             (["make", "--config", '{"high_pass": 20}'], "highpass"),
         ],
     )

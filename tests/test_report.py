@@ -183,6 +183,6 @@ def test_what_is_no_finished_search_is_refused(run, tmp_path, capsys):
 def test_a_wrong_word_is_refused_in_the_house_format(capsys):
     """With the name of this command."""
     with pytest.raises(SystemExit, match="2"):
-        report.main(["reprot", "x"])
+        report.main(["rapport", "x"])
 
     assert capsys.readouterr().err.startswith("aframe: error: the command line cannot be used")

@@ -264,7 +264,8 @@ def test_what_a_stage_refuses_is_told_before_any_step_runs(empty):
     waveforms = ["testing_waveforms", "training_waveforms", "validation_waveforms"]
     assert sorted(asked["data"]) == [*(["fetch"] * 3), *(["query"] * 3), *waveforms]
     assert {stage: asked[stage] for stage in ("train", "export", "infer", "sv")} == {
-        "train": ["fit"], "export": ["export"], "infer": ["infer"], "sv": ["estimate", "p_astro", "report"],
+        "train": ["fit"], "export": ["export"], "infer": ["infer"],
+        "sv": ["estimate", "p_astro", "report"],
     }  # fmt: skip
     assert empty.calls() == []
     assert not (empty.directory / "data").exists()
