@@ -190,7 +190,7 @@ class TestSettings:
         [
             (["mak"], "make"),
             (["make", "--highpath=20"], "highpass"),
-            (["make", "--resources.worker", "2"], "resources.workers"),
+            (["make", "--resources.workrs", "2"], "resources.workers"),
             (["make", "--config", '{"high_pass": 20}'], "highpass"),
         ],
     )
