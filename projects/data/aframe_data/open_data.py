@@ -9,7 +9,8 @@ from gwosc import datasets, locate
 from gwosc.api import v2
 from gwosc.utils import url_segment
 
-from aframe.artifacts.segments import Segment, coalesce, intersect, subtract
+from aframe.artifacts.segments import Segment, coalesce, gps, intersect, subtract
+from aframe.errors import AframeError
 from aframe_data import flags
 from aframe_data.downloads import RemoteFile
 from aframe_data.servers import ask
@@ -17,20 +18,35 @@ from aframe_data.sources import Gwosc
 
 log = logging.getLogger(__name__)
 
+#: The longest file of an event (s); the client looks so far behind a span itself, not before it.
+_LONGEST = 4096
+
 
 def dataset_span(source: Gwosc) -> Segment:
     """The time that the source's dataset, a run or an event, covers (GPS s).
 
     Raises:
-        AframeError: If GWOSC knows no such dataset.
+        AframeError: If GWOSC knows no such dataset, or has no files of that event alone.
     """
     name, host = str(source.dataset), flags.gwosc_server(source)
     wanted_by = f"the dataset {name}"
     if name in ask(lambda: _runs(host), wanted_by=wanted_by):
         run = ask(lambda: v2.fetch_run(name, host=host), wanted_by=wanted_by)
         return Segment(float(run["gps_start"]), float(run["gps_end"]))
-    start, stop = ask(lambda: datasets.event_segment(name, host=host), wanted_by=wanted_by)
-    return Segment(float(start), float(stop))
+    files = ask(lambda: [*v2.fetch_event_strain_data(name, host=host)], wanted_by=wanted_by)
+    if not files:
+        event = ask(lambda: v2.fetch_event_version(name, host=host), wanted_by=wanted_by)
+        raise AframeError(
+            "an event has no files of its own",
+            found=f"none of {event['name']}, as of all events since GWTC-4.0",
+            wanted_by=wanted_by,
+            fix=f"name its run, {event['run']}, or none, and give start and stop about "
+            f"{gps(event['gps'])}",
+        )
+    return Segment(
+        float(min(file["gps_start"] for file in files)),
+        float(max(file["gps_start"] + file["duration"] for file in files)),
+    )
 
 
 def available(source: Gwosc, ifo: str, span: Segment) -> list[Segment]:
@@ -98,7 +114,8 @@ def _event_urls(source: Gwosc, ifo: str, segment: Segment) -> list[str]:
     host, span = flags.gwosc_server(source), (int(segment.start), int(segment.stop))
     names = [source.dataset] if source.dataset else []
     if not names:
-        names = datasets.find_datasets(detector=ifo, type="event", segment=span, host=host)
+        near = (span[0] - _LONGEST, span[1])
+        names = datasets.find_datasets(detector=ifo, type="event", segment=near, host=host)
     elif source.dataset in _runs(host):
         return []
     return [

@@ -182,14 +182,15 @@ class OpenData:
     def _event(self, name: str) -> dict[str, Any]:
         if name not in self.events:
             raise NotFoundError(name)
+        gps = self.events[name]
         return {
             "name": name,
             "shortName": name,
-            "gps": self.events[name],
+            "gps": gps,
             "version": 1,
             "catalog": "GWTC-1-confident",
             "detectors": self._detectors(name),
-            "run": None,
+            "run": next((run for run, (a, b) in self.runs.items() if a <= gps < b), None),
         }
 
     def _files(self, dataset: str, **query: str) -> list[Path]:

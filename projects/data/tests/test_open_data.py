@@ -27,7 +27,7 @@ def server(enter, no_waiting):
     """A run in two files with a gap, and an event in the gap with files of two lengths."""
     data = OpenData(
         runs={"O1": (G, G + 1000), "O2": (G + 5000, G + 6000)},
-        events={"GW150914-v3": G + 150.0, "GW999999-v1": G + 9000.0},
+        events={"GW150914-v3": G + 150.0, "GW999999-v1": G + 9000.0, "GW200000-v1": G + 5500.5},
         files={
             "O1": [
                 named("H-H1_LOSC_4_V1-{G}-32.hdf5"),
@@ -70,6 +70,11 @@ def test_files_of_an_event_where_no_run_has_them(server):
     assert server.times("event-versions[?]") == 2
 
 
+def test_files_of_an_event_before_the_segment(server):
+    """Its file reaches long past it."""
+    assert found(server, (G + 200, G + 220)) == [f"H-H1_GWOSC_4KHZ_R1-{G}-512.hdf5"]
+
+
 def test_files_of_the_dataset_that_is_named(server):
     """An event's though a run has the time, a run's or nothing, and no event but that one."""
     event = f"H-H1_GWOSC_4KHZ_R1-{G}-512.hdf5"
@@ -105,6 +110,16 @@ def test_a_dataset_has_a_span(server, dataset, span):
     source = Gwosc("gwosc", gwosc_server=server.url, dataset=dataset)
 
     assert dataset_span(source) == span
+
+
+def test_an_event_without_files_of_its_own(server):
+    """As all since GWTC-4.0, whose strain is with their run: the error says where."""
+    source = Gwosc("gwosc", gwosc_server=server.url, dataset="GW200000-v1")
+
+    with pytest.raises(AframeError, match="an event has no files of its own") as caught:
+        dataset_span(source)
+    assert "its run, O2, or none" in caught.value.fix
+    assert f"start and stop about {G + 5500}.5" in caught.value.fix
 
 
 def test_a_dataset_that_is_unknown(server):
