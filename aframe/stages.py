@@ -5,10 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import platform
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -21,10 +19,17 @@ from typing import Any, NamedTuple
 from aframe.artifacts.record import write_text
 from aframe.artifacts.remote import address, cache_directory, here
 from aframe.errors import AframeError
+from aframe.failures import (
+    KEPT,
+    StepFailedError,
+    failure_of,
+    failure_path,
+    how_it_ended,
+    indented,
+)
 
 #: Where the checkout lies in an image; ``--dev`` binds the one at hand over it.
 CODE_IN_IMAGE = "/opt/aframe"
-_LAST_LINES = 40
 
 
 class Step(NamedTuple):
@@ -169,7 +174,8 @@ class Stage:
         except (IndexError, ValueError) as error:
             raise AframeError(
                 f"stage {self.name!r} cannot look through its steps",
-                found=f"{_ended(done.returncode)}; its last lines:{_indented(done.stderr)}",
+                found=f"{how_it_ended(done.returncode)}; its last lines:"
+                f"{indented(done.stderr.splitlines())}",
                 wanted_by=shlex.join(command),
                 fix="mend what they say; the command should come with this version of aframe",
             ) from error
@@ -200,7 +206,10 @@ class Stage:
         began = time.monotonic()
         code, last = self._stream(command, logs / f"{verb}.log", label)
         if code != 0:
-            raise _failure(label, command, code, last, logs / f"{verb}.log")
+            words, log = shlex.join(command), logs / f"{verb}.log"
+            failure = failure_of(label, code, last, command=words, log=log)
+            failure.write(failure_path(here(settings["output"]), verb))
+            raise StepFailedError(failure)
         sys.stderr.write(f"{label} | done in {time.monotonic() - began:.1f} s\n")
         (logs / f"{verb}.failure.json").unlink(missing_ok=True)
 
@@ -219,7 +228,7 @@ class Stage:
         return [self.scratch]
 
     def _stream(self, command: list[str], log: Path, label: str) -> tuple[int, list[str]]:
-        last: deque[str] = deque(maxlen=_LAST_LINES)
+        last: deque[str] = deque(maxlen=KEPT)
         with (
             log.open("w") as file,
             subprocess.Popen(
@@ -283,32 +292,3 @@ def _checkout() -> Path:
             fix="pip install -e . in a checkout, or leave out --dev",
         )
     return checkout
-
-
-def _failure(label: str, command: list[str], code: int, last: list[str], log: Path) -> AframeError:
-    """Leave the failure's record and word its error."""
-    ended = _ended(code)
-    record = {
-        "step": label,
-        "command": shlex.join(command),
-        "host": platform.node(),
-        "ended": ended,
-        "last_lines": last,
-        "log": str(log),
-    }
-    write_text(log.with_suffix(".failure.json"), json.dumps(record, indent=2) + "\n")
-    return AframeError(
-        f"step {label} failed",
-        found=f"{ended}; its last lines:{_indented(*last)}",
-        wanted_by=shlex.join(command),
-        fix=f"mend what they say; the command above repeats the step, its log is {log}",
-    )
-
-
-def _ended(code: int) -> str:
-    return signal.Signals(-code).name if code < 0 else f"exit status {code}"
-
-
-def _indented(*lines: str) -> str:
-    last = "\n".join(lines).splitlines()[-6:]
-    return "".join(f"\n             {line}" for line in last)

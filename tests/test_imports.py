@@ -55,6 +55,7 @@ RULES = (
         ("numpy", "h5py", "jaxtyping"),
     ),
     Rule(("aframe.cfg",), ("aframe.errors",), ()),
+    Rule(("aframe.failures",), ("aframe.errors", "aframe.artifacts.record"), ()),
     Rule(
         ("aframe.program",),
         ("aframe.errors", *(f"aframe.artifacts.{name}" for name in ("record", "remote", "mirror"))),
@@ -84,7 +85,7 @@ RULES = (
     Rule(
         ("aframe.stages", "aframe.parameters", "aframe.targets"),
         (
-            *("aframe.errors", "aframe.paths", "aframe.sources"),
+            *("aframe.errors", "aframe.failures", "aframe.paths", "aframe.sources"),
             *("aframe.artifacts.record", "aframe.artifacts.remote"),
         ),
         LIGHT,
@@ -93,7 +94,7 @@ RULES = (
         ("aframe.tasks", "aframe.tasks.*"),
         (
             *("aframe.errors", "aframe.checks", "aframe.paths", "aframe.parameters"),
-            "aframe.sources",
+            *("aframe.failures", "aframe.sources"),
             *("aframe.tasks*", "aframe.stages", "aframe.targets"),
             *("aframe.artifacts.record", "aframe.artifacts.segments", "aframe.cfg"),
             "aframe.artifacts.remote",

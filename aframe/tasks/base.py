@@ -10,7 +10,9 @@ from typing import Any, ClassVar
 import law
 
 from aframe.artifacts.record import record_path
+from aframe.artifacts.remote import here
 from aframe.errors import AframeError
+from aframe.failures import failure_path
 from aframe.parameters import Choice, Flag, Integer, PathParameter, Text
 from aframe.paths import RunPaths, run_paths
 from aframe.stages import Stage
@@ -22,7 +24,7 @@ from aframe.tasks.configuration import (
     set_defaults,
 )
 from aframe.tasks.foresight import refuse_missing_inputs, refuse_wrong, unfinished
-from aframe.tasks.screen import prepare_screen
+from aframe.tasks.screen import prepare_screen, watch
 
 prepare_screen()
 set_defaults()
@@ -202,6 +204,7 @@ class StageTask(RunParameters):
             step.refuse_changed(remade)
         refuse_missing_inputs(todo)
         refuse_wrong(todo)
+        watch(failure_path(here(step.directory), step.verb) for step in todo)
         return not todo
 
     @property

@@ -9,7 +9,9 @@ import importlib
 import logging
 import re
 import sys
+import time
 from collections.abc import Iterable
+from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
 
@@ -18,8 +20,12 @@ from luigi.cmdline_parser import CmdlineParser
 from luigi.task_register import Register
 
 from aframe.errors import AframeError
+from aframe.failures import StepFailedError, read_failure, told
 
 USER_ERROR = 2
+#: Where the steps that this process is to run leave the records of their failures.
+_watched: set[Path] = set()
+_BEGAN = time.time()
 
 
 def prepare_screen() -> None:
@@ -31,6 +37,11 @@ def prepare_screen() -> None:
     )
     # The package law.cli names a function as it names this module.
     importlib.import_module("law.cli.run").abort = _refuse_task  # type: ignore[attr-defined]
+
+
+def watch(failures: Iterable[Path]) -> None:
+    """Tell at the end of the run of the failures whose records lie at these paths."""
+    _watched.update(failures)
 
 
 class OnScreen(logging.Filter):
@@ -60,6 +71,8 @@ class OnScreen(logging.Filter):
         if "Luigi Execution Summary" not in summary:
             return record.levelno >= logging.WARNING
         record.msg, record.args = _ending(summary), None
+        if ":)" not in summary:
+            record.levelno, record.levelname = logging.ERROR, "ERROR"
         return bool(record.msg)
 
     def _told(self, record: logging.LogRecord) -> str | None:
@@ -67,6 +80,9 @@ class OnScreen(logging.Filter):
         # luigi wraps what a parameter's parser raises.
         while error is not None and not isinstance(error, AframeError):
             error = error.__cause__
+        if isinstance(error, StepFailedError):
+            # The other steps go on, so that the particulars would be lost on the way.
+            return f"{error.problem}; the end of the run tells more"
         if error is not None:
             return str(error)
         # What goes wrong in planning, luigi has in text.
@@ -81,9 +97,17 @@ def _ending(summary: str) -> str:
     failed = re.search(r"^\* \d+ failed:\n((?:    - .*\n)+)", summary, re.MULTILINE)
     if failed is None:
         return ""
-    names = ", ".join(re.findall(r"- \d+ (\w+)", failed[1]))
-    return (
-        f"failed: {names}; its error is above and in its log, the same command goes on from there"
+    names = set(re.findall(r"- \d+ (\w+)", failed[1]))
+    # Those of a run before this one are none of its own; a file system rounds its times.
+    records = [each for each in map(read_failure, sorted(_watched)) if each]
+    mine = [each for each in records if each.step in names and each.when >= _BEGAN - 1]
+    others = ", ".join(sorted(names - {each.step for each in mine}))
+    return "\n".join(
+        [
+            *([told(mine)] if mine else []),
+            *([f"failed: {others}; its error is above and in its log"] if others else []),
+            "the same command goes on from there",
+        ]
     )
 
 

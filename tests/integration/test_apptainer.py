@@ -145,6 +145,6 @@ def test_a_failure_in_the_image_is_told(train):
     failure = json.loads((training / "logs" / "fit.failure.json").read_text())
 
     assert done.returncode == 1
-    assert "ERROR: step Train failed\n  found      exit status 2" in done.stderr
+    assert "ERROR: failed: Train\n  cause      " in done.stderr
     assert failure["command"].startswith("apptainer run --bind ")
     assert "Traceback" not in done.stderr

@@ -134,11 +134,17 @@ def test_a_failing_step_ends_the_run_and_the_next_run_resumes(empty):
     resumed = empty.law("--workers", "5")
 
     assert failed.returncode == 1
-    assert "INFO: failed: Train; its error is above" in failed.stderr.splitlines()[-1]
     assert "Traceback" not in failed.stderr
-    assert "ERROR: step Train failed\n  found      exit status 2; its last lines:" in failed.stderr
-    assert "aframe-train: error: the stand-in was told to fail" in failed.stderr
-    assert f"  wanted by  {failure['command']}\n" in failed.stderr
+    cause = "the stand-in was told to fail (train fit)"
+    assert f"ERROR: step Train failed: {cause}; the end of the run tells more\n" in failed.stderr
+    ending = failed.stderr[failed.stderr.index("ERROR: failed: Train\n") :]
+    assert ending.startswith(
+        f"ERROR: failed: Train\n  cause      {cause}\n  fix        run without STUB_FAIL\n"
+        f"  log        {failure['log']}, which ends with\n"
+    )
+    assert ending.endswith(
+        f"  by hand    {failure['command']}\nthe same command goes on from there\n"
+    )
     assert failure["step"] == "Train"
     assert failure["ended"] == "exit status 2"
     assert "  fix        run without STUB_FAIL" in failure["last_lines"]
@@ -147,6 +153,16 @@ def test_a_failing_step_ends_the_run_and_the_next_run_resumes(empty):
     assert in_order(empty.calls()) == ["train fit in training", "export export in results", *LAST]
     assert "data testing_waveforms in data/test" in before
     assert not (empty.directory / "training/logs/fit.failure.json").exists()
+
+
+def test_steps_that_fail_alike_are_told_once(empty):
+    """Three steps of one cause are one block at the end of the run, with the log of the first."""
+    failed = empty.law("--workers", "5", fail="data query")
+
+    assert failed.returncode == 1
+    assert failed.stderr.count("\nERROR: failed: ") == 1
+    assert "\nERROR: failed: Query (3 times)\n" in failed.stderr
+    assert failed.stderr.count("  by hand    ") == 1
 
 
 def test_the_command_of_a_failure_repeats_the_step(empty):

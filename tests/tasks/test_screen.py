@@ -49,7 +49,7 @@ def test_chatter_is_left_out():
                 "    - 1 FetchTest(...)\n* 1 were left pending:\n    - 1 Report()\nThis looks :("
             ),
             (
-                "failed: Train, FetchTest; its error is above and in its log, "
+                "failed: FetchTest, Train; its error is above and in its log\n"
                 "the same command goes on from there"
             ),
         ),
