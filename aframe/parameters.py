@@ -7,6 +7,7 @@ declares it reads it there, unless its own section or the command line says othe
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from aframe.sources import KEYS
 
 #: Section of luigi's configuration that ``[luigi_base]`` becomes.
 BASE_SECTION = "base"
+#: The prefix of a detector.
+_DETECTOR = re.compile(r"[A-Z]\d")
 
 
 class _Shared(luigi.Parameter):
@@ -182,9 +185,9 @@ class Detectors(_Shared, law.CSVParameter):
     takes = "detectors such as H1,L1, each once"
 
     def parse(self, inp: Any) -> tuple[str, ...]:
-        """Parse *inp*; refuse a repeated or nameless detector."""
+        """Parse *inp*; refuse a repeated detector, and what is no letter and digit."""
         names = tuple(str(name).strip() for name in super().parse(inp))
-        if not names or len(set(names)) != len(names) or not all(names):
+        if not names or len(set(names)) != len(names) or not all(map(_DETECTOR.fullmatch, names)):
             raise self.refused(str(inp))
         return names
 

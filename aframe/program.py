@@ -215,6 +215,8 @@ def _parse(stage: str, verbs: Sequence[Verb], words: Sequence[str]) -> tuple[Ver
         chosen = next(verb for verb in verbs if verb.name == parsed.verb)
         namespace = parser.instantiate(parsed)[chosen.name].as_dict()
     except (jsonargparse.ArgumentError, ValueError, TypeError) as error:
+        if (own := _cause(error)) is not None:
+            raise own from error
         raise AframeError(
             "the settings cannot be used",
             found=re.sub(r"\s*\n\s*", " ", str(error)),
@@ -225,6 +227,13 @@ def _parse(stage: str, verbs: Sequence[Verb], words: Sequence[str]) -> tuple[Ver
     names = {each.name for each in dataclasses.fields(chosen.settings)}
     settings = chosen.settings(**{key: namespace[key] for key in names})
     return chosen, settings, namespace["remake"]
+
+
+def _cause(error: BaseException | None) -> AframeError | None:
+    """An error of ours that the parser wrapped in its own."""
+    while error is not None and not isinstance(error, AframeError):
+        error = error.__cause__
+    return error
 
 
 def hint(said: str, known: Iterable[str]) -> str:

@@ -6,12 +6,13 @@ dataclasses (``aframe_data.sources``) say what each key means.
 
 from __future__ import annotations
 
+import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from aframe.errors import AframeError
+from aframe.errors import AframeError, did_you_mean
 
 _FLAGGED = ("flags", "gwosc_server", "segment_server")
 #: The keys that each kind takes beside ``kind``.
@@ -28,6 +29,8 @@ DEFAULTS: dict[str, Any] = {
     "urltype": "file",
     "nds2_server": "nds.ligo.caltech.edu",
 }
+#: Keys that hold a list of texts, a text by detector, and a number; the others hold a text.
+_LISTS, _TABLES, _NUMBERS = ("flags", "paths"), ("psds", "channels", "frametypes"), ("sample_rate",)
 #: What a kind must name for each detector: the key, and what it holds.
 _BY_DETECTOR = {
     "simulated": ("psds", "noise curve"),
@@ -37,6 +40,72 @@ _BY_DETECTOR = {
 #: Rates of GWOSC's files (Hz).
 GWOSC_RATES = (4096, 16384)
 _DETECTOR = re.compile(r"([A-Z]\d)[:_].")
+_ADDRESS = re.compile(r"\w+://")
+
+
+def refuse_shape(source: Any, *, wanted_by: str) -> None:
+    """Refuse what is no source: no known kind, a key that it does not take, or another type.
+
+    Args:
+        source: What was given for one, read from JSON.
+        wanted_by: Who asks, for the message.
+
+    Raises:
+        AframeError: If so.
+    """
+    if not isinstance(source, Mapping) or source.get("kind") not in KEYS:
+        kind = source.get("kind") if isinstance(source, Mapping) else ""
+        raise AframeError(
+            "a source of strain has no kind that is known",
+            found=_json(source),
+            wanted_by=wanted_by,
+            fix=f"{did_you_mean(str(kind), KEYS)}give it whole, as JSON such as "
+            f'{{"kind": "gwosc"}}; the kinds are {", ".join(KEYS)}',
+        )
+    kind = source["kind"]
+    for key, value in source.items():
+        if key != "kind" and key not in KEYS[kind]:
+            raise AframeError(
+                f"a source of kind {kind} does not take {key}",
+                found=_json({key: value})[1:-1],
+                wanted_by=wanted_by,
+                fix=f"{did_you_mean(key, KEYS[kind])}it takes {', '.join(KEYS[kind])}",
+            )
+        _refuse_type(key, value, wanted_by)
+
+
+def _refuse_type(key: str, value: Any, wanted_by: str) -> None:
+    """Refuse a value that is none of what its key holds."""
+    if key in _LISTS:
+        fits = isinstance(value, Sequence) and not isinstance(value, str) and _are_texts(value)
+        holds, fix = "a list of texts", _json([value] if isinstance(value, str) else ["…"])
+    elif key in _TABLES:
+        fits = isinstance(value, Mapping) and _are_texts(value.values())
+        holds, fix = "a text for each detector", '{"H1": "…"}'
+    elif key in _NUMBERS:
+        fits = isinstance(value, int | float) and not isinstance(value, bool)
+        holds, fix = "a number", str(GWOSC_RATES[0])
+    else:
+        fits, holds, fix = value is None or isinstance(value, str), "a text", '"…"'
+    if not fits:
+        raise AframeError(
+            f"a source's {key} must be {holds}",
+            found=f'"{key}": {_json(value)}',
+            wanted_by=wanted_by,
+            fix=f'write "{key}": {fix}',
+        )
+
+
+def _are_texts(values: Iterable[Any]) -> bool:
+    return all(isinstance(each, str) for each in values)
+
+
+def _json(value: Any) -> str:
+    """Write a value of JSON, luigi's frozen ones too; anything else as it prints."""
+    try:
+        return json.dumps(value, ensure_ascii=False, default=dict)
+    except (TypeError, ValueError):
+        return str(value)
 
 
 def refuse_source(source: Mapping[str, Any], ifos: Sequence[str], *, wanted_by: str) -> None:
@@ -48,15 +117,12 @@ def refuse_source(source: Mapping[str, Any], ifos: Sequence[str], *, wanted_by: 
         wanted_by: Who asks, for the message.
 
     Raises:
-        AframeError: If so.
+        AframeError: If so, or if it is no source.
     """
-    kind = source["kind"]
-    unknown = [key for key in source if key not in ("kind", *KEYS[kind])]
-    problem = found = fix = ""
-    if unknown:
-        problem = f"a source of kind {kind} does not take {', '.join(unknown)}"
-        found, fix = f"a source with {', '.join(source)}", f"it takes {', '.join(KEYS[kind])}"
-    elif kind in _BY_DETECTOR:
+    refuse_shape(source, wanted_by=wanted_by)
+    kind, problem, found, fix = source["kind"], "", "", ""
+    remote = [path for path in source.get("paths") or () if _ADDRESS.match(path)]
+    if kind in _BY_DETECTOR:
         key, what = _BY_DETECTOR[kind]
         named = source.get(key) or {}
         missing = [ifo for ifo in ifos if ifo not in named]
@@ -67,6 +133,9 @@ def refuse_source(source: Mapping[str, Any], ifos: Sequence[str], *, wanted_by: 
     elif kind == "files" and not source.get("paths"):
         problem, found = "a source of files names none", "a source with no paths"
         fix = 'give it paths, such as ["/data/*.hdf5"]'
+    elif remote:
+        problem, found = "the files of a source lie on another machine", remote[0]
+        fix = "copy them here, as with `aws s3 sync`, and name the folder"
     elif kind == "gwosc" and source.get("sample_rate", GWOSC_RATES[0]) not in GWOSC_RATES:
         problem, found = "GWOSC has no such files", f"sample_rate {source['sample_rate']} Hz"
         fix = f"give the source one of {', '.join(map(str, GWOSC_RATES))}"
@@ -77,13 +146,6 @@ def refuse_source(source: Mapping[str, Any], ifos: Sequence[str], *, wanted_by: 
 
 def _refuse_flags(flags: Sequence[str], ifos: Sequence[str], wanted_by: str) -> None:
     """Refuse flags of other detectors, and a detector that none of the flags speaks of."""
-    if isinstance(flags, str):
-        raise AframeError(
-            "the flags of a source are a list",
-            found=f'"flags": "{flags}"',
-            wanted_by=wanted_by,
-            fix=f'write "flags": ["{flags}"]',
-        )
     owners = {flag: match[1] for flag in flags if (match := _DETECTOR.match(flag))}
     foreign = [flag for flag, ifo in owners.items() if ifo not in ifos]
     bare = len(owners) < len(set(flags))

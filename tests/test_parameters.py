@@ -87,6 +87,7 @@ def test_takes(parameter, text, value):
         (Detectors(), "H1,H1", "detectors such as H1,L1, each once"),
         (Detectors(), "H1,,L1", "detectors such as H1,L1, each once"),
         (Detectors(), "", "detectors such as H1,L1, each once"),
+        (Detectors(), "h1,l1", "detectors such as H1,L1, each once"),
         (Numbers(), "0,one", "numbers such as 0,1"),
         (Words(), "a,,b", "words such as"),
         (Pairs(), "[[35]]", "pairs of numbers as JSON"),

@@ -47,13 +47,49 @@ def test_sources_that_fit(source):
         (
             {"kind": "gwosc", "flag": "DATA"},
             "a source of kind gwosc does not take flag",
-            "it takes sample_rate, dataset, flags",
+            "did you mean flags? it takes sample_rate, dataset, flags",
         ),
         (
             {"kind": "gwosc", "flags": "DATA"},
-            "the flags of a source are a list",
+            "a source's flags must be a list of texts",
             'write "flags": ["DATA"]',
         ),
+        (
+            {"kind": "files", "paths": [{"H1": "/data/*.gwf"}]},
+            "a source's paths must be a list of texts",
+            'write "paths": ["…"]',
+        ),
+        (
+            {"kind": "files", "paths": ["/data/*.gwf", "s3://bucket/*.gwf"]},
+            "the files of a source lie on another machine",
+            "copy them here",
+        ),
+        (
+            {"kind": "nds2", "channels": ["H1:X", "L1:X"]},
+            "a source's channels must be a text for each detector",
+            'write "channels": {"H1": "…"}',
+        ),
+        (
+            {"kind": "gwosc", "sample_rate": "16384"},
+            "a source's sample_rate must be a number",
+            'write "sample_rate": 4096',
+        ),
+        (
+            {"kind": "gwosc", "dataset": 3},
+            "a source's dataset must be a text",
+            'write "dataset": "…"',
+        ),
+        (
+            {"kind": "Gwosc"},
+            "a source of strain has no kind that is known",
+            "did you mean gwosc? give it whole",
+        ),
+        (
+            {"flags": ["DATA"]},
+            "a source of strain has no kind that is known",
+            "the kinds are simulated, files, gwosc",
+        ),
+        ("gwosc", "a source of strain has no kind that is known", '{"kind": "gwosc"}'),
         (
             {"kind": "gwosc", "flags": ["H1:A:1", "V1:A:1"]},
             "the flags do not fit the detectors",

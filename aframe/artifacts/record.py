@@ -10,6 +10,7 @@ import glob
 import hashlib
 import importlib.util
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,6 +23,8 @@ SCHEMA_VERSION = 1
 RESERVED = ("inputs", "output", "resources")
 #: Files from this size on (bytes) are told apart by size and time of change.
 _LARGE = 1 << 26
+#: How names of strain files end.
+_STRAIN = {".gwf", ".hdf5", ".hdf", ".h5"}
 
 
 @dataclass(frozen=True)
@@ -294,13 +297,29 @@ def source_input(source: Mapping[str, Any] | None) -> dict[str, str]:
     Args:
         source: Its ``paths`` may be patterns; its ``psds`` may be files or names.
     """
-    source, matched = source or {}, set()
-    for pattern in source.get("paths") or ():
-        matched.update(glob.glob(str(Path(pattern).expanduser()), recursive=True))  # noqa: PTH207
+    source = source or {}
+    named = {path for pattern in source.get("paths") or () for path in strain_files(pattern)}
     curves = [Path(curve).expanduser() for curve in (source.get("psds") or {}).values()]
-    files = [path for path in (*map(Path, matched), *curves) if path.is_file()]
+    files = [path for path in (*named, *curves) if path.is_file()]
     digests = {str(path): _light_digest(path) for path in files}
     return {"source": _combined(digests)} if digests else {}
+
+
+def strain_files(pattern: str) -> list[Path]:
+    """Files that a source names by *pattern*, sorted: what it matches, and the strain in folders.
+
+    Args:
+        pattern: Of shells, with ``**`` for any number of folders; a folder stands for the files
+            below it whose names end as those of HDF5 or frames do.
+    """
+    matched = map(Path, glob.glob(str(Path(pattern).expanduser()), recursive=True))  # noqa: PTH207
+    found = {one for path in matched for one in (_strain_below(path) if path.is_dir() else [path])}
+    return sorted(found)
+
+
+def _strain_below(folder: Path) -> list[Path]:
+    files = [Path(root, name) for root, _, names in os.walk(folder) for name in names]
+    return [one for one in files if one.suffix in _STRAIN and not one.name.startswith(".")]
 
 
 def _light_digest(path: Path) -> str:

@@ -26,6 +26,7 @@ from aframe.artifacts.record import (
     record_path,
     settings_digest,
     source_input,
+    strain_files,
     write_record,
     write_text,
 )
@@ -273,6 +274,21 @@ class TestSourceInput:
         found.append(source_input(source))
 
         assert len({each["source"] for each in found}) == 3
+
+    def test_a_folder_stands_for_the_strain_below_it(self, tmp_path):
+        """Frames and HDF5 at any depth, each once, not what else lies there or half arrived."""
+        (tmp_path / "H1-12405").mkdir()
+        names = ("b.hdf5", "a.gwf", "H1-12405/c.gwf", "notes.txt", ".d.gwf")
+        paths = [tmp_path / name for name in names]
+        for path in paths:
+            path.write_text("strain")
+
+        assert strain_files(str(tmp_path)) == sorted(paths[:3])
+        assert strain_files(f"{tmp_path}/**") == sorted(paths[:4])
+        assert strain_files(str(paths[3])) == [paths[3]]
+        before = source_input({"paths": [str(tmp_path)]})
+        paths[2].write_text("other")
+        assert source_input({"paths": [str(tmp_path)]}) != before
 
     def test_a_rewritten_noise_curve_changes_it(self, tmp_path):
         """A curve that is a file counts by its content, one by name does not count."""

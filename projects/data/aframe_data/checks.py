@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from aframe import checks
 from aframe.errors import AframeError
 from aframe.program import Resources
+
+#: The prefix of a detector.
+_DETECTOR = re.compile(r"[A-Z]\d")
 
 
 def refuse_not_positive(settings: Any, *names: str, zero: bool = False) -> None:
@@ -72,12 +76,12 @@ def refuse_fraction(settings: Any, name: str) -> None:
 
 
 def refuse_unnamed(ifos: Sequence[str]) -> None:
-    """Refuse detectors that are none, or one that is named twice.
+    """Refuse detectors that are none, one that is named twice, or by no letter and digit.
 
     Raises:
         AframeError: If so.
     """
-    if not ifos or len(set(ifos)) < len(ifos):
+    if not ifos or len(set(ifos)) < len(ifos) or not all(map(_DETECTOR.fullmatch, ifos)):
         raise AframeError(
             "the detectors cannot be used",
             found=str(list(ifos)),

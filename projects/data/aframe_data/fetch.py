@@ -25,7 +25,7 @@ from aframe_data.checks import (
     refuse_wrong_workers,
 )
 from aframe_data.noise import ColoredNoise
-from aframe_data.query import whole_seconds
+from aframe_data.query import refuse_out_of_reach, whole_seconds
 from aframe_data.recordings import Recording, assemble, find_recordings, refuse_gaps
 from aframe_data.resampling import margin, resample_piece
 from aframe_data.sources import Files, Nds2, Simulated, Source, refuse_low_rate, refuse_unfit
@@ -57,7 +57,7 @@ class FetchSettings:
         inputs: What to read.
         output: Directory in which the folder ``background`` appears.
         ifos: Detectors, in the order of the channels.
-        source: Where strain comes from.
+        source: Where strain comes from: JSON with a kind, as ``projects/data/README.md`` shows.
         sample_rate: Samples a second to write (Hz), a whole number.
         max_duration: Longest file to write (s).
         seed: Seed of simulated noise.
@@ -177,10 +177,11 @@ def refuse_unfit_source(settings: FetchSettings) -> None:
     """Refuse what the headers of local files, and the noise curves, already tell.
 
     Raises:
-        AframeError: If there is no such curve or it ends too low, or a file is missing, cut
-            short, foreign, or of an unfit rate.
+        AframeError: If there is no such curve or it ends too low, a file is missing, cut
+            short, foreign, or of an unfit rate, or a server's client or name is missing.
     """
     source = settings.source
+    refuse_out_of_reach(source)
     if isinstance(source, Simulated):
         _curves(settings, source)
     elif isinstance(source, Files):

@@ -19,6 +19,7 @@ from aframe.artifacts.segments import (
 )
 from aframe.errors import AframeError
 from aframe.program import Draft, Resources, run_branches
+from aframe_data import nds
 from aframe_data.checks import refuse_not_positive, refuse_unnamed, refuse_wrong_workers
 from aframe_data.recordings import Recording, find_recordings, good_segments
 from aframe_data.sources import (
@@ -26,6 +27,7 @@ from aframe_data.sources import (
     Files,
     Flagged,
     Gwosc,
+    Nds2,
     Simulated,
     Source,
     refuse_missing_span,
@@ -44,7 +46,7 @@ class QuerySettings:
     Args:
         output: Directory in which ``segments.txt`` appears.
         ifos: Detectors that must have data at once.
-        source: Where strain comes from.
+        source: Where strain comes from: JSON with a kind, as ``projects/data/README.md`` shows.
         start: Begin of the time asked about (GPS s); only local files and a dataset of GWOSC
             have one of their own.
         stop: End of it (GPS s); likewise.
@@ -114,10 +116,12 @@ def refuse_unfit_source(settings: QuerySettings) -> None:
     """Refuse what the headers of local files, and the names of curves, already tell.
 
     Raises:
-        AframeError: If there is no such curve, a file is missing, cut short or foreign, or no
-            segment would be found even if all samples were good.
+        AframeError: If there is no such curve, a file is missing, cut short or foreign, no
+            segment would be found even if all samples were good, or a server's client or name
+            is missing.
     """
     source = settings.source
+    refuse_out_of_reach(source)
     if isinstance(source, Simulated):
         _refuse_unknown_curves(source, settings.ifos)
     elif isinstance(source, Files):
@@ -128,6 +132,20 @@ def refuse_unfit_source(settings: QuerySettings) -> None:
         together = whole_seconds(functools.reduce(intersect, found.values()))
         if not longer_than(together, settings.min_duration):
             raise _nothing(settings, found, together)
+
+
+def refuse_out_of_reach(source: Source) -> None:
+    """Refuse a server that this machine has no client of, or is not told the name of.
+
+    Raises:
+        AframeError: If so.
+    """
+    if isinstance(source, Nds2):
+        nds.refuse_missing_client()
+    elif isinstance(source, Datafind):
+        from aframe_data import datafind  # noqa: PLC0415 - its client takes a second to import
+
+        datafind.server(source)
 
 
 def _refuse_unknown_curves(source: Simulated, ifos: Sequence[str]) -> None:
@@ -185,7 +203,7 @@ def _available(settings: QuerySettings, span: Segment, draft: Draft) -> dict[str
         return {ifo: [span] for ifo in ifos}
     if isinstance(source, Files):
         return _in_files(settings, source, draft)
-    from aframe_data import datafind, nds, open_data  # noqa: PLC0415 - as above
+    from aframe_data import datafind, open_data  # noqa: PLC0415 - as above
 
     if isinstance(source, Gwosc):
         found = {ifo: open_data.available(source, ifo, span) for ifo in ifos}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -13,6 +12,7 @@ import h5py
 import numpy as np
 from jaxtyping import Bool, Float
 
+from aframe.artifacts.record import strain_files
 from aframe.artifacts.segments import Segment, coalesce, gps, subtract
 from aframe.errors import AframeError
 from aframe_data.downloads import RemoteFile
@@ -70,17 +70,17 @@ def find_recordings(source: Files, ifos: Sequence[str]) -> list[Recording]:
     Raises:
         AframeError: If a pattern matches no file, or a file is truncated or foreign.
     """
-    paths = []
+    paths: list[Path] = []
     for pattern in source.paths:
-        found = sorted(glob.glob(str(Path(pattern).expanduser()), recursive=True))  # noqa: PTH207
+        found = strain_files(pattern)
         if not found:
             raise AframeError(
                 "there is no strain",
-                found=f"no file matches {pattern}",
+                found=f"no file matches {pattern}, or is in that folder",
                 wanted_by="the setting `source`",
                 fix="correct the pattern, or put the files there",
             )
-        paths += [Path(path) for path in found]
+        paths += found
     # Of each channel of frames: the rate is read once, since that reads a frame.
     rates: dict[str, float] = {}
     recordings = [

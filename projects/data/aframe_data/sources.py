@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Literal
+from typing import Any, Literal, TypeVar, get_args
+
+from jsonargparse.typing import register_type
 
 from aframe import sources
 
@@ -109,6 +114,38 @@ class Nds2(Flagged):
 
 
 Source = Simulated | Files | Gwosc | Datafind | Nds2
+Kind = TypeVar("Kind", Simulated, Files, Gwosc, Datafind, Nds2)
+
+
+def read_source(kind: type[Kind], content: Any) -> Kind:
+    """Make a source from JSON.
+
+    Args:
+        kind: Its class.
+        content: Text of JSON, what was read from it, or the source.
+
+    Raises:
+        AframeError: If it is a source of no kind.
+        ValueError: If it is one of another kind.
+    """
+    if isinstance(content, kind):
+        return content
+    if isinstance(content, str):
+        with contextlib.suppress(ValueError):
+            content = json.loads(content)
+    sources.refuse_shape(content, wanted_by=_SETTING)
+    if content["kind"] != kind.__name__.lower():
+        raise ValueError(f"a source of kind {content['kind']}")
+    # Of lists, which JSON has, to tuples, which a record tells apart from no other sequence.
+    plain = {key: tuple(v) if isinstance(v, list) else v for key, v in content.items()}
+    return kind(**plain)
+
+
+# The parser's own words for what fits none of several classes fill a screen.
+for _kind in get_args(Source):
+    register_type(
+        _kind, asdict, functools.partial(read_source, _kind), type_check=lambda v, t: type(v) is t
+    )
 
 
 def refuse_unfit(source: Source, ifos: Sequence[str]) -> None:

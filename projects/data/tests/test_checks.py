@@ -56,8 +56,8 @@ def test_refuses_a_fraction():
         refuse_fraction(SimpleNamespace(sample_rate=512.5), "sample_rate")
 
 
-@pytest.mark.parametrize("ifos", [(), ("H1", "L1", "H1")])
-def test_refuses_detectors_that_are_none_or_twice(ifos):
+@pytest.mark.parametrize("ifos", [(), ("H1", "L1", "H1"), ("h1", "l1"), ("H1:STRAIN",)])
+def test_refuses_detectors_that_are_none_or_twice_or_no_prefix(ifos):
     """Each channel is one detector."""
     with pytest.raises(AframeError, match="the detectors cannot be used"):
         refuse_unnamed(ifos)

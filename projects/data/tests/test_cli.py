@@ -75,8 +75,9 @@ def test_verbs_follow_one_another(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"source": {**SOURCE, "typo": 1}}, "typo"),
-        ({"source": {"kind": "tape", "paths": []}}, "the settings cannot be used"),
+        ({"source": {**SOURCE, "psd": {}}}, "did you mean psds?"),
+        ({"source": {"kind": "tape", "paths": []}}, "the kinds are simulated, files"),
+        ({"source": "gwosc"}, "the kinds are simulated, files"),
         ({"sauce": SOURCE}, "sauce"),
     ],
 )
@@ -87,7 +88,9 @@ def test_an_unknown_key_is_refused(tmp_path, capsys, settings, message):
     status = aframe_data("query", tmp_path, **{**plain, **settings})
 
     assert status == 2
-    assert message in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert message in told
+    assert len(told.splitlines()) == 4
 
 
 @pytest.mark.parametrize("verb", [verb.name for verb in VERBS])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from aframe.artifacts.strain import list_strain, read_strain
 from aframe.errors import AframeError
 from aframe.program import Draft, Resources
 from aframe_data.fetch import FetchInputs, FetchSettings, fetch, pieces, refuse_unfit_source
-from aframe_data.sources import Files, Gwosc, Simulated
+from aframe_data.sources import Files, Gwosc, Nds2, Simulated
 
 CURVES = {"H1": "aLIGOO3LowT1800545", "L1": "AdVDesignSensitivityP1200087"}
 SIMULATED = Simulated("simulated", CURVES)
@@ -205,13 +206,16 @@ class TestRefusals:
             fetched(tmp_path, [Segment(1e9, 1e9 + 9)], source)
 
 
-def test_the_rates_of_files_are_told_before_the_fetch(tmp_path, tones):
-    """Headers and curves are enough."""
+def test_the_rates_of_files_are_told_before_the_fetch(tmp_path, tones, monkeypatch):
+    """Headers, curves and clients are enough."""
+    monkeypatch.setitem(sys.modules, "nds2", None)
     segments = [Segment(START + 10.0, START + 50.0)]
     for source in (tones, SIMULATED, Gwosc(kind="gwosc")):
         refuse_unfit_source(asked(tmp_path, segments, source))
     with pytest.raises(AframeError, match="strain is sampled lower than asked"):
         refuse_unfit_source(asked(tmp_path, segments, tones, sample_rate=4096.0))
+    with pytest.raises(AframeError, match="the client of NDS2 is not installed"):
+        refuse_unfit_source(asked(tmp_path, segments, Nds2("nds2", {"H1": "H1:X", "L1": "L1:X"})))
     table = tmp_path / "short.txt"
     table.write_text("10 1e-23\n100 1e-23\n")
     short = Simulated("simulated", dict.fromkeys(("H1", "L1"), str(table)))

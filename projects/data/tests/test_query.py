@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from aframe.artifacts.segments import Segment, read_segments
 from aframe.errors import AframeError
 from aframe.program import Draft, Resources
 from aframe_data.query import QuerySettings, query, refuse_unfit_source, whole_seconds
-from aframe_data.sources import Files, Gwosc, Simulated
+from aframe_data.sources import Datafind, Files, Gwosc, Nds2, Simulated
 
 RATE, START = 64, 1_126_259_446
 SIMULATED = Simulated("simulated", {"H1": "aLIGOO3LowT1800545", "L1": "aLIGOO3LowT1800545"})
@@ -181,3 +182,18 @@ def test_an_unknown_curve_is_told_before_the_query(tmp_path):
     misspelt = Simulated("simulated", {**SIMULATED.psds, "L1": "aLIGOO3LowT1800"})
     with pytest.raises(AframeError, match="there is no such noise curve"):
         refuse_unfit_source(asked(tmp_path, misspelt, **span))
+
+
+def test_a_server_out_of_reach_is_told_before_the_query(tmp_path, monkeypatch):
+    """One that is not named, or whose client is not installed; neither is asked."""
+    span = {"start": 1e9, "stop": 1e9 + 100}
+    named = {"H1": "H1:X", "L1": "L1:X"}
+    monkeypatch.setitem(sys.modules, "nds2", None)
+    monkeypatch.setenv("GWDATAFIND_SERVER", "datafind.example")
+    refuse_unfit_source(asked(tmp_path, Datafind("datafind", named), **span))
+    monkeypatch.delenv("GWDATAFIND_SERVER")
+    monkeypatch.delenv("LIGO_DATAFIND_SERVER", raising=False)
+    with pytest.raises(AframeError, match="no server is named that knows where frames are"):
+        refuse_unfit_source(asked(tmp_path, Datafind("datafind", named), **span))
+    with pytest.raises(AframeError, match="the client of NDS2 is not installed"):
+        refuse_unfit_source(asked(tmp_path, Nds2("nds2", named), **span))

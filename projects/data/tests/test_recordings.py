@@ -55,6 +55,7 @@ def test_finds_files_of_all_layouts_together(tmp_path, write_gwosc):
 
     found = find(tmp_path / "*.*")
 
+    assert find(tmp_path) == found
     assert [(one.ifo, *one.segment, one.sample_rate) for one in found] == [
         ("H1", START, START + 4, RATE),
         ("H1", START + 4, START + 12, RATE),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import typing
 
 import pytest
@@ -14,6 +15,7 @@ from aframe_data.sources import (
     Gwosc,
     Simulated,
     Source,
+    read_source,
     refuse_missing_span,
     refuse_unfit,
 )
@@ -29,6 +31,25 @@ def test_planning_knows_the_keys_of_each_kind():
     }
 
     assert kinds == {kind: {"kind", *keys} for kind, keys in sources.KEYS.items()}
+
+
+def test_a_source_is_read_from_json():
+    """As text, as read from it, or made before; one of another kind is not this one."""
+    wanted = Files("files", ("/data/*.gwf",), {"H1": "H1:X"}, flags=("DATA",))
+    content = dataclasses.asdict(wanted)
+
+    assert read_source(Files, content) == wanted
+    assert read_source(Files, json.dumps(content)) == wanted
+    assert read_source(Files, wanted) is wanted
+    with pytest.raises(ValueError, match="a source of kind files"):
+        read_source(Gwosc, content)
+
+
+@pytest.mark.parametrize("content", ['{"kind": "gwosc"', ["kind", "gwosc"], None])
+def test_what_is_no_source(content):
+    """Text that is no JSON, or JSON of something else."""
+    with pytest.raises(AframeError, match=r"no kind that is known[\s\S]*the setting `source`"):
+        read_source(Gwosc, content)
 
 
 def test_a_source_that_does_not_fit():
