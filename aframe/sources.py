@@ -39,6 +39,8 @@ _BY_DETECTOR = {
 }
 #: Rates of GWOSC's files (Hz).
 GWOSC_RATES = (4096, 16384)
+#: How frames may be had: from a disk that this machine sees, or by download.
+URLTYPES = ("file", "https", "http")
 _DETECTOR = re.compile(r"([A-Z]\d)[:_].")
 _ADDRESS = re.compile(r"\w+://")
 
@@ -85,6 +87,8 @@ def _refuse_type(key: str, value: Any, wanted_by: str) -> None:
     elif key in _NUMBERS:
         fits = isinstance(value, int | float) and not isinstance(value, bool)
         holds, fix = "a number", str(GWOSC_RATES[0])
+    elif key == "urltype":
+        fits, holds, fix = value in URLTYPES, f"one of {', '.join(URLTYPES)}", _json(URLTYPES[0])
     else:
         fits, holds, fix = value is None or isinstance(value, str), "a text", '"…"'
     if not fits:

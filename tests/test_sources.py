@@ -80,6 +80,11 @@ def test_sources_that_fit(source):
             'write "dataset": "…"',
         ),
         (
+            {"kind": "datafind", "frametypes": {"H1": "A", "L1": "A"}, "urltype": "gsiftp"},
+            "a source's urltype must be one of file, https, http",
+            'write "urltype": "file"',
+        ),
+        (
             {"kind": "Gwosc"},
             "a source of strain has no kind that is known",
             "did you mean gwosc? give it whole",

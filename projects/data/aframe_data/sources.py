@@ -27,7 +27,7 @@ class Simulated:
     """
 
     kind: Literal["simulated"]
-    psds: dict[str, str]
+    psds: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ class Files(Flagged):
     """
 
     kind: Literal["files"]
-    paths: tuple[str, ...]
+    paths: tuple[str, ...] = ()
     channels: dict[str, str] = field(default_factory=dict)
 
 
@@ -92,7 +92,7 @@ class Datafind(Flagged):
     """
 
     kind: Literal["datafind"]
-    frametypes: dict[str, str]
+    frametypes: dict[str, str] = field(default_factory=dict)
     channels: dict[str, str] = field(default_factory=dict)
     datafind_server: str | None = None
     urltype: Literal["file", "https", "http"] = sources.DEFAULTS["urltype"]
@@ -109,7 +109,7 @@ class Nds2(Flagged):
     """
 
     kind: Literal["nds2"]
-    channels: dict[str, str]
+    channels: dict[str, str] = field(default_factory=dict)
     nds2_server: str = sources.DEFAULTS["nds2_server"]
 
 
@@ -137,7 +137,9 @@ def read_source(kind: type[Kind], content: Any) -> Kind:
     if content["kind"] != kind.__name__.lower():
         raise ValueError(f"a source of kind {content['kind']}")
     # Of lists, which JSON has, to tuples, which a record tells apart from no other sequence.
-    plain = {key: tuple(v) if isinstance(v, list) else v for key, v in content.items()}
+    plain: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in content.items()
+    }
     return kind(**plain)
 
 

@@ -52,6 +52,18 @@ def test_what_is_no_source(content):
         read_source(Gwosc, content)
 
 
+@pytest.mark.parametrize("kind", typing.get_args(Source), ids=lambda kind: kind.__name__)
+def test_a_source_of_its_kind_alone_is_refused_for_what_it_lacks(kind):
+    """Not by Python, for the argument; open data lack nothing."""
+    source = read_source(kind, {"kind": kind.__name__.lower()})
+
+    if kind is Gwosc:
+        refuse_unfit(source, ("H1",))
+        return
+    with pytest.raises(AframeError, match=r"has no|names none"):
+        refuse_unfit(source, ("H1",))
+
+
 def test_a_source_that_does_not_fit():
     """The message says whose setting it is."""
     refuse_unfit(Gwosc("gwosc"), ("H1", "L1"))
