@@ -66,7 +66,7 @@ def parts(
     real = RealWhitener(whitener, stream.psd_size, stream.window_size)
     portable = StreamingSearch(Snapshotter(stream), Preprocessor(stream, real.psd, real), network)
     state = torch.zeros(*update.shape[:2], stream.state_size)
-    strain, _ = search.snapshotter(update, state)
+    strain = _noise((*update.shape[:2], stream.state_size + stream.update_size))
     kernels = search.preprocessor(strain)
     carried = ("stream", "input_snapshot"), "output_snapshot"
     return [
@@ -96,7 +96,10 @@ def parts(
 def random_updates(stream: Stream, ifos: int) -> Float[Tensor, "step pair ifo update"]:
     """White noise of the size of strain: updates that fill the state, and some more."""
     steps = -(-stream.state_size // stream.update_size) + WHOLE_UPDATES
-    shape = (steps, 2, ifos, stream.update_size)
+    return _noise((steps, 2, ifos, stream.update_size))
+
+
+def _noise(shape: tuple[int, ...]) -> Float[Tensor, "..."]:
     values = np.random.default_rng(0).standard_normal(shape) * AMPLITUDE
     return torch.from_numpy(values.astype(np.float32))
 

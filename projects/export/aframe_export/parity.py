@@ -74,14 +74,15 @@ def deviation(found: Model, part: Part, *, batch: Tensor, updates: Updates) -> f
     Args:
         found: The exported model.
         part: What it was made of.
-        batch: Kernels of the training, for the network.
+        batch: Kernels of the training, for the network, beside those of random strain.
         updates: Strain for all others; it also fills the state.
     """
     expected = _torch(part.module)
     state = torch.zeros(part.arguments[-1].shape)
     if part.name == NETWORK:
-        outcomes = zip(found(batch), expected(batch), strict=True)
-        return max(_difference(*pair) for pair in outcomes)
+        # Apart, as the larger scores of a training would hide what noise differs by.
+        kernels = (batch, *part.arguments)
+        return max(_difference(found(each)[0], expected(each)[0]) for each in kernels)
     if part.name == SEARCH:
         # Until the state is whole, the scores mean nothing.
         mine, theirs = (_stream(each, updates, state) for each in (found, expected))

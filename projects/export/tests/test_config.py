@@ -3,6 +3,8 @@
 import re
 
 import pytest
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2
 
 from aframe_export import config
 
@@ -80,6 +82,24 @@ def test_names_platforms_and_tensors(models, stream):
         "aframe": (kernels, scores),
         "aframe-stream": (stream_in, scores),
     }
+
+
+@pytest.mark.parametrize("platform", config.PLATFORMS)
+@pytest.mark.parametrize("onnx", [True, False])
+def test_the_server_knows_every_field(stream, platform, onnx):
+    """By its own definition of a configuration, which refuses what it does not know."""
+    texts = config.repository(
+        stream,
+        2,
+        streams_per_gpu=3,
+        instances={"preprocessor": 2, "aframe": 4},
+        chosen=config.runners(platform, onnx=onnx),
+    )
+
+    for name, text in texts.items():
+        read = text_format.Parse(text, model_config_pb2.ModelConfig())
+        assert read.name == name
+        assert bool(read.backend) != bool(read.platform)
 
 
 def test_the_snapshotter_carries_a_state_that_starts_empty(models, stream):
