@@ -1,12 +1,15 @@
 """Runs a server, and leaves nothing of it behind when it or its client ends, however they do.
 
 A program of its own, of the standard library alone: it holds the server's process group, and
-its standard input is a pipe from the client, which closes when the client is killed.
+its standard input is a pipe from the client, which closes when the client is killed. Through it
+the client says every moment that it lives; when it says nothing for long, as one that is
+suspended, the server is ended too.
 """
 
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -14,6 +17,10 @@ import threading
 from pathlib import Path
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 (where the backend's regions lie)
+#: Exit status of a keeper whose client stood still: sysexits' "try again later".
+IDLE = 75
+#: How long a server that is not wanted may take to end before it is killed (s).
+STOP_SECONDS = 5
 
 
 def clear(prefix: str) -> None:
@@ -22,13 +29,21 @@ def clear(prefix: str) -> None:
         region.unlink(missing_ok=True)
 
 
-def keep(prefix: str, command: list[str]) -> int:
-    """Run *command* until it or the client ends; returns its exit status."""
+def keep(prefix: str, idle: float, command: list[str]) -> int:
+    """Run *command* until it or the client ends, or the client says nothing for *idle* seconds.
+
+    Returns:
+        Its exit status, or :data:`IDLE`.
+    """
     server = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     signal.signal(signal.SIGTERM, lambda *_: server.terminate())
-    threading.Thread(target=_end_with_client, args=(prefix,), daemon=True).start()
+    ended = threading.Event()
+    words = prefix, idle, server, ended
+    threading.Thread(target=_watch_client, args=words, daemon=True).start()
     code = server.wait()
     clear(prefix)
+    if ended.is_set():
+        return IDLE
     if code < 0:
         # To be told by the signal that ended the server.
         if -code != signal.SIGKILL:
@@ -37,11 +52,21 @@ def keep(prefix: str, command: list[str]) -> int:
     return code
 
 
-def _end_with_client(prefix: str) -> None:
-    sys.stdin.read()
-    clear(prefix)
-    os.killpg(0, signal.SIGKILL)
+def _watch_client(
+    prefix: str, idle: float, server: subprocess.Popen[bytes], ended: threading.Event
+) -> None:
+    client = sys.stdin.fileno()
+    while select.select([client], [], [], idle)[0]:
+        if not os.read(client, 1024):
+            clear(prefix)
+            os.killpg(0, signal.SIGKILL)
+    ended.set()
+    server.terminate()
+    try:
+        server.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        server.kill()
 
 
 if __name__ == "__main__":
-    sys.exit(keep(sys.argv[1], sys.argv[2:]))
+    sys.exit(keep(sys.argv[1], float(sys.argv[2]), sys.argv[3:]))

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int
+from jaxtyping import Float, Float32
 from torch import Tensor
 
 from aframe.artifacts.strain import read_strain
@@ -22,16 +22,15 @@ from aframe.errors import AframeError
 from aframe.transforms.streaming import Stream
 from aframe_infer.client import Client, Model, Request
 from aframe_infer.injections import Injections, signal
-from aframe_infer.kernels import Kernels, read_blocks
 from aframe_infer.repository import Repository
 from aframe_infer.settings import COMMAND
 from aframe_infer.slides import (
     Branch,
+    Cut,
     Numbers,
     Search,
-    audible,
     outputs,
-    whitened_signals,
+    score_stretches,
     write_branch,
 )
 
@@ -40,8 +39,6 @@ from aframe_infer.slides import (
 TOLERANCE = 1e-3
 #: Kernels that are compared; more would take the CPU long.
 _COMPARED = 4
-
-Cut = Callable[[Int[Tensor, " kernel"]], Float[Tensor, "kernel ifo time"]]
 
 
 @dataclass(frozen=True)
@@ -91,33 +88,19 @@ def analyze(
         number: The branch's number among all.
     """
     torch.set_num_threads(1)
-    device, stream = torch.device(search.device), search.stream
-    blocks = read_blocks(search.repository, branch.file, search.ifos, work / branch.folder, device)
-    offsets = [round(shift * stream.inference_sampling_rate) for shift in branch.shifts]
-    kernels = Kernels(blocks, stream, offsets)
-    numbers = search.scored(outputs(stream, branch.file.duration, branch.shifts))
-    sent = numbers < first_streamed(stream, offsets)
+    numbers = search.scored(outputs(search.stream, branch.file.duration, branch.shifts))
+    streamed = numbers >= first_streamed(search.stream, search.offsets(branch.shifts))
     with link.client() as client:
-        scores = np.empty(len(numbers), np.float32)
-        scores[sent] = send_kernels(client, search.repository, kernels, numbers[sent], device)
-        series = {"background": scores}
-        if len(branch.rows):
-            added = whitened_signals(search, branch, injections, blocks)
-            signals = Kernels(added, stream, offsets)
-            loud = sent & audible(added, stream, offsets, numbers)
-            series["foreground"] = scores.copy()
-            series["foreground"][loud] = send_kernels(
-                client,
-                search.repository,
-                lambda each: kernels(each) + signals(each),
-                numbers[loud],
-                device,
-            )
-        if not sent.all():
-            for kind, each in series.items():
-                pairs = Pairs(search, branch, injections if kind == "foreground" else None)
-                name = link.sequence(number, kind)
-                each[~sent] = stream_strain(client, search.repository, pairs, name, numbers[~sent])
+
+        def scored(cut: Cut, asked: Numbers) -> Float32[np.ndarray, " kernel"]:
+            return send_kernels(client, search.repository, cut, asked, torch.device(search.device))
+
+        series = score_stretches(search, branch, injections, work, numbers[~streamed], scored)
+        for kind in series if streamed.any() else ():
+            pairs = Pairs(search, branch, injections if kind == "foreground" else None)
+            name = link.sequence(number, kind)
+            rest = stream_strain(client, search.repository, pairs, name, numbers[streamed])
+            series[kind] = np.concatenate([series[kind], rest])
     write_branch(search, branch, injections, series, work / branch.name)
 
 

@@ -23,7 +23,7 @@ from typing import Self
 
 from aframe.errors import AframeError
 from aframe_infer import keeper
-from aframe_infer.client import is_ready
+from aframe_infer.client import inferences, is_ready
 from aframe_infer.settings import COMMAND, InferSettings
 
 log = logging.getLogger(__name__)
@@ -35,10 +35,15 @@ ENVIRONMENT = ".venv-server"
 START_SECONDS = 600.0
 #: How often a server that died is started anew.
 RESTARTS = 3
+#: How long a server may be asked nothing, or its search be suspended, before it is ended (s); it
+#: comes back when it is asked again.
+IDLE_SECONDS = 600.0
 #: How long a server may take to end before it is killed (s). It ends at once, but for
 #: sequences that are open after an error.
 STOP_SECONDS = 5
 _POLL_SECONDS = 0.2
+#: How often a server is asked, in so much time, what it did.
+_LOOKS = 20
 _LAST_LINES = 6
 #: What an environment's Python is asked: its packages, its library, its version.
 _QUESTION = (
@@ -193,7 +198,8 @@ class Server:
     """A server that runs as long as the ``with`` statement.
 
     It is started anew at the same address when it dies, :data:`RESTARTS` times, and it dies
-    with this process, however that ends.
+    with this process, however that ends. Asked nothing for :data:`IDLE_SECONDS` it is ended, and
+    started anew by the next client.
 
     Args:
         program: How it is started.
@@ -212,7 +218,7 @@ class Server:
         self._regions = f"aframe-{uuid.uuid4().hex}-"
         self._stopping = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
-        self._watch = threading.Thread(target=self._restart_dead, daemon=True)
+        self._watch = threading.Thread(target=self._keep_alive, daemon=True)
 
     def __enter__(self) -> Self:
         """Start it, and wait until it has loaded the models.
@@ -264,10 +270,12 @@ class Server:
         if self.program.backends:
             options["backend-directory"] = self.program.backends.absolute()
         told = (f"--{name}={value}" for name, value in options.items())
-        keep = [sys.executable, "-I", keeper.__file__, self._regions]
+        keep = [sys.executable, "-I", keeper.__file__, self._regions, str(IDLE_SECONDS)]
         return [*keep, *self.program.words, *told]
 
     def _start(self) -> subprocess.Popen[bytes]:
+        self._looked = self._worked = time.monotonic()
+        self._answered: int | None = None
         with self.log.open("ab") as said:
             return subprocess.Popen(
                 self._command(),
@@ -297,32 +305,61 @@ class Server:
             time.sleep(_POLL_SECONDS)
         log.info("a Triton server at %s serves %s", self.address, self.repository)
 
-    def _restart_dead(self) -> None:
+    def _keep_alive(self) -> None:
+        """Tell its keeper that this process lives; end it when idle, start it anew when wanted."""
         while not self._stopping.wait(_POLL_SECONDS):
             process = self._process
-            if process is None or process.poll() is None:
-                continue
-            self.deaths += 1
-            log.warning("the Triton server died (%s)", _ended(process.returncode))
-            self._kill(process)
-            if self.has_died:
+            if process is None:
                 return
-            log.warning("starting it anew, %d of %d times", self.deaths, RESTARTS)
+            if process.poll() is None and not self._is_idle():
+                _say(process)
+                continue
+            idle = process.returncode in (None, keeper.IDLE)
+            self._end(process)
+            if not (self._asked() if idle else self._may_restart(process)):
+                return
             self._process = self._start()
+
+    def _is_idle(self) -> bool:
+        now = time.monotonic()
+        if now - self._looked > IDLE_SECONDS / _LOOKS:
+            self._looked, before = now, self._answered
+            self._answered = inferences(self.address)
+            if self._answered != before:
+                self._worked = now
+        return now - self._worked > IDLE_SECONDS
+
+    def _may_restart(self, process: subprocess.Popen[bytes]) -> bool:
+        self.deaths += 1
+        log.warning("the Triton server died (%s)", _ended(process.returncode))
+        if not self.has_died:
+            log.warning("starting it anew, %d of %d times", self.deaths, RESTARTS)
+        return not self.has_died
+
+    def _asked(self) -> bool:
+        """Wait at an idle server's address until it is wanted; false if the run ends before."""
+        log.info("the Triton server was idle for %g s and has ended", IDLE_SECONDS)
+        host, port = self.address.split(":")
+        with socket.create_server((host, int(port))) as place:
+            place.settimeout(_POLL_SECONDS)
+            while not self._stopping.is_set():
+                with contextlib.suppress(TimeoutError):
+                    place.accept()[0].close()
+                    return True
+        return False
 
     def _stop(self) -> None:
         self._stopping.set()
         if self._watch.is_alive():
             self._watch.join()
-        if self._process is None:
-            return
-        with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
-            self._process.terminate()
-            self._process.wait(STOP_SECONDS)
-        self._kill(self._process)
+        if self._process is not None:
+            self._end(self._process)
 
-    def _kill(self, process: subprocess.Popen[bytes]) -> None:
-        """Kill what is left of a server: its group holds the processes of its models too."""
+    def _end(self, process: subprocess.Popen[bytes]) -> None:
+        """End a server and what is left of it: its group holds the processes of its models too."""
+        with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
+            process.terminate()
+            process.wait(STOP_SECONDS)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -335,6 +372,13 @@ class Server:
         # Tables of what is loaded say nothing of a death.
         told = [line for line in lines if line.strip() and line[0] not in "+|"]
         return "".join(f"\n             {line}" for line in told[-_LAST_LINES:])
+
+
+def _say(process: subprocess.Popen[bytes]) -> None:
+    """Tell a server's keeper that its client lives."""
+    if process.stdin:
+        with contextlib.suppress(BrokenPipeError):
+            os.write(process.stdin.fileno(), b".")
 
 
 def _ended(code: int | None) -> str:

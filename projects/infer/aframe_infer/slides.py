@@ -15,6 +15,7 @@ from aframe.artifacts.hdf5 import writing
 from aframe.artifacts.segments import gps
 from aframe.artifacts.strain import StrainFile
 from aframe.transforms.streaming import Stream
+from aframe.transforms.sweep import Sweep
 from aframe_infer.engines import PLAIN, load
 from aframe_infer.injections import Injections, signal
 from aframe_infer.kernels import (
@@ -43,7 +44,8 @@ STRETCH = 8192
 Numbers = Int[np.ndarray, " kernel"]
 NONE = np.empty(0, np.int64)
 Cut = Callable[[Int[Tensor, " kernel"]], Float[Tensor, "kernel ifo time"]]
-NONE = np.empty(0, np.int64)
+#: Scores the kernels of some numbers, given how they are cut.
+Scorer = Callable[[Cut, Numbers], Float32[np.ndarray, " kernel"]]
 
 
 @dataclass(frozen=True)
@@ -144,32 +146,55 @@ def outputs(stream: Stream, duration: float, shifts: Sequence[float]) -> Numbers
 def analyze(search: Search, branch: Branch, injections: Injections, work: Path) -> None:
     """Search one slide of one segment, and again with its injections, and write the result."""
     torch.set_num_threads(1)
-    series = _score(search, branch, injections, work)
-    write_branch(search, branch, injections, series, work / branch.name)
-
-
-def _score(
-    search: Search, branch: Branch, injections: Injections, work: Path
-) -> dict[str, Float32[np.ndarray, " kernel"]]:
-    """Score the slide's kernels, stretch by stretch, so that no more of them is in memory."""
     device = torch.device(search.device)
     sweep = load_sweep(search.repository, device)
     network = sweep.together if sweep else load(search.engine, search.repository, device)
     numbers = search.scored(outputs(search.stream, branch.file.duration, branch.shifts))
+
+    def scored(cut: Cut, asked: Numbers) -> Float32[np.ndarray, " kernel"]:
+        return score(network, cut, asked, device)
+
+    series = score_stretches(search, branch, injections, work, numbers, scored, sweep)
+    write_branch(search, branch, injections, series, work / branch.name)
+
+
+def score_stretches(
+    search: Search,
+    branch: Branch,
+    injections: Injections,
+    work: Path,
+    numbers: Numbers,
+    scored: Scorer,
+    sweep: Sweep | None = None,
+) -> dict[str, Float32[np.ndarray, " kernel"]]:
+    """Score kernels of a slide, stretch by stretch, so that no more of them is in memory.
+
+    Args:
+        search: What every branch shares.
+        branch: The slide.
+        injections: All injections.
+        work: Scratch directory, where the whitened blocks lie.
+        numbers: Numbers of consecutive kernels.
+        scored: What scores them.
+        sweep: What scores features instead, where the network can be swept.
+
+    Returns:
+        Scores of the ``background``, and where there are injections of the ``foreground``.
+    """
     clean = np.empty(len(numbers), np.float32)
     series = {"background": clean} | ({"foreground": clean.copy()} if len(branch.rows) else {})
     stretches = [slice(begin, begin + STRETCH) for begin in range(0, len(numbers), STRETCH)]
     asked = [numbers[each] for each in stretches]
+    offsets = search.offsets(branch.shifts)
     blocks = read_ahead(search, branch, asked, work)
     for stretch, each, own in zip(stretches, asked, blocks, strict=True):
-        offsets = search.offsets(branch.shifts)
         kernels = swept(sweep, own, offsets) if sweep else Kernels(own, search.stream, offsets)
-        clean[stretch] = score(network, kernels, each, device)
+        clean[stretch] = scored(kernels, each)
         if len(branch.rows):
-            series["foreground"][stretch] = clean[stretch]
-            loud, cut = _with_signals(search, branch, injections, own, each)
             heard = series["foreground"][stretch]
-            heard[loud] = score(network, cut, each[loud], device)
+            heard[:] = clean[stretch]
+            loud, cut = _with_signals(search, branch, injections, own, each, sweep)
+            heard[loud] = scored(cut, each[loud])
     return series
 
 
@@ -210,13 +235,13 @@ def _with_signals(
     injections: Injections,
     blocks: Sequence[Blocks],
     numbers: Numbers,
+    sweep: Sweep | None,
 ) -> tuple[np.ndarray, Cut]:
     """Tell which kernels of *numbers* hold a part of an injection, and how to cut them."""
     offsets = search.offsets(branch.shifts)
     added = whitened_signals(search, branch, injections, blocks)
     clean, signals = (Kernels(each, search.stream, offsets) for each in (blocks, added))
     loud = audible(added, search.stream, offsets, numbers)
-    sweep = load_sweep(search.repository, torch.device(search.device))
     if sweep:
         return loud, swept(sweep, with_signals(blocks, added), offsets)
     return loud, lambda each: clean(each) + signals(each)

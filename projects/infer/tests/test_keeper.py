@@ -3,7 +3,9 @@
 import signal
 import subprocess
 import sys
+import threading
 import uuid
+from types import SimpleNamespace
 
 import pytest
 
@@ -24,7 +26,7 @@ def region():
 )
 def test_a_keeper_ends_as_its_server(region, command, code):
     """By the same status or signal, without its shared memory."""
-    words = [sys.executable, keeper.__file__, region.name[:-1], "sh", "-c", command]
+    words = [sys.executable, keeper.__file__, region.name[:-1], "60", "sh", "-c", command]
 
     with subprocess.Popen(words, stdin=subprocess.PIPE, start_new_session=True) as process:
         assert process.wait() == code
@@ -35,7 +37,7 @@ def test_a_keeper_ends_as_its_server(region, command, code):
 def test_a_keeper_passes_on_the_end(region):
     """A server may then end in order."""
     command = "trap 'exit 7' TERM; echo ready; while :; do sleep 0.05; done"
-    words = [sys.executable, keeper.__file__, region.name[:-1], "sh", "-c", command]
+    words = [sys.executable, keeper.__file__, region.name[:-1], "60", "sh", "-c", command]
 
     with subprocess.Popen(
         words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
@@ -47,10 +49,43 @@ def test_a_keeper_passes_on_the_end(region):
 
 def test_a_keeper_ends_with_its_client(region):
     """Whose end of the pipe closes: all of the group is killed."""
-    words = [sys.executable, keeper.__file__, region.name[:-1], "sleep", "60"]
+    words = [sys.executable, keeper.__file__, region.name[:-1], "60", "sleep", "60"]
 
     with subprocess.Popen(words, stdin=subprocess.PIPE, start_new_session=True) as process:
         process.stdin.close()
         assert process.wait() == -signal.SIGKILL
 
     assert not region.exists()
+
+
+@pytest.mark.parametrize("command", ["sleep 60", "trap '' TERM; while :; do sleep 0.05; done"])
+def test_a_keeper_ends_an_idle_server(region, command):
+    """Of which a client that lives has said nothing for a while; a stubborn one too."""
+    words = [sys.executable, "-c", _KEEP, keeper.__file__, region.name[:-1], "sh", "-c", command]
+
+    with subprocess.Popen(words, stdin=subprocess.PIPE, start_new_session=True) as process:
+        assert process.wait() == keeper.IDLE
+
+    assert not region.exists()
+
+
+#: Keeps with little patience.
+_KEEP = """
+import runpy, sys
+keeper = runpy.run_path(sys.argv[1])
+keeper["_watch_client"].__globals__["STOP_SECONDS"] = 0.2
+sys.exit(keeper["keep"](sys.argv[2], 0.3, sys.argv[3:]))
+"""
+
+
+def test_a_client_is_waited_for_anew_after_each_word(monkeypatch):
+    """Three words, and only then a silence that ends the server."""
+    words, ended = [b".", b"..", b"."], threading.Event()
+    with subprocess.Popen(["sleep", "60"]) as server:
+        monkeypatch.setattr(keeper.sys, "stdin", SimpleNamespace(fileno=lambda: 0))
+        monkeypatch.setattr(keeper.select, "select", lambda of, *_: (of if words else [], [], []))
+        monkeypatch.setattr(keeper.os, "read", lambda *_: words.pop())
+
+        keeper._watch_client("none", 1.0, server, ended)
+
+    assert (words, ended.is_set(), server.returncode) == ([], True, -signal.SIGTERM)

@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import h5py
 import numpy as np
@@ -58,6 +59,9 @@ def _hold_same(one, other):
             for kind in mine[path]:
                 np.testing.assert_allclose(mine[path][kind], theirs[path][kind], atol=SCORES)
     for name in ("background.hdf5", "0lag.hdf5"):
+        if not (one.path / name).exists():
+            assert not (other.path / name).exists()
+            continue
         mine, theirs = (Events.read(draft.path / name) for draft in (one, other))
         assert mine.Tb == theirs.Tb
         for field in ("detection_time", "detection_statistic", "shift"):
@@ -79,6 +83,14 @@ def test_a_server_gives_what_this_process_gives(search, server, shifts, monkeypa
 
     _hold_same(mine, theirs)
     assert max(theirs.notes["server"].values()) < 1e-5
+
+
+def test_a_second_run_on_the_same_server_is_like_the_first(search, server):
+    """Neither takes up what the other left: their sequences have other names."""
+    runs = [search(name, server.address, Tb=100, zero_lag=False) for name in ("one", "two")]
+
+    _hold_same(*runs)
+    assert len({(run.work / "run").read_text() for run in runs}) == 2
 
 
 @pytest.mark.parametrize(
@@ -113,12 +125,13 @@ def strain(repository):
 NUMBERS = np.arange(40, 480)
 
 
-def _stream(address, repository, strain, name, timeout=20):
+def _stream(address, repository, strain, name, timeout=20, pairs_of=None):
     """Stream each kind of strain."""
     found = {}
     with Client(address, timeout) as client:
         for kind, rows in strain.items():
-            pairs = _Pairs(np.stack([strain["background"], rows]), repository.stream.update_size)
+            pair = np.stack([strain["background"], rows])
+            pairs = (pairs_of or _Pairs)(pair, repository.stream.update_size)
             names = client, repository, pairs, f"{name}-{kind}"
             found[kind] = served.stream_strain(*names, NUMBERS)
     return found
@@ -164,22 +177,18 @@ def _hold(found, expected):
         np.testing.assert_allclose(found[kind], scores, rtol=1e-5, atol=1e-4)
 
 
+def _at_once(count, work):
+    """Do something of each number in a thread of its own; gives what comes of it."""
+    with ThreadPoolExecutor(count) as threads:
+        return list(threads.map(work, range(count)))
+
+
 def test_concurrent_streams_keep_apart(server, repository, strain, expected):
     """Six clients at once, each of a sequence: as many as the server has streams."""
-    found = {}
+    names = (server.address, repository, strain)
 
-    def run(number):
-        found[number] = _stream(server.address, repository, strain, f"concurrent-{number}")
-
-    threads = [threading.Thread(target=run, args=(number,)) for number in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-    assert set(found) == set(range(6))
-    for each in found.values():
-        _hold(each, expected)
+    for found in _at_once(6, lambda number: _stream(*names, f"concurrent-{number}")):
+        _hold(found, expected)
 
 
 def _at_block(monkeypatch, number, act):
@@ -200,6 +209,61 @@ def test_a_server_killed_in_mid_stream_comes_back(
         assert server.deaths == 1
         assert group_of.server(server) != first
     _hold(found, expected)
+
+
+def test_a_server_killed_under_load_comes_back(
+    program, served_repository, repository, strain, expected, tmp_path, group_of
+):
+    """Twice, while six clients stream: each has its scores, as if nothing had been."""
+    with Server(program, served_repository, tmp_path / "log") as server:
+        meeting = threading.Barrier(6, lambda: os.kill(group_of.server(server), signal.SIGKILL))
+
+        class Together(_Pairs):
+            """Updates of a client that meets the others on its way, once for each kind."""
+
+            meets = True
+
+            def __call__(self, block):
+                if block == 60 and self.meets:
+                    self.meets = False
+                    meeting.wait(600)
+                return super().__call__(block)
+
+        names = (server.address, repository, strain)
+        found = _at_once(6, lambda number: _stream(*names, f"load-{number}", pairs_of=Together))
+
+        assert server.deaths == 2
+    for each in found:
+        _hold(each, expected)
+
+
+def test_an_idle_server_ends_and_comes_back(
+    program, served_repository, repository, strain, expected, monkeypatch, tmp_path, group_of
+):
+    """Asked nothing for a while, it frees what it holds; the next client has it again."""
+    with Server(program, served_repository, tmp_path / "log") as server:
+        _hold(_stream(server.address, repository, strain, "before"), expected)
+        first = server._process
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "IDLE_SECONDS", 0.5)
+            first.wait()
+
+        found = _stream(server.address, repository, strain, "after", timeout=60)
+
+        assert server._process is not first
+        assert group_of.members(first.pid) == {}
+        assert server.deaths == 0
+    _hold(found, expected)
+
+
+def test_an_idle_server_may_be_wanted_no_more(program, served_repository, monkeypatch, tmp_path):
+    """The run ends as it would have."""
+    with Server(program, served_repository, tmp_path / "log") as server:
+        monkeypatch.setattr(module, "IDLE_SECONDS", 0.5)
+        server._process.wait()
+
+    assert not server._watch.is_alive()
+    assert server.deaths == 0
 
 
 def test_a_sequence_that_broke_off_is_taken_up(server, repository, strain, expected, monkeypatch):
@@ -272,23 +336,10 @@ def test_the_server_tells_its_streams(server):
 
 def test_more_clients_than_streams_take_turns(server, repository, strain, expected):
     """Who waits for a place has none: nobody waits for ever."""
-    found = []
-    threads = [
-        threading.Thread(
-            target=lambda n=n: found.append(
-                _stream(server.address, repository, strain, f"turn-{n}")
-            )
-        )
-        for n in range(9)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    names = (server.address, repository, strain)
 
-    assert len(found) == 9
-    for each in found:
-        _hold(each, expected)
+    for found in _at_once(9, lambda number: _stream(*names, f"turn-{number}")):
+        _hold(found, expected)
 
 
 def test_sequences_are_named_once():

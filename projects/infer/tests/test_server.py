@@ -1,7 +1,9 @@
 """A real server is found, started and ended; what cannot be served is refused first."""
 
+import contextlib
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -186,6 +188,24 @@ def test_refuses_a_server_that_takes_too_long(tmp_path, monkeypatch, group_of):
         server.__enter__()
 
     assert _left(group_of, server._process.pid) == {}
+
+
+def test_a_server_of_a_suspended_search_comes_back_with_it(tmp_path, monkeypatch):
+    """Its keeper, to which nothing was said, has ended it: that is no death."""
+    monkeypatch.setattr(module, "IDLE_SECONDS", 0.2)
+    monkeypatch.setattr(module, "is_ready", lambda _: True)
+    monkeypatch.setattr(module, "_say", lambda _: None)
+    monkeypatch.setattr(Server, "_is_idle", lambda _: False)
+
+    with Server(Program(("sh", "-c", "sleep 60")), tmp_path, tmp_path / "log") as server:
+        first = server._process
+        assert first.wait() == keeper.IDLE
+        while server._process is first:
+            with contextlib.suppress(ConnectionRefusedError):
+                host, port = server.address.split(":")
+                socket.create_connection((host, int(port))).close()
+
+        assert server.deaths == 0
 
 
 def test_nothing_is_left_of_a_server_that_ended(program, served_repository, tmp_path, group_of):
