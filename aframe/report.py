@@ -243,9 +243,10 @@ def _made_anew(
         file.write_text(json.dumps(settings, indent=2))
         try:
             command = stage.command(verb, file, sorted({*folders, Path(scratch)}))
-            status = subprocess.run(
-                [*command, "--remake"], env=stage.environment(), check=False
-            ).returncode
+            with stage.surroundings() as surroundings:
+                status = subprocess.run(
+                    [*command, "--remake"], **surroundings, check=False
+                ).returncode
         finally:
             if mine and not page.exists():
                 before.replace(page)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -11,13 +12,15 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from aframe import images
 from aframe.artifacts.record import write_text
 from aframe.artifacts.remote import address, cache_directory, here
+from aframe.checkout import CODE_IN_IMAGE, checkout, commit
 from aframe.errors import AframeError
 from aframe.failures import (
     KEPT,
@@ -27,9 +30,12 @@ from aframe.failures import (
     how_it_ended,
     indented,
 )
+from aframe.images import bind
 
-#: Where the checkout lies in an image; ``--dev`` binds the one at hand over it.
-CODE_IN_IMAGE = "/opt/aframe"
+#: Images whose age was told in this process: a step is planned several times.
+_told: set[Path] = set()
+#: Where sites keep frames, which nothing names before GWDataFind is asked.
+_FRAMES = ("/archive", "/ceph", "/cvmfs", "/gpfs", "/hadoop", "/hdfs")
 
 
 class Step(NamedTuple):
@@ -66,6 +72,8 @@ class Stage:
     def refuse_missing(self) -> None:
         """Refuse to plan what this machine cannot run, maybe hours before its turn comes.
 
+        An image of other code than is at hand is no error, but said.
+
         Raises:
             AframeError: If the image, Apptainer, the stage's command or, with *dev*, the
                 checkout is missing.
@@ -75,7 +83,9 @@ class Stage:
             return
         self._refuse_missing_image(self.image)
         if self.dev:
-            _checkout()
+            checkout("--dev")
+        else:
+            _tell_outdated(self.name, self.image)
 
     def command(self, verb: str, settings_file: Path, folders: Sequence[Path]) -> list[str]:
         """The words to run; what the log shows can be pasted into a shell.
@@ -89,22 +99,62 @@ class Stage:
             AframeError: If the image, Apptainer, the stage's command or, with *dev*, the
                 checkout is missing.
         """
-        return self._command([verb, "--config", str(settings_file)], folders)
+        return self.words([verb, "--config", str(settings_file)], folders)
 
-    def _command(self, words: list[str], folders: Sequence[Path]) -> list[str]:
+    def words(self, words: Sequence[str], folders: Sequence[Path]) -> list[str]:
+        """The words that run the stage's command with *words*, which sees *folders*.
+
+        Raises:
+            AframeError: If the image, Apptainer, the stage's command or, with *dev*, the
+                checkout is missing.
+        """
         if self.image is None:
             return [self._installed(), *words]
         self.refuse_missing()
-        options = ["--nv"] if self._visible_gpus else []
-        binds = [str(folder) for folder in folders]
-        if self.dev:
-            binds.append(f"{_checkout()}:{CODE_IN_IMAGE}")
-        options += [word for bind in binds for word in ("--bind", bind)]
-        return ["apptainer", "run", *options, str(self.image), self.program, *words]
+        seen = {*folders, *filter(None, [self._temporary])}
+        return images.words(
+            [self.program, *words],
+            self.image,
+            home=self._home,
+            binds=[*map(bind, _outermost(seen)), *images.named_by(self._private), *self._code],
+            environment=self._shown(cache_directory() in seen),
+            gpus=bool(self._visible_gpus),
+        )
+
+    @property
+    def _code(self) -> list[str]:
+        return [bind(checkout("--dev"), CODE_IN_IMAGE)] if self.dev else []
+
+    @property
+    def _home(self) -> Path:
+        """Home in the image, where libraries put caches: nothing of the user's own is in it."""
+        return (self.scratch or cache_directory()) / "home"
+
+    @property
+    def _temporary(self) -> Path | None:
+        named = os.environ.get("TMPDIR")
+        return self.scratch or (Path(named) if named else None)
 
     @property
     def _visible_gpus(self) -> str:
         return self.gpus or os.environ.get("CUDA_VISIBLE_DEVICES", "")
+
+    def _shown(self, cache: bool) -> dict[str, str]:  # noqa: FBT001 (of this module alone)
+        """Variables of the stage that are no secret."""
+        mine = {
+            "CUDA_VISIBLE_DEVICES": self._visible_gpus,
+            "TMPDIR": str(self._temporary or ""),
+            "AFRAME_CACHE_DIR": str(cache_directory()) if cache else "",
+            "AFRAME_COMMIT": commit() if self.dev else "",
+        }
+        return images.shown(os.environ) | {name: value for name, value in mine.items() if value}
+
+    @property
+    def _private(self) -> dict[str, str]:
+        """Variables with credentials, or that tell where they are; W&B is the training's alone."""
+        found = images.private(os.environ)
+        others = ("WANDB_", "NETRC") if self.name != "train" else ()
+        return {name: value for name, value in found.items() if not name.startswith(others)}
 
     def _installed(self) -> str:
         beside = Path(sys.executable).parent
@@ -120,12 +170,11 @@ class Stage:
 
     def _refuse_missing_image(self, image: Path) -> None:
         if not image.exists():
-            build = ["apptainer", "build", str(image), f"projects/{self.name}/apptainer.def"]
             raise AframeError(
                 f"no container image for stage {self.name!r}",
                 found=f"{image} does not exist",
                 wanted_by="--image, --container-root or AFRAME_CONTAINER_ROOT",
-                fix=f"in the root of the checkout: {shlex.join(build)}",
+                fix=images.how_to_build(self.name, image),
             )
         if shutil.which("apptainer") is None:
             raise AframeError(
@@ -135,19 +184,29 @@ class Stage:
                 fix="install Apptainer, or run without --image and --container-root",
             )
 
-    def environment(self) -> dict[str, str]:
-        """The environment of the command: its GPUs, its scratch, the ``AFRAME_*`` variables."""
+    @contextlib.contextmanager
+    def surroundings(self) -> Iterator[dict[str, Any]]:
+        """Make what the command runs in; gives what :mod:`subprocess` takes: environment, files.
+
+        Raises:
+            AframeError: If the folder for temporary files, or the home of an image, cannot be made.
+        """
         mine = dict(os.environ)
-        if self.scratch is not None:
-            mine["TMPDIR"] = str(self.scratch)
-        if self._visible_gpus:
-            mine["CUDA_VISIBLE_DEVICES"] = self._visible_gpus
-        if self.image is not None:
-            forwarded = [name for name in mine if name.startswith("AFRAME_")]
-            for name in [*forwarded, "CUDA_VISIBLE_DEVICES", "TMPDIR"]:
-                if name in mine:
-                    mine[f"APPTAINERENV_{name}"] = mine[name]
-        return mine
+        self._make(self.scratch, *([self._home] if self.image else []))
+        if self.image is None:
+            if self.scratch is not None:
+                mine["TMPDIR"] = str(self.scratch)
+            if self._visible_gpus:
+                mine["CUDA_VISIBLE_DEVICES"] = self._visible_gpus
+            yield {"env": mine}
+            return
+        with images.environment_file(self._private) as file:
+            if file is None:
+                yield {"env": mine}
+            else:
+                # Not an option, so that the command, which is shown, can be pasted into a shell.
+                mine["APPTAINER_ENV_FILE"] = f"/proc/self/fd/{file}"
+                yield {"env": mine, "pass_fds": (file,)}
 
     def refuse_wrong(self, steps: Sequence[Step]) -> None:
         """Have the stage look through *steps* and refuse what it knows to be wrong; run none.
@@ -155,17 +214,18 @@ class Stage:
         Raises:
             AframeError: If it refuses one, or cannot look.
         """
-        folders = {folder for step in steps for folder in _folders(step.settings)}
-        command = self._command(["check"], [*sorted(folders), *self._make_scratch()])
-        done = subprocess.run(
-            command,
-            env=self.environment(),
-            input=json.dumps([(step.verb, step.settings) for step in steps]),
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-        )
+        folders = {folder for step in steps for folder in folders_of(step.settings)}
+        command = self.words(["check"], sorted(folders))
+        with self.surroundings() as surroundings:
+            done = subprocess.run(
+                command,
+                **surroundings,
+                input=json.dumps([(step.verb, step.settings) for step in steps]),
+                capture_output=True,
+                text=True,
+                errors="replace",
+                check=False,
+            )
         if done.returncode == 0:
             return
         try:
@@ -181,7 +241,15 @@ class Stage:
             ) from error
         raise AframeError(**{**told, "wanted_by": f"{told['wanted_by']}, for {label}"})
 
-    def run(self, verb: str, settings: Mapping[str, Any], *, label: str, remake: bool) -> None:
+    def run(
+        self,
+        verb: str,
+        settings: Mapping[str, Any],
+        *,
+        label: str,
+        remake: bool,
+        accepted: Sequence[int] = (0,),
+    ) -> int:
         """Run *verb* with *settings*, its output on the screen and in ``logs/<verb>.log``.
 
         Args:
@@ -189,6 +257,10 @@ class Stage:
             settings: The whole settings file.
             label: Name that each line on the screen begins with.
             remake: Whether to replace an output that was made with other settings.
+            accepted: Exit statuses that are no failure.
+
+        Returns:
+            The exit status.
 
         Raises:
             AframeError: If the scratch folder cannot be made, or if the command fails;
@@ -198,42 +270,45 @@ class Stage:
         logs.mkdir(parents=True, exist_ok=True)
         settings_file = logs / f"{verb}.settings.json"
         write_text(settings_file, json.dumps(settings, indent=2) + "\n")
-        scratch = self._make_scratch()
-        command = self.command(verb, settings_file, [*_folders(settings), *scratch])
+        command = self.command(verb, settings_file, folders_of(settings))
         if remake:
             command.append("--remake")
         sys.stderr.write(f"{label} | {shlex.join(command)}\n")
         began = time.monotonic()
         code, last = self._stream(command, logs / f"{verb}.log", label)
-        if code != 0:
+        if code not in accepted:
             words, log = shlex.join(command), logs / f"{verb}.log"
             failure = failure_of(label, code, last, command=words, log=log)
             failure.write(failure_path(here(settings["output"]), verb))
             raise StepFailedError(failure)
         sys.stderr.write(f"{label} | done in {time.monotonic() - began:.1f} s\n")
         (logs / f"{verb}.failure.json").unlink(missing_ok=True)
+        return code
 
-    def _make_scratch(self) -> list[Path]:
-        if self.scratch is None:
-            return []
+    def _make(self, *folders: Path | None) -> None:
         try:
-            self.scratch.mkdir(parents=True, exist_ok=True)
+            for folder in filter(None, folders):
+                folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise AframeError(
                 "the folder for temporary files cannot be made",
                 found=str(error),
-                wanted_by=f"AFRAME_TMPDIR for stage {self.name!r}",
-                fix="name a folder that can be written, or unset AFRAME_TMPDIR",
+                wanted_by=f"AFRAME_TMPDIR for stage {self.name!r}"
+                if self.scratch
+                else f"the home of stage {self.name!r} in its image",
+                fix="name a folder that can be written, or unset AFRAME_TMPDIR"
+                if self.scratch
+                else "name one that can be written with AFRAME_TMPDIR",
             ) from error
-        return [self.scratch]
 
     def _stream(self, command: list[str], log: Path, label: str) -> tuple[int, list[str]]:
         last: deque[str] = deque(maxlen=KEPT)
         with (
             log.open("w") as file,
+            self.surroundings() as surroundings,
             subprocess.Popen(
                 command,
-                env=self.environment(),
+                **surroundings,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
@@ -249,7 +324,7 @@ class Stage:
         return process.returncode, list(last)
 
 
-def _folders(settings: Mapping[str, Any]) -> list[Path]:
+def folders_of(settings: Mapping[str, Any]) -> list[Path]:
     """Folders of this machine that an image must see: of the output, each input, their records."""
     source = settings.get("source") or {}
     files = [
@@ -257,7 +332,7 @@ def _folders(settings: Mapping[str, Any]) -> list[Path]:
         *settings.get("resources", {}).get("records", ()),
         *(
             settings.get("resources", {}).get(name)
-            for name in ("storage_dir", "temp_dir", "server")
+            for name in ("storage_dir", "temp_dir", "server", "deal")
         ),
         *source.get("psds", {}).values(),
         *(_without_pattern(path) for path in source.get("paths", ())),
@@ -267,6 +342,8 @@ def _folders(settings: Mapping[str, Any]) -> list[Path]:
     folders = {here(settings["output"]), *(path.parent for path in absolute)}
     if any(address(file) for file in (*files, settings["output"]) if file):
         folders.add(cache_directory())
+    if source.get("kind") == "datafind" and source.get("urltype", "file") == "file":
+        folders.update(map(Path, _FRAMES))
     return sorted(folder for folder in folders if folder.is_dir())
 
 
@@ -277,18 +354,17 @@ def _without_pattern(path: str) -> Path:
     return Path(*fixed, *parts[len(fixed) : len(fixed) + 1])
 
 
-def _checkout() -> Path:
-    """The checkout that this runs from.
+def _outermost(folders: Collection[Path]) -> list[Path]:
+    """Those of *folders* that lie in no other."""
+    return sorted(each for each in folders if not any(up in folders for up in each.parents))
 
-    Raises:
-        AframeError: If it is an installation without the projects.
-    """
-    checkout = Path(__file__).resolve().parents[1]
-    if not (checkout / "projects").is_dir():
-        raise AframeError(
-            "there is no checkout to bind over the image's code",
-            found=f"{checkout} has no projects",
-            wanted_by="--dev",
-            fix="pip install -e . in a checkout, or leave out --dev",
-        )
-    return checkout
+
+def _tell_outdated(stage: str, image: Path) -> None:
+    """Warn, once in a process, of an image of other code than is at hand."""
+    if image not in _told:
+        _told.add(image)
+        if difference := images.outdated(stage, image):
+            sys.stderr.write(
+                f"WARNING: {difference}; `{images.how_to_build(stage, image)}` builds it anew, "
+                "--dev runs the code at hand in it\n"
+            )

@@ -56,6 +56,13 @@ RULES = (
     ),
     Rule(("aframe.cfg",), ("aframe.errors",), ()),
     Rule(("aframe.failures",), ("aframe.errors", "aframe.artifacts.record"), ()),
+    Rule(("aframe.checkout",), ("aframe.errors",), ()),
+    Rule(("aframe.images",), ("aframe.errors", "aframe.checkout"), ()),
+    Rule(
+        ("aframe.containers",),
+        tuple(f"aframe.{name}" for name in ("errors", "failures", "checkout", "images", "cli")),
+        (),
+    ),
     Rule(
         ("aframe.program",),
         ("aframe.errors", *(f"aframe.artifacts.{name}" for name in ("record", "remote", "mirror"))),
@@ -86,6 +93,7 @@ RULES = (
         ("aframe.stages", "aframe.parameters", "aframe.targets"),
         (
             *("aframe.errors", "aframe.failures", "aframe.paths", "aframe.sources"),
+            *("aframe.checkout", "aframe.images"),
             *("aframe.artifacts.record", "aframe.artifacts.remote"),
         ),
         LIGHT,
@@ -96,6 +104,7 @@ RULES = (
             *("aframe.errors", "aframe.checks", "aframe.paths", "aframe.parameters"),
             *("aframe.failures", "aframe.sources"),
             *("aframe.tasks*", "aframe.stages", "aframe.targets"),
+            *("aframe.checkout", "aframe.images"),
             *("aframe.artifacts.record", "aframe.artifacts.segments", "aframe.cfg"),
             "aframe.artifacts.remote",
         ),

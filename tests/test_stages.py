@@ -4,11 +4,12 @@ import json
 import os
 import re
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
-from aframe import stages
+from aframe import checkout, images, stages
 from aframe.errors import AframeError
 from aframe.stages import Stage, Step
 
@@ -16,16 +17,23 @@ CHECKOUT = Path(__file__).parents[1]
 #: Shows its words and the environment that it was given.
 SHOW_SCRATCH = "#!/bin/sh\necho TMPDIR=$TMPDIR\n"
 SHOW = '#!/bin/sh\necho "$0 $@"\nenv | grep -E "AFRAME|CUDA" | sort\n'
-#: Stands for `apptainer run [options] image command …`: tells its words, then runs the command.
+#: Stands for `apptainer run [options] image command …`: tells its words, then runs the command in
+#: the environment that it would have; and for `apptainer inspect`, of an image without labels.
 APPTAINER = f"""#!{sys.executable}
-import json, os, sys
+import json, os, shlex, sys
 from pathlib import Path
 
-Path(os.environ["CALLS"]).write_text(json.dumps(sys.argv[1:]))
 words = sys.argv[1:]
+if words[0] == "inspect":
+    sys.exit(1)
+Path(os.environ["CALLS"]).write_text(json.dumps(words))
 image = next(place for place, word in enumerate(words) if word.endswith(".sif"))
 prefix = "APPTAINERENV_"
 inside = {{k.removeprefix(prefix): v for k, v in os.environ.items() if k.startswith(prefix)}}
+given = [words[place + 1] for place, word in enumerate(words[:image]) if word == "--env"]
+if "APPTAINER_ENV_FILE" in os.environ:
+    given += shlex.split(Path(os.environ["APPTAINER_ENV_FILE"]).read_text())
+inside.update(each.split("=", 1) for each in given)
 os.execvpe(words[image + 1], words[image + 1 :], {{"PATH": os.environ["PATH"], **inside}})
 """
 
@@ -39,6 +47,11 @@ def commands(tmp_path, monkeypatch):
     # Lightning sets a variable of this name in a process that imports it.
     for name in [name for name in os.environ if name.startswith("AFRAME_") or "CUDA" in name]:
         monkeypatch.delenv(name)
+    for name in [*images.private(os.environ), *images.shown(os.environ), "TMPDIR"]:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(stages, "_told", set())
     return folder
 
 
@@ -146,17 +159,123 @@ def test_the_command_line_of_an_image(commands, apptainer, image, settings, tmp_
     folders = sorted(
         str(tmp_path / n) for n in ("frames", "out", "psds", "records", "strain", "waveforms")
     )
+    home = f"{tmp_path}/.cache/aframe/home"
 
     assert apptainer() == [
-        "run",
-        "--nv",
+        *("run", "--cleanenv", "--no-eval", "--no-mount", "cwd", "--home", home, "--pwd", home),
+        *("--nv", "--env", "CUDA_VISIBLE_DEVICES=0"),
         *(word for folder in folders for word in ("--bind", folder)),
-        str(image),
-        "aframe-train",
-        "fit",
-        "--config",
-        f"{settings['output']}/logs/fit.settings.json",
+        *(str(image), "aframe-train", "fit"),
+        *("--config", f"{settings['output']}/logs/fit.settings.json"),
     ]
+    assert Path(home).is_dir()
+
+
+def test_what_lies_in_a_folder_is_bound_with_it(commands, apptainer, image, settings):
+    """A folder that is bound by itself could not be renamed."""
+    _program(commands, "aframe-train", SHOW)
+    below = Path(settings["output"]) / "data"
+    below.mkdir()
+    _run(Stage("train", image), {**settings, "inputs": {"background": str(below / "x.hdf5")}})
+
+    assert settings["output"] in apptainer()
+    assert str(below) not in apptainer()
+
+
+SECRETS = {
+    "AWS_SECRET_ACCESS_KEY": "pa$$w`or`d 'x\"",
+    "WANDB_API_KEY": "0123abcd",
+    "NDSSERVER": "n",
+}
+
+
+def test_secrets_reach_the_image_by_a_file_alone(
+    commands, apptainer, image, settings, capsys, monkeypatch, tmp_path
+):
+    """They stand on no command line, and in no file that is left: log, settings, failure."""
+    for name, value in SECRETS.items():
+        monkeypatch.setenv(name, value)
+    program = "#!/bin/sh\nenv > $1; tr '\\0' ' ' < /proc/$PPID/cmdline >&2; exit 1\n"
+    _program(commands, "aframe-train", program.replace("$1", str(tmp_path / "there")))
+    with pytest.raises(AframeError, match="step Train failed"):
+        _run(Stage("train", image), settings)
+    there = dict(line.split("=", 1) for line in (tmp_path / "there").read_text().splitlines())
+    shown = [capsys.readouterr().err, json.dumps(apptainer())]
+    left = [path.read_text() for path in Path(settings["output"]).rglob("*") if path.is_file()]
+
+    assert {name: there[name] for name in SECRETS} == SECRETS
+    assert len(left) == 3
+    assert not [text for text in (*shown, *left) for name in list(SECRETS)[:2]
+                if SECRETS[name] in text or name in text]  # fmt: skip
+
+
+def test_secrets_reach_the_image_when_steps_are_looked_through(
+    commands, apptainer, image, settings, monkeypatch, tmp_path
+):
+    """A stage may have to ask a store, then as well."""
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    _program(commands, "aframe-train", f"#!/bin/sh\necho $AWS_SECRET_ACCESS_KEY > {tmp_path}/x\n")
+    Stage("train", image).refuse_wrong([Step("Train", "fit", settings)])
+
+    assert (tmp_path / "x").read_text() == "secret\n"
+
+
+def test_weights_and_biases_is_the_trainings_alone(
+    commands, apptainer, image, settings, monkeypatch, tmp_path
+):
+    """No other stage gets its key."""
+    monkeypatch.setenv("WANDB_API_KEY", "0123abcd")
+    _program(commands, "aframe-sv", f"#!/bin/sh\nenv > {tmp_path}/there\n")
+    _run(Stage("sv", image), settings)
+
+    assert "WANDB" not in (tmp_path / "there").read_text()
+
+
+def test_files_of_credentials_are_seen_to_be_read(commands, apptainer, image, settings, tmp_path):
+    """They lie in the user's home, which the image does not see."""
+    _program(commands, "aframe-sv", f"#!/bin/sh\nenv > {tmp_path}/there\n")
+    credentials = tmp_path / ".aws" / "credentials"
+    credentials.parent.mkdir()
+    credentials.touch()
+    _run(Stage("sv", image), settings)
+
+    assert f"{credentials}:{credentials}:ro" in apptainer()
+    assert f"AWS_SHARED_CREDENTIALS_FILE={credentials}\n" in (tmp_path / "there").read_text()
+
+
+def test_nothing_else_of_the_environment_reaches_the_image(
+    commands, apptainer, image, settings, monkeypatch, tmp_path
+):
+    """Neither the user's Python packages nor our own variables, which are paths of this side."""
+    for name in ("PYTHONPATH", "VIRTUAL_ENV", "AFRAME_RESULTS_DIR", "GITHUB_TOKEN"):
+        monkeypatch.setenv(name, "/mine")
+    _program(commands, "aframe-train", f"#!/bin/sh\nenv > {tmp_path}/there\n")
+    _run(Stage("train", image), settings)
+
+    assert "/mine" not in (tmp_path / "there").read_text()
+
+
+def test_the_cache_of_s3_is_the_users_own(commands, apptainer, image, settings, capsys, tmp_path):
+    """The home in the image is another, so it is told where the cache lies."""
+    _program(commands, "aframe-train", SHOW)
+    cache = tmp_path / ".cache" / "aframe"
+    cache.mkdir(parents=True)
+    _run(Stage("train", image), {**settings, "inputs": {"background": "s3://b/background"}})
+
+    assert f"Train | AFRAME_CACHE_DIR={cache}\n" in capsys.readouterr().err
+    assert str(cache) in apptainer()
+
+
+def test_frames_are_seen_where_sites_keep_them(monkeypatch, tmp_path):
+    """GWDataFind's answer names them only when it is asked, in the image."""
+    monkeypatch.setattr(stages, "_FRAMES", (str(tmp_path / "cvmfs"), str(tmp_path / "hdfs")))
+    (tmp_path / "cvmfs").mkdir()
+    (tmp_path / "out").mkdir()
+    asked = {"output": str(tmp_path / "out"), "source": {"kind": "datafind"}}
+    downloaded = {**asked, "source": {"kind": "datafind", "urltype": "https"}}
+
+    assert stages.folders_of(asked) == [tmp_path / "cvmfs", tmp_path / "out"]
+    assert stages.folders_of(downloaded) == [tmp_path / "out"]
 
 
 def test_an_image_without_gpus(commands, apptainer, image, settings, monkeypatch):
@@ -168,7 +287,8 @@ def test_an_image_without_gpus(commands, apptainer, image, settings, monkeypatch
     _run(Stage("train", image), settings)
 
     assert "--nv" not in without
-    assert apptainer()[1] == "--nv"
+    assert "--nv" in apptainer()
+    assert "CUDA_VISIBLE_DEVICES=0" in apptainer()
 
 
 def test_dev_binds_the_checkout_over_the_images_code(commands, apptainer, image, settings):
@@ -180,17 +300,18 @@ def test_dev_binds_the_checkout_over_the_images_code(commands, apptainer, image,
     assert words[words.index(str(image)) - 1] == f"{CHECKOUT}:/opt/aframe"
 
 
-def test_the_environment_reaches_the_image(
+def test_the_commit_at_hand_reaches_the_image_it_is_bound_over(
     commands, apptainer, image, settings, capsys, monkeypatch
 ):
-    """Variables of ours pass through, whatever else the image's environment says."""
+    """The image may have no git to ask."""
     _program(commands, "aframe-train", SHOW)
-    monkeypatch.setenv("AFRAME_TMPDIR", "/scratch/mine")
-    _run(Stage("train", image, gpus="1"), settings)
+    monkeypatch.setattr(stages, "commit", lambda: "0123456789ab+changes")
+    _run(Stage("train", image, dev=True), settings)
+    dev = capsys.readouterr().err
+    _run(Stage("train", image), settings)
 
-    shown = capsys.readouterr().err
-    assert "Train | AFRAME_TMPDIR=/scratch/mine\n" in shown
-    assert "Train | CUDA_VISIBLE_DEVICES=1\n" in shown
+    assert "Train | AFRAME_COMMIT=0123456789ab+changes\n" in dev
+    assert "AFRAME_COMMIT" not in capsys.readouterr().err
 
 
 def test_scratch_is_made_and_is_the_stages_own(commands, settings, capsys, tmp_path):
@@ -217,10 +338,8 @@ def test_scratch_reaches_the_image(commands, apptainer, image, settings, capsys,
     _run(Stage("train", image, scratch=tmp_path / "scratch"), settings)
     words = apptainer()
 
-    assert words[words.index(str(image)) - 2 : words.index(str(image))] == [
-        "--bind",
-        f"{tmp_path}/scratch",
-    ]
+    assert f"{tmp_path}/scratch" in words
+    assert words[words.index("--home") + 1] == f"{tmp_path}/scratch/home"
     assert f"Train | TMPDIR={tmp_path}/scratch\n" in capsys.readouterr().err
 
 
@@ -233,6 +352,28 @@ def test_scratch_that_cannot_be_made(commands, settings, tmp_path):
 
     assert str(tmp_path / "file") in caught.value.found
     assert caught.value.wanted_by == "AFRAME_TMPDIR for stage 'train'"
+
+
+def test_a_home_that_cannot_be_made(commands, apptainer, image, settings, tmp_path):
+    """It is in the user's cache where no scratch is named, which mends it."""
+    (tmp_path / ".cache").touch()
+    with pytest.raises(AframeError, match="folder for temporary files cannot be made") as caught:
+        _run(Stage("train", image), settings)
+
+    assert caught.value.wanted_by == "the home of stage 'train' in its image"
+    assert "AFRAME_TMPDIR" in caught.value.fix
+
+
+def test_the_systems_scratch_reaches_the_image(
+    commands, apptainer, image, settings, capsys, monkeypatch, tmp_path
+):
+    """The user named a folder, which the image sees as any other."""
+    _program(commands, "aframe-train", SHOW_SCRATCH)
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "psds"))
+    _run(Stage("train", image), settings)
+
+    assert f"{tmp_path}/psds" in apptainer()
+    assert f"Train | TMPDIR={tmp_path}/psds\n" in capsys.readouterr().err
 
 
 def _refused(stage, *, match):
@@ -268,9 +409,7 @@ def test_an_image_that_is_missing(apptainer, tmp_path):
 
     assert error.found == f"{missing} does not exist"
     assert error.wanted_by == "--image, --container-root or AFRAME_CONTAINER_ROOT"
-    assert error.fix == (
-        f"in the root of the checkout: apptainer build {missing} projects/train/apptainer.def"
-    )
+    assert error.fix == f"build-containers train --root {tmp_path}"
 
 
 def test_apptainer_that_is_missing(commands, image, monkeypatch):
@@ -283,10 +422,33 @@ def test_apptainer_that_is_missing(commands, image, monkeypatch):
 
 def test_dev_without_a_checkout(apptainer, image, monkeypatch, tmp_path):
     """An installed aframe has no projects to bind."""
-    monkeypatch.setattr(stages, "__file__", str(tmp_path / "site-packages/aframe/stages.py"))
-    error = _refused(Stage("train", image, dev=True), match="there is no checkout to bind")
+    monkeypatch.setattr(checkout, "__file__", str(tmp_path / "site-packages/aframe/checkout.py"))
+    error = _refused(Stage("train", image, dev=True), match="there is no checkout")
 
     assert error.found == f"{tmp_path}/site-packages has no projects"
+    assert error.wanted_by == "--dev"
+
+
+def test_an_image_of_other_code_is_told_once(commands, apptainer, image, capsys, monkeypatch):
+    """With what mends it, and nothing where the code at hand runs in it anyway."""
+    monkeypatch.setattr(images, "outdated", lambda *_: "the image is old")
+    Stage("train", image, dev=True).refuse_missing()
+    assert capsys.readouterr().err == ""
+
+    Stage("train", image).refuse_missing()
+    Stage("train", image, gpus="0").refuse_missing()
+    assert capsys.readouterr().err == (
+        f"WARNING: the image is old; `build-containers train --root {image.parent}` builds it "
+        "anew, --dev runs the code at hand in it\n"
+    )
+
+
+def test_an_image_of_the_code_at_hand_is_not_told(commands, apptainer, image, capsys, monkeypatch):
+    """There is nothing to say."""
+    monkeypatch.setattr(images, "outdated", lambda *_: None)
+    Stage("train", image).refuse_missing()
+
+    assert capsys.readouterr().err == ""
 
 
 def test_a_failure_leaves_its_record(commands, settings, capsys):
@@ -342,7 +504,7 @@ def test_an_image_sees_where_data_of_s3_are_kept(monkeypatch, tmp_path):
     (tmp_path / "b" / "run").mkdir(parents=True)
     settings = {"output": "s3://b/run", "inputs": {"background": "s3://b/data", "events": None}}
 
-    assert stages._folders(settings) == [tmp_path, tmp_path / "b" / "run"]
+    assert stages.folders_of(settings) == [tmp_path, tmp_path / "b" / "run"]
 
 
 @pytest.mark.parametrize(
@@ -355,21 +517,39 @@ def test_an_image_has_its_code_where_dev_binds_it(definition):
     text = definition.read_text()
 
     assert f"aframe {stages.CODE_IN_IMAGE}/aframe\n" in text
-    assert re.search(r"pip install[^\n]*(\\\n[^\n]*)* (-e|--editable) '\.\[s3\]' ", text)
+    assert re.search(r"pip install [^\n]*(\\\n[^\n]*)* (-e|--editable) '\.\[s3\]' ", text)
     assert re.search(rf"(-e|--editable) '\./projects/{definition.parent.name}[^\n]*\n", text)
 
 
 def test_all_images_are_built_in_one_way():
-    """A recipe is that of any other stage, but for the name and what else it has installed."""
-    definitions = CHECKOUT.glob("projects/*/apptainer.def")
-    texts = {
-        re.sub(r"(projects/\w+)\[[\w,]+\]", r"\1", path.read_text())
-        .replace(f"projects/{path.parent.name}", "projects/stage")
-        .replace(f"{path.parent.name}.sif", "stage.sif")
-        for path in definitions
-    }
+    """A recipe is that of any other stage, but for the name, more files, and what is installed."""
+    definitions = sorted(CHECKOUT.glob("projects/*/apptainer.def"))
+    of_training = r"    (train|config.yaml) /opt/aframe/projects/train/(train|config.yaml)\n"
 
+    def as_any(path):
+        text = re.sub(of_training, "", path.read_text()).replace("    export ", "    set ")
+        text = re.sub(r"(projects/\w+)\[[\w,]+\]", r"\1", text)
+        return re.sub(rf"(?<![a-z]){path.parent.name}(?![a-z])", "stage", text)
+
+    texts = {as_any(path) for path in definitions}
+
+    assert len(definitions) == 5
     assert len(texts) == 1
+
+
+@pytest.mark.parametrize("stage", checkout.STAGES)
+def test_an_image_gets_what_its_stage_installs(stage):
+    """Every package of the project is copied, and each name stays where the checkout has it."""
+    folder = CHECKOUT / "projects" / stage
+    text = (folder / "apptainer.def").read_text()
+    copied = dict(re.findall(r"^    (\S+) /opt/aframe/(\S+)$", text, re.MULTILINE))
+    packages = tomllib.loads((folder / "pyproject.toml").read_text())
+    packages = packages["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+
+    assert set(packages) <= copied.keys()
+    for source, name in copied.items():
+        assert Path(os.path.normpath(folder / source)) == CHECKOUT / name
+        assert (folder / source).exists()
 
 
 #: A stage that answers, to what it is asked, with what it was asked and by which environment.

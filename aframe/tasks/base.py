@@ -13,6 +13,7 @@ from aframe.artifacts.record import record_path
 from aframe.artifacts.remote import here
 from aframe.errors import AframeError
 from aframe.failures import failure_path
+from aframe.images import locate
 from aframe.parameters import Choice, Flag, Integer, PathParameter, Text
 from aframe.paths import RunPaths, run_paths
 from aframe.stages import Stage
@@ -139,7 +140,8 @@ class StageTask(RunParameters):
         default="",
         significant=False,
         always_in_help=False,
-        description="Apptainer image of this task's stage; default: <container_root>/<stage>.sif",
+        description="Apptainer image of this task's stage, absolute or relative to "
+        "container_root; default: <container_root>/<stage>.sif",
     )
 
     exclude_params_req: ClassVar[set[str]] = {"image"}
@@ -209,12 +211,15 @@ class StageTask(RunParameters):
 
     @property
     def where(self) -> Stage:
-        """The stage's program, and the image it runs in."""
+        """The stage's program, and the image it runs in.
+
+        Raises:
+            AframeError: If the image is relative, and there is no folder of images.
+        """
         root = self.container_root or os.environ.get("AFRAME_CONTAINER_ROOT")
-        image = self.image or (Path(root, f"{self.stage}.sif") if root else None)
         return Stage(
             self.stage,
-            image and image.absolute(),
+            locate(self.stage, self.image or None, Path(root).expanduser() if root else None),
             gpus=self.gpus,
             dev=self.dev,
             scratch=self.paths.tmp,

@@ -13,8 +13,9 @@ from typing import Any
 import law
 
 from aframe.artifacts.remote import address
+from aframe.checkout import CODE_IN_IMAGE
 from aframe.errors import AframeError
-from aframe.stages import CODE_IN_IMAGE, Stage, Step
+from aframe.stages import Stage, Step
 
 #: Steps that were looked through in this process: luigi asks of each task several times.
 _seen: set[str] = set()

@@ -259,7 +259,7 @@ def test_an_image_that_is_missing_is_refused_before_anything_runs(finished, tmp_
     assert (status.returncode, status.stderr) == (0, "")
     assert done.returncode == image.returncode == 2
     assert done.stderr.startswith("ERROR: no container image for stage 'data'\n")
-    assert f"apptainer build {tmp_path}/data.sif projects/data/apptainer.def\n" in done.stderr
+    assert f"fix        build-containers data --root {tmp_path}\n" in done.stderr
     # The first step could run, and does not.
     assert image.stderr.startswith("ERROR: no container image for stage 'sv'\n")
     assert image.stderr.count("ERROR") == 1

@@ -9,9 +9,10 @@ import pytest
 from aframe.errors import AframeError
 from aframe.tasks import Report, Train, TrainLocal
 
-#: Stands for `apptainer run [options] image command …`.
+#: Stands for `apptainer run [options] image command …`, and knows of no labels.
 APPTAINER = """#!/bin/sh
 echo "$@" > "$STUB_APPTAINER"
+[ "$1" = run ] || exit 1
 while [ "${1%.sif}" = "$1" ]; do shift; done
 shift
 exec "$@"
@@ -201,15 +202,13 @@ def test_in_an_image(law, empty, data):
     )  # fmt: skip
 
     assert done.returncode == 0, done.stderr
-    folders = sorted([str(data), str(empty.directory), str(run)])
-    assert (empty.directory / "apptainer").read_text() == " ".join(
-        [
-            "run --nv",
-            *(f"--bind {folder}" for folder in folders),
-            f"{image} aframe-train fit --config {run}/logs/fit.settings.json\n",
-        ]
-    )
+    words = (empty.directory / "apptainer").read_text()
+    assert words.startswith("run --cleanenv --no-eval --no-mount cwd --home ")
+    assert " --nv --env CUDA_VISIBLE_DEVICES=0 " in words
+    assert f" --bind {empty.directory} " in words
+    assert words.endswith(f" {image} aframe-train fit --config {run}/logs/fit.settings.json\n")
     assert empty.calls() == ["train fit in training"]
+    assert done.stderr.count(f"WARNING: the image {image} does not say which code it holds") == 1
 
 
 def test_the_image_of_a_folder_of_images(shared, monkeypatch, tmp_path):
@@ -219,6 +218,7 @@ def test_the_image_of_a_folder_of_images(shared, monkeypatch, tmp_path):
     assert TrainLocal().where.image == tmp_path / "images" / "train.sif"
     assert TrainLocal(container_root="/other").where.image.as_posix() == "/other/train.sif"
     assert TrainLocal(image="/mine.sif").where.image.as_posix() == "/mine.sif"
+    assert TrainLocal(image="mine.sif").where.image == tmp_path / "images" / "mine.sif"
     assert TrainLocal(image="/mine.sif").requires()["strain"].where.image.name == "data.sif"
 
 
@@ -229,8 +229,17 @@ def test_a_missing_image_is_refused(law, empty, data):
     assert done.returncode == 2
     assert not (empty.directory / "x").exists()
     assert "ERROR: no container image for stage 'train'" in done.stderr
-    assert "checkout: apptainer build /no/train.sif projects/train/apptainer.def" in done.stderr
+    assert "fix        build-containers train --root /no\n" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_relative_image_without_a_folder_is_refused(law, empty, data):
+    """It is not taken for the default image, nor for no image."""
+    done = law("aframe.Train", "--image", "train.sif", "--data-dir", data, "--run-dir", "run/x")
+
+    assert done.returncode == 2
+    assert "ERROR: it is not known where the image lies" in done.stderr
+    assert empty.calls() == []
 
 
 def test_a_remote_training_is_refused(law, data):
