@@ -8,26 +8,21 @@ kill, and publishes the files whole, with the record of what made them.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import dataclasses
 import errno
 import fcntl
 import importlib.metadata
 import json
 import logging
-import multiprocessing
 import os
 import platform
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -51,7 +46,11 @@ from aframe.artifacts.record import (
     write_text,
 )
 from aframe.artifacts.remote import address, cached, place
+from aframe.branches import BRANCHES, DEALT, Dealt
+from aframe.branches import main as do_branches
+from aframe.draft import Deal, Draft, Status
 from aframe.errors import AframeError, did_you_mean
+from aframe.usage import Meter, total
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +64,6 @@ _DISK = {
     errno.EFBIG: "a file is larger than this disk or process may have",
 }
 _PATH = {errno.EACCES, errno.EROFS, errno.EPERM, errno.EEXIST, errno.ENOTDIR}
-_SECONDS_BETWEEN_LINES = 5.0
 # How the parser tells of a list that has no brackets, and of a name that it does not know.
 _BARE_LIST = re.compile(r"Expected a <class '(?:tuple|list)'>\. Got value: (\w[\w, ]*)")
 _UNKNOWN = re.compile(
@@ -82,48 +80,13 @@ class Resources:
     Args:
         workers: Number of processes.
         device: Where tensors live: ``cpu``, ``cuda``, or ``auto`` for a GPU if there is one.
+        deal: Folder in which branches are laid down for other machines instead of being done;
+            null does them here.
     """
 
     workers: int = 1
     device: str = "auto"
-
-
-@dataclass
-class Draft:
-    """Where a verb writes until its files are published.
-
-    Args:
-        path: Directory of the files to publish.
-        notes: What the verb wants kept in the record.
-        mirror: Where an output on S3 is kept.
-    """
-
-    path: Path
-    notes: dict[str, Any] = field(default_factory=dict)
-    mirror: Mirror | None = None
-    _said: float = 0.0
-
-    @property
-    def work(self) -> Path:
-        """Scratch directory that outlives a kill and is not published."""
-        path = self.path / ".work"
-        path.mkdir(parents=True, exist_ok=True)
-        return path
-
-    def keep(self, path: Path, *, wait: bool = False) -> None:
-        """Send a file of :attr:`work` to where an output on S3 resumes from; else do nothing.
-
-        What is sent with *wait* is there before anything that is sent after it.
-        """
-        if self.mirror is not None:
-            self.mirror.keep(path, wait=wait)
-
-    def progress(self, done: int, total: int, unit: str) -> None:
-        """Say how far the work is, at most every few seconds and at its end."""
-        now = time.monotonic()
-        if done == total or now - self._said > _SECONDS_BETWEEN_LINES:
-            self._said = now
-            log.info("%d of %d %s", done, total, unit)
+    deal: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -154,6 +117,7 @@ class Verb:
 def main(stage: str, verbs: Sequence[Verb], argv: Sequence[str] | None = None) -> int:
     """Run the command ``aframe-<stage>``; returns its exit status.
 
+    ``aframe-<stage> branches`` does branches that a verb laid down (:mod:`aframe.branches`).
     ``aframe-<stage> check`` reads steps from its standard input, a JSON list of verbs each with
     its settings, runs none of them, and refuses what is already known to be wrong.
     """
@@ -169,11 +133,16 @@ def main(stage: str, verbs: Sequence[Verb], argv: Sequence[str] | None = None) -
         with _explained_os_errors(f"aframe-{stage}"):
             if words == [CHECK]:
                 return _check(stage, verbs, json.load(sys.stdin))
+            if words[:1] == [BRANCHES]:
+                return do_branches(stage, words[1:])
             verb, settings, remake = _parse(stage, verbs, words)
             run_verb(stage, verb, settings, remake=remake)
     except AframeError as error:
         print(f"aframe-{stage}: error: {error}", file=sys.stderr)
         return USER_ERROR
+    except Dealt as dealt:
+        print(f"aframe-{stage}: the branches in {dealt.table} are to be done", file=sys.stderr)
+        return DEALT
     except KeyboardInterrupt:
         print(f"aframe-{stage}: interrupted; the same command resumes", file=sys.stderr)
         return 130
@@ -297,15 +266,17 @@ def run_verb(stage: str, verb: Verb, settings: Any, *, remake: bool = False) -> 
         else:
             _open_draft(path, settings_digest(plain, inputs))
             mirror.begin()
-            draft, started = Draft(path, mirror=mirror), _now()
-            try:
-                verb.run(settings, draft)
-            except SystemExit as ended:
-                # Lightning answers a SIGTERM so, with the status of success.
-                raise KeyboardInterrupt from ended
-            except AframeError:
-                _remove_empty(path)
-                raise
+            started, meter = _now(), Meter(children=True)
+            draft = _draft(path, mirror, command, settings)
+            with _told(draft):
+                try:
+                    verb.run(settings, draft)
+                except SystemExit as ended:
+                    # Lightning answers a SIGTERM so, with the status of success.
+                    raise KeyboardInterrupt from ended
+                except AframeError:
+                    _remove_empty(path)
+                    raise
             digests, sizes = output_digests(path)
             # What a verb makes beyond the names it is known to make must not replace a file either.
             made = {Path(name).parts[0] for name in digests}
@@ -323,11 +294,63 @@ def run_verb(stage: str, verb: Verb, settings: Any, *, remake: bool = False) -> 
                 finished=_now(),
                 notes=canonical(draft.notes),
                 places={**places, "output": place(output)},
+                usage=_usage(meter, draft, settings),
             )
             write_record(path / _PREPARED, record)
+            _keep_accounting(draft, output / "logs" / f"{verb.name}.branches.csv")
             _publish(path, target)
         mirror.push()
         _remove(path)
+
+
+def _draft(path: Path, mirror: Mirror, command: str, settings: Any) -> Draft:
+    output = path.parent
+    verb = command.partition(" ")[2]
+    resources = getattr(settings, "resources", None)
+    laid = resources and resources.deal
+    roots = {f"inputs.{name}": place for name, place in _input_paths(settings).items()}
+    return Draft(
+        path,
+        mirror=mirror,
+        deal=Deal(laid, {"output": output, **roots}) if laid else None,
+        status=Status(output / "logs" / f"{verb}.status.json", command),
+        run=f"{platform.node()}-{os.getpid()}-{time.time_ns()}",
+    )
+
+
+@contextlib.contextmanager
+def _told(draft: Draft) -> Iterator[None]:
+    """Have the status tell how the work within ends."""
+    status = draft.status
+    if status is None:
+        yield
+        return
+    status.tell("running")
+    try:
+        yield
+    except Dealt:
+        status.tell("dealt")
+        raise
+    except KeyboardInterrupt:
+        status.tell("interrupted")
+        raise
+    except BaseException:
+        status.tell("failed")
+        raise
+    status.tell("done")
+
+
+def _usage(meter: Meter, draft: Draft, settings: Any) -> dict[str, float]:
+    resources = getattr(settings, "resources", None)
+    main_process = meter.read("steps", 0, draft.run)
+    return total(main_process, draft.accounting.rows(), resources.workers if resources else 1)
+
+
+def _keep_accounting(draft: Draft, kept: Path) -> None:
+    """Leave what each branch used beside the log, where there are both."""
+    table = draft.accounting.path
+    if table.exists() and kept.parent.is_dir():
+        table.replace(kept)
 
 
 def _with_inputs_at_hand(settings: Any) -> Any:
@@ -495,65 +518,3 @@ def git_state() -> str:
     return git("rev-parse", "--short=12", "HEAD") + (
         "+changes" if git("status", "-s", "-uno") else ""
     )
-
-
-def run_branches(
-    function: Callable[..., None],
-    branches: Sequence[tuple[Any, ...]],
-    *,
-    draft: Draft,
-    workers: int,
-    unit: str,
-) -> None:
-    """Call ``function(*branch)`` for every branch, in a pool of processes.
-
-    A branch's result is a file that it writes by rename; give only the branches whose
-    file is not there yet. The first failure stops the rest and is raised here.
-
-    Args:
-        function: A module's function, since it travels to other processes by name.
-        branches: Arguments of each call.
-        draft: Told of the progress.
-        workers: Number of processes; 1, or a single branch, stays in this one.
-        unit: What a branch is, in the plural, for the progress.
-
-    Raises:
-        AframeError: If a worker was killed, mostly for want of memory.
-    """
-    if min(workers, len(branches)) <= 1:
-        for count, branch in enumerate(branches, 1):
-            function(*branch)
-            draft.progress(count, len(branches), unit)
-        return
-    # Spawned, not forked: numerical libraries hold threads that a fork would lose.
-    context = multiprocessing.get_context("spawn")
-    size = min(workers, len(branches))
-    with ProcessPoolExecutor(size, context, end_with_parent, (os.getpid(),)) as pool:
-        futures = [pool.submit(function, *branch) for branch in branches]
-        try:
-            for count, future in enumerate(as_completed(futures), 1):
-                future.result()
-                draft.progress(count, len(branches), unit)
-        except BrokenProcessPool as error:
-            raise AframeError(
-                "a worker process was killed",
-                found=f"one of {workers} workers ended without an answer (often: out of memory)",
-                wanted_by=f"the work on {len(branches)} {unit}",
-                fix="give fewer workers (resources.workers) or more memory; finished branches stay",
-            ) from error
-        except BaseException:
-            # A branch's file appears by rename, so that its worker may be ended anywhere.
-            pool.shutdown(wait=False, cancel_futures=True)
-            for worker in multiprocessing.active_children():
-                worker.kill()
-            raise
-
-
-def end_with_parent(parent: int) -> None:
-    """Leave interruption to the parent, and have the kernel end this worker with it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if sys.platform == "linux":
-        pr_set_pdeathsig = 1  # linux/prctl.h
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
-        if os.getppid() != parent:  # it was killed before the line above
-            os._exit(1)

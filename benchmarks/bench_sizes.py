@@ -15,7 +15,8 @@ import numpy as np
 
 from aframe.artifacts.segments import Segment, write_segments
 from aframe.artifacts.strain import write_strain
-from aframe.program import Draft, Resources
+from aframe.draft import Draft
+from aframe.program import Resources
 from aframe_data.testing import (
     TestingInputs,
     TestingSettings,

@@ -14,8 +14,8 @@ import numpy as np
 
 from aframe.artifacts.events import JULIAN_YEAR, Events
 from aframe.artifacts.ledger import Ledger, write_ledger
+from aframe.draft import Draft
 from aframe.priors import load_prior, sample
-from aframe.program import Draft
 from aframe_sv.estimate import EstimateInputs, EstimateSettings, estimate
 from aframe_sv.volumes import Found, WeightSums, found_fraction
 

@@ -6,7 +6,9 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from aframe.program import Draft, Resources, Verb, main, run_branches
+from aframe.branches import run_branches
+from aframe.draft import Draft
+from aframe.program import Resources, Verb, main
 
 
 @dataclass(frozen=True)

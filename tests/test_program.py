@@ -6,7 +6,6 @@ import errno
 import io
 import json
 import logging
-import os
 import resource
 import signal
 import subprocess
@@ -20,9 +19,8 @@ import pytest
 
 from aframe import program
 from aframe.artifacts.record import read_record, record_path
-from aframe.artifacts.segments import read_segments
 from aframe.errors import AframeError
-from aframe.program import USER_ERROR, Draft, Resources, Verb, main, run_branches, run_verb
+from aframe.program import USER_ERROR, Resources, Verb, main, run_verb
 
 STAGE = Path(__file__).with_name("example_stage.py")
 
@@ -645,67 +643,6 @@ class TestDisk:
             _run(settings, inputs=Inputs(tmp_path / "nothing"))
 
         assert not settings.output.exists()
-
-
-class TestPool:
-    """Branches in processes."""
-
-    @pytest.fixture
-    def draft(self, tmp_path):
-        """Make a draft to be told of progress."""
-        return Draft(tmp_path)
-
-    @pytest.mark.parametrize("workers", [1, 2, 16])
-    def test_every_branch_is_done(self, tmp_path, draft, caplog, workers):
-        """Whatever the number of processes, and the end is always said."""
-        branches = [(tmp_path / str(index), f"{index}") for index in range(5)]
-
-        with caplog.at_level(logging.INFO):
-            run_branches(Path.write_text, branches, draft=draft, workers=workers, unit="files")
-
-        assert [path.read_text() for path, _ in branches] == list("01234")
-        assert caplog.messages[-1] == "5 of 5 files"
-
-    def test_no_branch_is_no_work(self, draft):
-        """A run that had only to be published starts no process."""
-        run_branches(Path.write_text, [], draft=draft, workers=4, unit="files")
-
-    @pytest.mark.parametrize("workers", [1, 2])
-    def test_the_first_failure_is_raised_with_its_parts(self, tmp_path, draft, workers):
-        """An error of a worker is that of the command."""
-        branches = [(tmp_path / "none.txt",)] * 3
-
-        with pytest.raises(AframeError, match="a segment file cannot be read") as caught:
-            run_branches(read_segments, branches, draft=draft, workers=workers, unit="files")
-
-        assert "none.txt" in caught.value.found
-
-    def test_a_failure_does_not_wait_for_the_others(self, tmp_path, draft):
-        """Branches of hours are ended, since the same command makes them again."""
-        begun = time.monotonic()
-
-        with pytest.raises(TypeError):
-            run_branches(time.sleep, [("x",), (600,)], draft=draft, workers=2, unit="naps")
-
-        assert time.monotonic() - begun < 60
-
-    def test_a_killed_worker_is_told(self, draft):
-        """Out of memory looks like this: a process ends without a word."""
-        with pytest.raises(AframeError, match="a worker process was killed") as caught:
-            run_branches(os._exit, [(9,), (9,)], draft=draft, workers=2, unit="slides")
-
-        assert caught.value.wanted_by == "the work on 2 slides"
-
-    def test_progress_is_said_now_and_then(self, draft, caplog, monkeypatch):
-        """At most every few seconds, and at the end."""
-        clock = iter(range(100, 200))
-        monkeypatch.setattr(program.time, "monotonic", lambda: next(clock))
-
-        with caplog.at_level(logging.INFO):
-            for done in range(1, 21):
-                draft.progress(done, 20, "slides")
-
-        assert caplog.messages == [f"{n} of 20 slides" for n in (1, 7, 13, 19, 20)]
 
 
 def _checked(monkeypatch, capsys, steps, check=None):

@@ -45,6 +45,8 @@ class Record:
         notes: What the verb itself found worth keeping (parity, counts, livetime …).
         places: Path or address of each input by its name, which tells apart what is not at hand,
             and path of the ``output``, with which inputs may have been moved.
+        usage: What the step used: ``wall``, ``cpu``, ``gpu`` and ``queue`` (s), ``peak_memory``,
+            ``bytes_read`` and ``bytes_written`` (bytes), ``branches`` and ``workers``.
     """
 
     command: str
@@ -59,6 +61,7 @@ class Record:
     finished: str = ""
     notes: dict[str, Any] = field(default_factory=dict)
     places: dict[str, str] = field(default_factory=dict)
+    usage: dict[str, float] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 
     @property
@@ -96,14 +99,28 @@ def read_record(path: Path) -> Record | None:
         AframeError: If the file is not a record of this schema.
     """
     try:
-        content = json.loads(Path(path).read_text())
+        return parse_record(Path(path).read_bytes(), path)
+    except FileNotFoundError:
+        return None
+
+
+def parse_record(text: str | bytes, path: Path | str) -> Record:
+    """Read a record from its *text*.
+
+    Args:
+        text: Content of the file.
+        path: Path or address of the file, for the error.
+
+    Raises:
+        AframeError: If it is not a record of this schema.
+    """
+    try:
+        content = json.loads(text)
         version = content.pop("schema_version")
         content.pop("digest")
         if version != SCHEMA_VERSION:
             raise ValueError(f"schema version {version}")
         return Record(**content)
-    except FileNotFoundError:
-        return None
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise AframeError(
             "a record cannot be read",
@@ -217,18 +234,37 @@ def _recorded(path: Path) -> str | None:
             if record is None:
                 continue
             below = path.absolute().relative_to(root).as_posix()
-            mine = {
-                name: digest
-                for name, digest in record.outputs.items()
-                if name == below or name.startswith(f"{below}/")
-            }
-            if mine and all(_size(root / name) == record.sizes[name] for name in mine):
-                if below in mine:
-                    return mine[below]
-                there = {file.relative_to(root).as_posix() for file in _files(path.absolute())}
-                if there == set(mine):
-                    return _combined({name[len(below) + 1 :]: d for name, d in mine.items()})
+            if any(name == below or name.startswith(f"{below}/") for name in record.outputs):
+                there = [path] if path.is_file() else _files(path)
+                sizes = {
+                    each.absolute().relative_to(root).as_posix(): _size(each) for each in there
+                }
+                if (digest := digest_in(record, below, sizes)) is not None:
+                    return digest
     return None
+
+
+def digest_in(record: Record, below: str, sizes: Mapping[str, int | None]) -> str | None:
+    """Digest of a file or folder that *record* lists, if it is as it was then.
+
+    Args:
+        record: What made it.
+        below: Its path below the output directory.
+        sizes: Size of each file that is there now, at or below *below* (bytes).
+
+    Returns:
+        ``None`` if files are missing, have another size, or are new.
+    """
+    mine = {
+        name: digest
+        for name, digest in record.outputs.items()
+        if name == below or name.startswith(f"{below}/")
+    }
+    if not mine or dict(sizes) != {name: record.sizes[name] for name in mine}:
+        return None
+    if below in mine:
+        return mine[below]
+    return _combined({name[len(below) + 1 :]: digest for name, digest in mine.items()})
 
 
 def _combined(digests: Mapping[str, str]) -> str:

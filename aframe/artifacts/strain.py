@@ -193,6 +193,17 @@ def _refuse_not_finite(
         )
 
 
+def strain_name(start: float, duration: float, prefix: str = "background") -> str:
+    """Name a strain file by its GPS start and its duration (s).
+
+    Example:
+        >>> strain_name(1126259446.5, 32.0)
+        'background-1126259446.5-32.hdf5'
+    """
+    whole, _, fraction = gps(start).partition(".")
+    return f"{prefix}-{whole:>010}{fraction and '.' + fraction}-{gps(duration)}.hdf5"
+
+
 def write_strain(
     directory: Path,
     strain: Float[np.ndarray, "ifo time"],
@@ -219,9 +230,7 @@ def write_strain(
         AframeError: If a sample is not finite.
     """
     duration = strain.shape[-1] / sample_rate
-    whole, _, fraction = gps(start).partition(".")
-    name = f"{prefix}-{whole:>010}{fraction and '.' + fraction}-{gps(duration)}.hdf5"
-    path = Path(directory) / name
+    path = Path(directory) / strain_name(start, duration, prefix)
     _refuse_not_finite(strain, ifos, Segment(start, start + duration), str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     with writing(path) as file:

@@ -8,14 +8,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
 
-from aframe.artifacts.segments import Segment, coalesce, read_segments
-from aframe.artifacts.strain import write_strain
+from aframe.artifacts.segments import Segment, coalesce, intersect, read_segments
+from aframe.artifacts.strain import strain_name, write_strain
+from aframe.branches import run_branches
+from aframe.draft import Draft
 from aframe.errors import AframeError
-from aframe.program import Draft, Resources, run_branches
+from aframe.program import Resources
 from aframe_data import nds
 from aframe_data.archives import Archive, find_archive
 from aframe_data.checks import (
@@ -116,7 +119,37 @@ def fetch(settings: FetchSettings, draft: Draft) -> None:
     )
     todo = [(settings, origins, piece, directory, plan) for piece in _left(plan, directory)]
     workers = settings.resources.workers
-    run_branches(fetch_piece, todo, draft=draft, workers=workers, unit="files")
+    run_branches(
+        fetch_piece,
+        todo,
+        draft=draft,
+        workers=workers,
+        unit="files",
+        reads=_reads,
+        writes=_writes,
+    )
+
+
+def _reads(
+    settings: FetchSettings,
+    origins: Mapping[str, Origin],
+    piece: tuple[Segment, Segment],
+    *_branch: Any,
+) -> list[Path]:
+    """Local files that a piece is read from; what is on a server is downloaded where it is read."""
+    reached = _reached(*piece, settings.sample_rate)
+    local = [one for origin in origins.values() if isinstance(origin, tuple) for one in origin]
+    return [one.path for one in local if intersect([one.segment], [reached])]
+
+
+def _writes(
+    _settings: FetchSettings,
+    _origins: Mapping[str, Origin],
+    piece: tuple[Segment, Segment],
+    directory: Path,
+    _plan: Plan,
+) -> list[Path]:
+    return [directory / strain_name(piece[0].start, piece[0].duration)]
 
 
 def _left(plan: Plan, directory: Path) -> list[tuple[Segment, Segment]]:

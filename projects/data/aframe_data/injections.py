@@ -309,6 +309,23 @@ def write_branch(
     write_ledger(branch_path(work, number), accepted)
 
 
+def branch_reads(_settings: InjectionSettings, file: StrainFile, *_branch: Any) -> list[Path]:
+    """Give the files that one branch reads."""
+    return [file.path]
+
+
+def branch_writes(
+    _settings: InjectionSettings,
+    _file: StrainFile,
+    _slots: Table,
+    _purpose: str,
+    number: int,
+    work: Path,
+) -> list[Path]:
+    """Give the files that one branch writes."""
+    return [branch_path(work, number, kind) for kind in (REJECTED, ACCEPTED)]
+
+
 def branch_path(work: Path, number: int, kind: str = ACCEPTED) -> Path:
     """File of one branch."""
     return work / f"{kind}-{number}.hdf5"

@@ -17,8 +17,10 @@ from aframe.artifacts.segments import (
     read_segments,
     write_segments,
 )
+from aframe.branches import run_branches
+from aframe.draft import Draft
 from aframe.errors import AframeError
-from aframe.program import Draft, Resources, run_branches
+from aframe.program import Resources
 from aframe_data import nds
 from aframe_data.checks import refuse_not_positive, refuse_unnamed, refuse_wrong_workers
 from aframe_data.recordings import Recording, find_recordings, good_segments
@@ -234,7 +236,15 @@ def _in_files(settings: QuerySettings, source: Files, draft: Draft) -> dict[str,
     paths = [draft.work / f"good-{number}.txt" for number in range(len(inside))]
     todo = [pair for pair in zip(inside, paths, strict=True) if not pair[1].exists()]
     workers = settings.resources.workers
-    run_branches(write_good_segments, todo, draft=draft, workers=workers, unit="files")
+    run_branches(
+        write_good_segments,
+        todo,
+        draft=draft,
+        workers=workers,
+        unit="files",
+        reads=lambda one, _path: [one.path],
+        writes=lambda _one, path: [path],
+    )
     found: dict[str, list[Segment]] = {ifo: [] for ifo in settings.ifos}
     for one, path in zip(inside, paths, strict=True):
         found[one.ifo] += read_segments(path)

@@ -11,15 +11,18 @@ import numpy as np
 from aframe.artifacts.ledger import read_metadata
 from aframe.artifacts.segments import Segment, read_segments, slides_for_injections, slots, subtract
 from aframe.artifacts.strain import StrainFile, list_strain
+from aframe.branches import run_branches
+from aframe.draft import Draft
 from aframe.errors import AframeError
-from aframe.program import Draft, run_branches
 from aframe_data.checks import refuse_not_positive
 from aframe_data.injections import (
     REJECTED,
     InjectionSettings,
     Table,
     branch_path,
+    branch_reads,
     branch_size,
+    branch_writes,
     merge_branches,
     refuse_misfits,
     refuse_unfit_strain,
@@ -101,7 +104,15 @@ def testing_waveforms(settings: TestingSettings, draft: Draft) -> None:
         if not branch_path(draft.work, number).exists()
     ]
     workers = settings.resources.workers
-    run_branches(write_branch, todo, draft=draft, workers=workers, unit="branches")
+    run_branches(
+        write_branch,
+        todo,
+        draft=draft,
+        workers=workers,
+        unit="branches",
+        reads=branch_reads,
+        writes=branch_writes,
+    )
     merge_branches(draft.work, len(branches), draft.path / OUTPUT)
     merge_branches(draft.work, len(branches), draft.path / OUTPUT_REJECTED, REJECTED)
     draft.notes["draws"] = read_metadata(draft.path / OUTPUT)["num_injections"]

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from aframe.artifacts.ledger import Ledger, write_ledger
+from aframe.branches import run_branches
+from aframe.draft import Draft
 from aframe.priors import load_prior, sample
-from aframe.program import Draft, run_branches
 from aframe_data.injections import (
     WaveformSettings,
     batch_size,
@@ -40,7 +41,14 @@ def training_waveforms(settings: TrainingSettings, draft: Draft) -> None:
         if not (path := branch_path(draft.work, number)).exists()
     ]
     workers = settings.resources.workers
-    run_branches(write_polarizations, todo, draft=draft, workers=workers, unit="branches")
+    run_branches(
+        write_polarizations,
+        todo,
+        draft=draft,
+        workers=workers,
+        unit="branches",
+        writes=lambda _settings, _number, _size, path: [path],
+    )
     merge_branches(draft.work, len(sizes), draft.path / OUTPUT)
 
 

@@ -9,12 +9,15 @@ import numpy as np
 
 from aframe.artifacts.ledger import read_metadata
 from aframe.artifacts.strain import list_strain
-from aframe.program import Draft, run_branches
+from aframe.branches import run_branches
+from aframe.draft import Draft
 from aframe_data.injections import (
     InjectionSettings,
     branch_path,
+    branch_reads,
     branch_size,
     branch_sizes,
+    branch_writes,
     merge_branches,
     refuse_misfits,
     refuse_unfit_strain,
@@ -70,6 +73,14 @@ def validation_waveforms(settings: ValidationSettings, draft: Draft) -> None:
         if not branch_path(draft.work, number).exists()
     ]
     workers = settings.resources.workers
-    run_branches(write_branch, todo, draft=draft, workers=workers, unit="branches")
+    run_branches(
+        write_branch,
+        todo,
+        draft=draft,
+        workers=workers,
+        unit="branches",
+        reads=branch_reads,
+        writes=branch_writes,
+    )
     merge_branches(draft.work, len(sizes), draft.path / OUTPUT)
     draft.notes["draws"] = read_metadata(draft.path / OUTPUT)["num_injections"]

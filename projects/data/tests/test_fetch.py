@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from aframe.artifacts.segments import Segment, write_segments
 from aframe.artifacts.strain import list_strain, read_strain
+from aframe.draft import Draft
 from aframe.errors import AframeError
-from aframe.program import Draft, Resources
+from aframe.program import Resources
 from aframe_data.fetch import FetchInputs, FetchSettings, fetch, pieces, refuse_unfit_source
 from aframe_data.sources import Files, Gwosc, Nds2, Simulated
 

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aframe.artifacts.segments import Segment, read_segments
+from aframe.draft import Draft
 from aframe.errors import AframeError
-from aframe.program import Draft, Resources
+from aframe.program import Resources
 from aframe_data.query import QuerySettings, query, refuse_unfit_source, whole_seconds
 from aframe_data.sources import Datafind, Files, Gwosc, Nds2, Simulated
 

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from aframe.artifacts.ledger import read_ledger
 from aframe.artifacts.segments import Segment, write_segments
 from aframe.artifacts.strain import list_strain
+from aframe.draft import Draft
 from aframe.errors import AframeError
-from aframe.program import Draft, Resources
+from aframe.program import Resources
 from aframe_data import injections, testing
 from aframe_data.injections import network_psds
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from aframe.artifacts.ledger import read_ledger
+from aframe.draft import Draft
 from aframe.errors import AframeError
 from aframe.priors import PARAMETERS, load_prior, sample
-from aframe.program import Draft, Resources
+from aframe.program import Resources
 from aframe_data import injections
 from aframe_data.streams import stream
 from aframe_data.training import TrainingSettings, training_waveforms

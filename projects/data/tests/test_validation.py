@@ -7,8 +7,9 @@ import pytest
 
 from aframe.artifacts.ledger import read_ledger
 from aframe.artifacts.strain import list_strain
+from aframe.draft import Draft
 from aframe.errors import AframeError
-from aframe.program import Draft, Resources
+from aframe.program import Resources
 from aframe_data import injections
 from aframe_data.injections import network_psds
 from aframe_data.projection import EPOCH

@@ -14,8 +14,9 @@ from torch import Tensor
 from aframe.artifacts.hdf5 import reading
 from aframe.artifacts.preprocessing import Preprocessing, Streaming
 from aframe.checks import refuse_short_psd
+from aframe.draft import Draft
 from aframe.errors import AframeError
-from aframe.program import Draft, Resources
+from aframe.program import Resources
 from aframe.transforms.streaming import Stream
 from aframe.transforms.whitening import Whitener
 from aframe_export import backend, config, models, parity, plan

@@ -9,8 +9,9 @@ import onnxruntime
 import pytest
 import torch
 
+from aframe.draft import Draft
 from aframe.errors import AframeError
-from aframe.program import Draft, run_verb
+from aframe.program import run_verb
 from aframe.transforms.streaming import streaming_search
 from aframe_export import export as module
 from aframe_export import models, parity

@@ -16,13 +16,22 @@ from aframe.artifacts.events import Events
 from aframe.artifacts.hdf5 import reading, writing
 from aframe.artifacts.segments import gps
 from aframe.artifacts.strain import StrainFile, list_strain
+from aframe.branches import run_branches
 from aframe.checks import refuse_late_average, refuse_windows
+from aframe.draft import Draft
 from aframe.errors import AframeError
-from aframe.program import Draft, Resources, run_branches
+from aframe.program import Resources
 from aframe_infer.inference import device_named, whiten
 from aframe_infer.injections import Injections
 from aframe_infer.repository import read_repository
-from aframe_infer.slides import Branch, Search, analyze, outputs
+from aframe_infer.slides import (
+    Branch,
+    Search,
+    analyze,
+    outputs,
+    slide_reads,
+    slide_writes,
+)
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +129,15 @@ def challenge(settings: ChallengeSettings, draft: Draft) -> None:
         for branch in branches
         if not (draft.work / branch.name).exists()
     ]
-    run_branches(analyze, todo, draft=draft, workers=workers, unit="segments searched")
+    run_branches(
+        analyze,
+        todo,
+        draft=draft,
+        workers=workers,
+        unit="segments searched",
+        reads=slide_reads,
+        writes=slide_writes,
+    )
     draft.notes["events"] = write_events(branches, offset, settings.var, draft)
 
 

@@ -27,8 +27,8 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from aframe.artifacts.record import file_digest, write_text
 from aframe.artifacts.remote import cache_directory
+from aframe.draft import Draft
 from aframe.errors import AframeError
-from aframe.program import Draft
 from aframe_infer.repository import Repository
 from aframe_infer.scores import BATCH, Network
 from aframe_infer.settings import COMMAND
@@ -36,6 +36,8 @@ from aframe_infer.settings import COMMAND
 log = logging.getLogger(__name__)
 
 PLAIN, ONNX, COMPILED, HALF = "torchscript", "onnxruntime", "compiled", "compiled-bfloat16"
+#: Stands for that which each machine finds for itself, where the search is dealt to others.
+EACH = "each machine's own"
 #: Largest deviation of a score from the exported network's, relative to the largest score
 #: where that is above one: of sums in another order, and with the eight bits of bfloat16.
 TOLERANCE = {PLAIN: 1e-4, ONNX: 1e-4, COMPILED: 1e-4, HALF: 2e-2}
@@ -165,6 +167,24 @@ def settle(
         )
     draft.notes["engine"] = chosen
     return str(chosen["name"])
+
+
+#: What this process found, by network and device.
+_settled: dict[tuple[Path, str], str] = {}
+
+
+def settle_here(
+    repository: Repository,
+    device: str,
+    kernels: Callable[[], Float[Tensor, "kernel ifo time"]],
+    amount: int,
+) -> str:
+    """Choose what runs the network in this process, for :data:`EACH`; arguments as above."""
+    key = (repository.network, device)
+    if key not in _settled:
+        there = names(repository, device, amount)
+        _settled[key] = str(_choose(repository, device, kernels(), there)["name"])
+    return _settled[key]
 
 
 def _choose(

@@ -11,20 +11,29 @@ from pathlib import Path
 import torch
 
 from aframe.artifacts.record import write_text
+from aframe.branches import run_branches
+from aframe.draft import Draft
 from aframe.errors import AframeError
-from aframe.program import Draft, run_branches
 from aframe_infer import results, served
 from aframe_infer.client import streams
-from aframe_infer.engines import PLAIN, settle
+from aframe_infer.engines import EACH, PLAIN, settle
 from aframe_infer.injections import Injections, read_injections
-from aframe_infer.kernels import paths, write_blocks
+from aframe_infer.kernels import block_reads, block_writes, paths, write_blocks
 from aframe_infer.planning import plan
 from aframe_infer.repository import read_repository, refuse_other
 from aframe_infer.scores import BATCH
 from aframe_infer.served import Link
-from aframe_infer.server import check, running
-from aframe_infer.settings import COMMAND, InferSettings
-from aframe_infer.slides import Branch, Search, analyze, outputs, sample
+from aframe_infer.server import check, is_address, running
+from aframe_infer.settings import COMMAND, InferResources, InferSettings
+from aframe_infer.slides import (
+    Branch,
+    Search,
+    analyze,
+    outputs,
+    sample,
+    slide_reads,
+    slide_writes,
+)
 from aframe_infer.sweeps import load_sweep
 
 #: What a branch is done with.
@@ -45,7 +54,9 @@ def infer(settings: InferSettings, draft: Draft) -> None:
     names = ("ifos", "sample_rate", "inference_sampling_rate", "batch_size", "psd_length")
     refuse_other(repository, {name: getattr(settings, name) for name in names})
     injections = read_injections(settings.inputs.injections, settings.ifos, settings.sample_rate)
-    device = device_named(settings.resources.device)
+    _refuse_unreachable(settings.resources)
+    elsewhere = _is_elsewhere(settings.resources)
+    device = "cuda" if elsewhere else device_named(settings.resources.device)
     branches, zero_lag = plan(settings, repository.stream, injections)
     search = Search(
         repository,
@@ -59,11 +70,33 @@ def infer(settings: InferSettings, draft: Draft) -> None:
     whiten(search, [*branches, *zero_lag], draft, workers)
     # Injections may lie at zero lag too, in a branch that does for both.
     named = {branch.name: branch for branch in [*zero_lag, *branches]}
-    if settings.resources.server is None:
+    if elsewhere:
+        search = replace(search, engine=EACH)
+        draft.notes["engine"] = {"name": EACH, "device": device}
+    elif settings.resources.server is None:
         search = replace(search, engine=_engine(search, list(named.values()), draft))
     ordered = [(search, named[name], injections, draft.work) for name in sorted(named)]
     _analyze(settings, ordered, draft, workers)
-    results.write(settings, search, branches, zero_lag, injections, draft)
+    here = replace(search, device="cpu", engine=PLAIN) if elsewhere else search
+    results.write(settings, here, branches, zero_lag, injections, draft)
+
+
+def _is_elsewhere(resources: InferResources) -> bool:
+    """Whether branches are dealt to machines with a GPU by one without."""
+    dealt = resources.deal is not None and resources.device == "cuda"
+    return dealt and not torch.cuda.is_available()
+
+
+def _refuse_unreachable(resources: InferResources) -> None:
+    """Refuse to deal branches that would ask a server of this machine's own."""
+    if resources.deal is None or resources.server is None or is_address(resources.server):
+        return
+    raise AframeError(
+        "jobs on other machines cannot ask a server that is started here",
+        found=f"server {resources.server}",
+        wanted_by=f"{COMMAND}, whose branches are dealt to other machines",
+        fix="give the host:port of a server that they reach, or none, or run without a pool",
+    )
 
 
 def _analyze(settings: InferSettings, branches: Sequence[Work], draft: Draft, workers: int) -> None:
@@ -73,7 +106,13 @@ def _analyze(settings: InferSettings, branches: Sequence[Work], draft: Draft, wo
         for number, each in enumerate(branches)
         if not (draft.work / each[1].name).exists()
     }
-    run = partial(run_branches, draft=draft, unit="slides of segments")
+    run = partial(
+        run_branches,
+        draft=draft,
+        unit="slides of segments",
+        reads=slide_reads,
+        writes=slide_writes,
+    )
     server, timeout = settings.resources.server, settings.resources.server_timeout
     if server is None or not todo:
         run(analyze, list(todo.values()), workers=workers)
@@ -141,5 +180,11 @@ def whiten(search: Search, branches: Sequence[Branch], draft: Draft, workers: in
                 device = torch.device(search.device)
                 todo[whitened] = (search.repository, branch.file, ifo, folder, device)
     run_branches(
-        write_blocks, list(todo.values()), draft=draft, workers=workers, unit="detectors whitened"
+        write_blocks,
+        list(todo.values()),
+        draft=draft,
+        workers=workers,
+        unit="detectors whitened",
+        reads=block_reads,
+        writes=block_writes,
     )

@@ -230,6 +230,20 @@ def write_blocks(
         draft.rename(path)
 
 
+def block_reads(
+    repository: Repository, file: StrainFile, _ifo: str, _work: Path, _device: torch.device
+) -> list[Path]:
+    """Give the files and folders that :func:`write_blocks` reads."""
+    return [repository.network.parent, file.path]
+
+
+def block_writes(
+    _repository: Repository, file: StrainFile, ifo: str, work: Path, _device: torch.device
+) -> list[Path]:
+    """Give the files that :func:`write_blocks` writes."""
+    return list(paths(work, file, ifo))
+
+
 def _whiten_part(
     file: StrainFile,
     ifo: str,

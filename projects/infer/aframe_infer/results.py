@@ -13,7 +13,7 @@ from aframe.artifacts.events import Events, write_sorted
 from aframe.artifacts.hdf5 import reading, writing
 from aframe.artifacts.ledger import read_ledger, write_ledger
 from aframe.artifacts.segments import Segment, coalesce, event_time, gps, intersect
-from aframe.program import Draft
+from aframe.draft import Draft
 from aframe_infer.examples import choose
 from aframe_infer.injections import Injections
 from aframe_infer.planning import in_background

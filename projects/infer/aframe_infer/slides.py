@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +18,7 @@ from aframe.artifacts.segments import gps
 from aframe.artifacts.strain import StrainFile
 from aframe.transforms.streaming import Stream
 from aframe.transforms.sweep import Sweep
-from aframe_infer.engines import PLAIN, load
+from aframe_infer.engines import EACH, PLAIN, load, settle_here
 from aframe_infer.injections import Injections, signal
 from aframe_infer.kernels import (
     Blocks,
@@ -25,11 +27,12 @@ from aframe_infer.kernels import (
     first_kernel,
     kernel_energy,
     num_kernels,
+    paths,
     read_blocks,
     whiten_signal,
 )
 from aframe_infer.repository import Repository
-from aframe_infer.scores import ahead, score
+from aframe_infer.scores import BATCH, Network, ahead, score
 from aframe_infer.statistic import cluster, integrate, integration_size, raw_times
 from aframe_infer.sweeps import load_sweep, swept, with_signals
 
@@ -148,14 +151,40 @@ def analyze(search: Search, branch: Branch, injections: Injections, work: Path) 
     torch.set_num_threads(1)
     device = torch.device(search.device)
     sweep = load_sweep(search.repository, device)
-    network = sweep.together if sweep else load(search.engine, search.repository, device)
     numbers = search.scored(outputs(search.stream, branch.file.duration, branch.shifts))
+    network = sweep.together if sweep else _load(search, branch, work, len(numbers))
 
     def scored(cut: Cut, asked: Numbers) -> Float32[np.ndarray, " kernel"]:
         return score(network, cut, asked, device)
 
     series = score_stretches(search, branch, injections, work, numbers, scored, sweep)
     write_branch(search, branch, injections, series, work / branch.name)
+
+
+def _load(search: Search, branch: Branch, work: Path, amount: int) -> Network:
+    """Load what runs the network, which a machine that was dealt the branch finds for itself."""
+    engine, device = search.engine, torch.device(search.device)
+    if engine == EACH:
+        kernels = partial(sample, search, branch, work, BATCH[search.device])
+        engine = settle_here(search.repository, search.device, kernels, amount)
+    return load(engine, search.repository, device)
+
+
+def slide_reads(
+    search: Search, branch: Branch, injections: Injections, work: Path, *_: Any
+) -> list[Path]:
+    """Give the files and folders that :func:`analyze` reads, on a server or not."""
+    folder = work / branch.folder
+    blocks = [path for ifo in search.ifos for path in paths(folder, branch.file, ifo)]
+    signals = [injections.path] if len(branch.rows) else []
+    return [search.repository.network.parent, branch.file.path, *blocks, *signals]
+
+
+def slide_writes(
+    _search: Search, branch: Branch, _injections: Injections, work: Path, *_: Any
+) -> list[Path]:
+    """Give the file that :func:`analyze` writes."""
+    return [work / branch.name]
 
 
 def score_stretches(

@@ -17,7 +17,7 @@ import torch
 from aframe.artifacts.ledger import Ledger, write_ledger
 from aframe.artifacts.preprocessing import Preprocessing, Streaming
 from aframe.artifacts.strain import write_strain
-from aframe.program import Draft
+from aframe.draft import Draft
 from aframe_export.export import ExportInputs, ExportSettings, export
 from aframe_infer.repository import read_repository
 from aframe_infer.server import Server, find

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from aframe.artifacts.events import Events
+from aframe.draft import Draft
 from aframe.errors import AframeError
-from aframe.program import Draft
 from aframe_infer import challenge as verb
 from aframe_infer.challenge import (
     OUTPUT,

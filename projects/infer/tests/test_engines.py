@@ -7,8 +7,8 @@ import warnings
 import pytest
 import torch
 
+from aframe.draft import Draft
 from aframe.errors import AframeError
-from aframe.program import Draft
 from aframe_infer import engines
 from aframe_infer.engines import COMPILED, HALF, ONNX, PLAIN, TOLERANCE, best, load, settle, try_out
 from aframe_infer.repository import read_repository

@@ -15,8 +15,8 @@ from aframe.artifacts.ledger import read_ledger
 from aframe.artifacts.preprocessing import Streaming
 from aframe.artifacts.record import file_digest
 from aframe.artifacts.strain import write_strain
+from aframe.draft import Draft
 from aframe.errors import AframeError
-from aframe.program import Draft
 from aframe_infer import inference
 from aframe_infer.inference import infer
 from aframe_infer.settings import InferInputs, InferResources, InferSettings
@@ -210,7 +210,7 @@ def _largest_memory(model_repository, folder, toy, seconds):
 _SEARCH = """
 import resource, sys
 from pathlib import Path
-from aframe.program import Draft
+from aframe.draft import Draft
 from aframe_infer.inference import infer
 from aframe_infer.settings import InferInputs, InferSettings
 

@@ -15,7 +15,7 @@ import torch
 
 from aframe.artifacts.events import Events
 from aframe.artifacts.ledger import read_ledger
-from aframe.program import Draft
+from aframe.draft import Draft
 from aframe_infer.inference import infer
 from aframe_infer.settings import InferInputs, InferSettings
 

@@ -7,7 +7,7 @@ import pytest
 from aframe.artifacts.events import Events
 from aframe.artifacts.ledger import read_ledger, read_metadata
 from aframe.artifacts.strain import write_strain
-from aframe.program import Draft
+from aframe.draft import Draft
 from aframe_infer import inference
 from aframe_infer.examples import NUM_EXAMPLES
 from aframe_infer.inference import infer

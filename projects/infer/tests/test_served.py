@@ -14,8 +14,8 @@ import torch
 
 from aframe.artifacts.events import Events
 from aframe.artifacts.ledger import read_ledger
+from aframe.draft import Draft
 from aframe.errors import AframeError
-from aframe.program import Draft
 from aframe.transforms.streaming import streaming_search
 from aframe_infer import served
 from aframe_infer import server as module

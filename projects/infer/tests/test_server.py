@@ -10,8 +10,8 @@ import time
 
 import pytest
 
+from aframe.draft import Draft
 from aframe.errors import AframeError
-from aframe.program import Draft
 from aframe_infer import keeper
 from aframe_infer import server as module
 from aframe_infer.cli import VERBS

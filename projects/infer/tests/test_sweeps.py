@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from aframe.artifacts.strain import list_strain
-from aframe.program import Draft
+from aframe.draft import Draft
 from aframe_infer import inference, slides
 from aframe_infer.injections import read_injections
 from aframe_infer.kernels import write_blocks

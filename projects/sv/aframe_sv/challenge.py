@@ -12,7 +12,8 @@ from jaxtyping import Float, Int
 
 from aframe.artifacts.hdf5 import writing
 from aframe.errors import AframeError
-from aframe.program import Draft, Resources
+from aframe.draft import Draft
+from aframe.program import Resources
 from aframe_sv.mock_data import (
     MONTH,
     Campaign,

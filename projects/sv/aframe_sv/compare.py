@@ -16,7 +16,8 @@ from matplotlib.axes import Axes
 from aframe.artifacts.events import JULIAN_YEAR
 from aframe.artifacts.record import write_text
 from aframe.errors import AframeError
-from aframe.program import Draft, Resources
+from aframe.draft import Draft
+from aframe.program import Resources
 from aframe_sv.evidence import Evidence, Inputs
 from aframe_sv.far import in_words, rate_in_words
 from aframe_sv.page import (

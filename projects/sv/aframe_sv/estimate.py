@@ -13,9 +13,10 @@ from jaxtyping import Bool, Int, Shaped
 
 from aframe.artifacts.events import Events
 from aframe.artifacts.hdf5 import writing
+from aframe.draft import Draft
 from aframe.errors import AframeError
 from aframe.priors import load_prior, source_mass_density
-from aframe.program import Draft, Resources
+from aframe.program import Resources
 from aframe_sv.draws import Sources, read_injections, read_rejected, refuse_strangers
 from aframe_sv.far import further_thresholds, thresholds_up_to
 from aframe_sv.volumes import (

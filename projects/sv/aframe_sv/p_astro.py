@@ -13,9 +13,10 @@ from jaxtyping import Shaped
 
 from aframe.artifacts.events import JULIAN_YEAR, Events
 from aframe.artifacts.hdf5 import writing
+from aframe.draft import Draft
 from aframe.errors import AframeError
 from aframe.priors import load_prior
-from aframe.program import Draft, Resources
+from aframe.program import Resources
 from aframe_sv.densities import FEWEST, Model, Values, background, common_grid, foreground, suffice
 from aframe_sv.draws import Injections, Sources, read_injections, read_rejected, refuse_strangers
 from aframe_sv.reliability import Reliability, Scored, reliability

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from aframe.artifacts.record import Record, read_record, write_text
-from aframe.program import Draft, Resources
+from aframe.draft import Draft
+from aframe.program import Resources
 from aframe_sv.evidence import Evidence, Inputs
 from aframe_sv.page import Section, render
 from aframe_sv.sections import (

@@ -16,8 +16,9 @@ from aframe.artifacts.hdf5 import reading, writing
 from aframe.artifacts.ledger import read_ledger, write_ledger
 from aframe.artifacts.segments import Segment
 from aframe.artifacts.strain import list_strain
+from aframe.draft import Draft
 from aframe.errors import AframeError
-from aframe.program import Draft, Resources
+from aframe.program import Resources
 from aframe_sv.vetoes import Vetoes, read_vetoes
 
 log = logging.getLogger(__name__)

@@ -16,8 +16,8 @@ from aframe.artifacts.ledger import Ledger, write_ledger
 from aframe.artifacts.preprocessing import Preprocessing
 from aframe.artifacts.record import Record, read_record, write_record
 from aframe.artifacts.strain import write_strain
+from aframe.draft import Draft
 from aframe.priors import load_prior, luminosity_distance, sample
-from aframe.program import Draft
 from aframe_sv.estimate import EstimateInputs, EstimateSettings, estimate
 from aframe_sv.evidence import Evidence, Inputs
 from aframe_sv.p_astro import PAstroInputs, PAstroSettings, p_astro

@@ -7,8 +7,8 @@ import h5py
 import numpy as np
 import pytest
 
+from aframe.draft import Draft
 from aframe.errors import AframeError
-from aframe.program import Draft
 from aframe_sv.challenge import OUTPUT, ChallengeInputs, ChallengeSettings, challenge
 from aframe_sv.mock_data import MONTH, REFERENCE
 
@@ -138,7 +138,10 @@ def test_rates_out_of_reach_are_left_out(tmp_path, caplog):
         ({"chirp_distances": (350.0, 130.0)}, "chirp_distances cannot be used"),
         ({"false_alarms": []}, "false_alarms cannot be used"),
         ({"false_alarms": [0.0]}, "false_alarms cannot be used"),
+        ({"false_alarms": [np.inf]}, "false_alarms cannot be used"),
         ({"duration": 0.0}, "duration cannot be used"),
+        ({"duration": np.nan}, "duration cannot be used"),
+        ({"edge": -1.0}, "edge cannot be used"),
         ({"bootstraps": 1}, "bootstraps cannot be used"),
     ],
 )

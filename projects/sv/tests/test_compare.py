@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from aframe.artifacts.events import JULIAN_YEAR
+from aframe.draft import Draft
 from aframe.errors import AframeError
-from aframe.program import Draft
 from aframe_sv.compare import (
     OUTPUT,
     CompareInputs,

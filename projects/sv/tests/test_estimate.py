@@ -9,9 +9,9 @@ import pytest
 
 from aframe.artifacts.events import JULIAN_YEAR
 from aframe.artifacts.ledger import read_ledger, write_ledger
+from aframe.draft import Draft
 from aframe.errors import AframeError
 from aframe.priors import load_prior
-from aframe.program import Draft
 from aframe_sv.draws import read_injections
 from aframe_sv.estimate import (
     OUTPUT,

@@ -13,9 +13,9 @@ from scipy.integrate import trapezoid
 
 from aframe.artifacts.events import JULIAN_YEAR, Events
 from aframe.artifacts.ledger import read_ledger, write_ledger
+from aframe.draft import Draft
 from aframe.errors import AframeError
 from aframe.priors import load_prior
-from aframe.program import Draft
 from aframe_sv import p_astro as verb
 from aframe_sv.densities import Density
 from aframe_sv.p_astro import (

@@ -12,7 +12,7 @@ from html.parser import HTMLParser
 import pytest
 from matplotlib.figure import Figure
 
-from aframe.program import Draft
+from aframe.draft import Draft
 from aframe_sv.cli import VERBS
 from aframe_sv.evidence import Inputs
 from aframe_sv.report import OUTPUT, ReportResources, ReportSettings, read_records, report

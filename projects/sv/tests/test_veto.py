@@ -9,8 +9,8 @@ import pytest
 from aframe.artifacts.events import Events
 from aframe.artifacts.ledger import read_ledger, write_ledger
 from aframe.artifacts.strain import write_strain
+from aframe.draft import Draft
 from aframe.errors import AframeError
-from aframe.program import Draft
 from aframe_sv.estimate import EstimateInputs, EstimateSettings, estimate
 from aframe_sv.veto import VetoInputs, VetoSettings, veto
 

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from aframe.artifacts.record import write_text
+from aframe.draft import Draft
 from aframe.errors import AframeError
-from aframe.program import Draft, Resources
+from aframe.program import Resources
 from aframe_train.checks import refuse_impossible
 
 log = logging.getLogger(__name__)

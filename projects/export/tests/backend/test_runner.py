@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from aframe.program import Draft
+from aframe.draft import Draft
 from aframe_export.backend import runner
 from aframe_export.backend.runner import TritonPythonModel
 from aframe_export.export import export

@@ -8,7 +8,7 @@ from __future__ import annotations
 import runpy
 import sys
 
-from aframe.program import end_with_parent
+from aframe.branches import end_with_parent
 
 
 def main() -> None:

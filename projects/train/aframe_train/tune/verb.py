@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aframe.program import Draft
+from aframe.draft import Draft
 from aframe_train.fit import PUBLISHES as TRAINING
 from aframe_train.fit import arguments
 from aframe_train.tune.environment import prepare
