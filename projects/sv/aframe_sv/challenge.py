@@ -11,10 +11,11 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from aframe.artifacts.hdf5 import writing
-from aframe.errors import AframeError
 from aframe.draft import Draft
+from aframe.errors import AframeError
 from aframe.program import Resources
 from aframe_sv.mock_data import (
+    EDGE,
     MONTH,
     Campaign,
     Draws,
@@ -66,6 +67,8 @@ class ChallengeSettings:
         chirp_distances: Least and largest chirp distance of the injections (Mpc).
         duration: Length of the background (s); null for that of the foreground's strain, or a
             month where that is not given.
+        edge: Time at either end of a segment of the foreground in which no injection counts (s),
+            as in the challenge's own code.
         bootstraps: Number of resamplings of injections and background that give the errors.
         seed: Seed of the resamplings.
         resources: How to use the machine.
@@ -79,6 +82,7 @@ class ChallengeSettings:
     false_alarms: list[float] = field(default_factory=lambda: [1.0, 10.0, 100.0, 1000.0])
     chirp_distances: tuple[float, float] = (130.0, 350.0)
     duration: float | None = None
+    edge: float = EDGE
     bootstraps: int = 500
     seed: int = 0
     resources: Resources = field(default_factory=Resources)
@@ -87,10 +91,12 @@ class ChallengeSettings:
         low, high = self.chirp_distances
         if not 0 <= low < high:
             raise _unmeant("chirp_distances", self.chirp_distances, "give a range in Mpc")
-        if not self.false_alarms or min(self.false_alarms) <= 0:
+        if not self.false_alarms or not all(0 < rate < np.inf for rate in self.false_alarms):
             raise _unmeant("false_alarms", self.false_alarms, "give rates above zero")
-        if self.duration is not None and self.duration <= 0:
+        if self.duration is not None and not 0 < self.duration < np.inf:
             raise _unmeant("duration", self.duration, "give a time above zero (s)")
+        if not 0 <= self.edge < np.inf:
+            raise _unmeant("edge", self.edge, "give a time that is not negative (s)")
         if self.bootstraps < 2:  # noqa: PLR2004
             raise _unmeant("bootstraps", self.bootstraps, "resample twice at least")
 
@@ -105,7 +111,7 @@ def challenge(settings: ChallengeSettings, draft: Draft) -> None:
     """Compute the sensitive distance of the challenge, officially and without its bias."""
     inputs = settings.inputs
     searched = read_searched(inputs.foreground) if inputs.foreground else None
-    campaign = read_campaign(inputs.injections, searched)
+    campaign = read_campaign(inputs.injections, searched, settings.edge)
     refuse_other_distances(campaign, settings.chirp_distances)
     loudest = loudest_claims(read_triggers(inputs.foreground_events), campaign)
     noise = np.sort(read_triggers(inputs.background_events).stat)[::-1]
@@ -201,6 +207,7 @@ def write(
         file.attrs.update(
             duration=months * MONTH,
             chirp_distances=settings.chirp_distances,
+            edge=settings.edge,
             bootstraps=settings.bootstraps,
         )
         rates, found, errors = at

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import h5py
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -20,6 +22,8 @@ MONTH = 30 * 86_400.0
 REFERENCE = 1.4 * 2 ** (-1 / 5)
 #: Share of the sampled volume, the nearest, that stands for what is nearer than all of it.
 _NEAREST = 0.02
+#: Time at either end of a segment in which the challenge's code counts no injection (s).
+EDGE = 30.0
 #: Rounding of a chirp distance, as a share of it.
 _ROUNDING = 1e-3
 _SPHERE = 4 / 3 * math.pi
@@ -71,29 +75,42 @@ def read_triggers(path: Path) -> Triggers:
     """Read an event file of the challenge: datasets ``time``, ``stat``, ``var``.
 
     Raises:
-        AframeError: If it is none, or its columns differ in length.
+        AframeError: If it is none, its columns differ in length, or a value is no number.
     """
     with reading(path, "an event file of the challenge") as file:
-        columns = [np.asarray(file[name][()], float) for name in ("time", "stat", "var")]
-        if len({column.shape for column in columns}) > 1 or columns[0].ndim != 1:
-            raise ValueError(f"columns of shapes {[column.shape for column in columns]}")
-        return Triggers(*columns)
+        return Triggers(*_columns(file, ("time", "stat", "var")))
 
 
-def read_campaign(path: Path, searched: list[Segment] | None) -> Campaign:
+def _columns(file: h5py.File, names: Sequence[str]) -> list[Float[np.ndarray, " row"]]:
+    columns = [np.asarray(file[name][()], float) for name in names]
+    if len({column.shape for column in columns}) > 1 or columns[0].ndim != 1:
+        raise ValueError(f"columns of shapes {[column.shape for column in columns]}")
+    for name, column in zip(names, columns, strict=True):
+        if np.isnan(column).any():
+            raise ValueError(f"{name} of row {int(np.isnan(column).argmax())} is not a number")
+    return columns
+
+
+def read_campaign(path: Path, searched: Sequence[Segment] | None, edge: float = EDGE) -> Campaign:
     """Read the challenge's injections, those in what was *searched* where that is known.
+
+    Args:
+        path: Datasets ``tc``, ``distance``, ``mass1``, ``mass2``.
+        searched: Segments of the foreground's strain; ``None`` for all injections.
+        edge: Time at either end of a segment in which no injection counts (s).
 
     Raises:
         AframeError: If the file is none of the challenge.
     """
     with reading(path, "an injection file of the challenge") as file:
-        time, distance, mass_1, mass_2 = (
-            np.asarray(file[name][()], float) for name in ("tc", "distance", "mass1", "mass2")
-        )
+        time, distance, mass_1, mass_2 = _columns(file, ("tc", "distance", "mass1", "mass2"))
+        if min(mass_1.min(initial=1), mass_2.min(initial=1)) <= 0:
+            raise ValueError("a mass is not above zero")
     chirp_mass = (mass_1 * mass_2) ** 0.6 / (mass_1 + mass_2) ** 0.2
     inside = np.ones(len(time), bool)
     if searched is not None:
-        edges = np.array(searched, float).ravel()
+        inner = ((start + edge, stop - edge) for start, stop in searched)
+        edges = np.array([each for each in inner if each[0] < each[1]], float).ravel()
         inside = np.searchsorted(edges, time, side="right") % 2 == 1
     order = np.argsort(time[inside], kind="stable")
     return Campaign(*(each[inside][order] for each in (time, distance, chirp_mass)))
@@ -195,7 +212,8 @@ def volumes(
     times = np.ones(len(campaign)) if repeats is None else repeats.astype(float)
     # Strictly louder than the threshold: from the next number above it on.
     found = Found.at(loudest, np.nextafter(thresholds, np.inf))
-    number, heaviest = times.sum(), campaign.chirp_mass.max()
+    # A resampling of few injections may draw none.
+    number, heaviest = max(times.sum(), 1.0), campaign.chirp_mass.max()
     farthest, (low, high) = campaign.distance.max(), chirp_distances
     official = found.sums(times * (campaign.chirp_mass / heaviest) ** 2.5)[0]
     weights = times * (campaign.chirp_mass / REFERENCE) ** 2.5

@@ -23,6 +23,11 @@ from aframe_sv.mock_data import (
 RANGE = (130.0, 350.0)
 
 
+def _all(path):
+    """All injections, wherever there is strain."""
+    return read_campaign(path, None)
+
+
 def drawn(count, seed=0):
     """Injections as the challenge draws them: uniform in the volume of the chirp distance."""
     rng = np.random.default_rng(seed)
@@ -146,13 +151,22 @@ def files(tmp_path):
 def test_injections_within_the_strain_count_in_their_order(files):
     """One lies between the segments; masses are turned to chirp masses."""
     searched = read_searched(files / "foreground.hdf")
-    campaign = read_campaign(files / "injections.hdf", searched)
+    campaign = read_campaign(files / "injections.hdf", searched, edge=0.0)
 
     assert searched == [(10, 98), (120, 140)]
     assert campaign.time.tolist() == [20, 95, 130]
     assert campaign.distance.tolist() == [2, 4, 1]
     assert campaign.chirp_mass == pytest.approx(30 * 2**-0.2)
     assert len(read_campaign(files / "injections.hdf", None)) == 4
+
+
+def test_injections_near_the_ends_of_segments_do_not_count(files):
+    """As in the challenge's code, 30 s from either; a segment of a minute then has none."""
+    searched = read_searched(files / "foreground.hdf")
+
+    near = read_campaign(files / "injections.hdf", searched, edge=5.0)
+    assert near.time.tolist() == [20, 130]
+    assert len(read_campaign(files / "injections.hdf", searched)) == 0
 
 
 def test_events_are_read(files):
@@ -167,11 +181,7 @@ def test_events_are_read(files):
     [
         (read_triggers, "injections.hdf", "an event file of the challenge cannot be read"),
         (read_searched, "events.hdf", "an input file of the challenge cannot be read"),
-        (
-            lambda path: read_campaign(path, None),
-            "events.hdf",
-            "an injection file of the challenge cannot be read",
-        ),
+        (_all, "events.hdf", "an injection file of the challenge cannot be read"),
     ],
 )
 def test_other_files_are_refused(files, read, name, kind):
@@ -188,6 +198,35 @@ def test_columns_of_unlike_length_are_refused(files):
 
     with pytest.raises(AframeError, match="an event file of the challenge cannot be read"):
         read_triggers(files / "events.hdf")
+
+
+@pytest.mark.parametrize(
+    ("read", "name", "column", "values", "message"),
+    [
+        (read_triggers, "events", "stat", [1.0, np.nan], "stat of row 1 is not a number"),
+        (_all, "injections", "distance", [np.nan, 1, 1, 1], "distance of row 0 is not a number"),
+        (_all, "injections", "tc", [1.0, 2, 3], r"columns of shapes \[\(3,\), \(4,\)"),
+        (_all, "injections", "mass2", [30.0, 0, 30, 30], "a mass is not above zero"),
+    ],
+)
+def test_columns_that_would_spoil_the_distance_are_refused(
+    files, read, name, column, values, message
+):
+    """One NaN in a sum, or a threshold that is none, would be a result that says nothing."""
+    with h5py.File(files / f"{name}.hdf", "r+") as file:
+        del file[column]
+        file[column] = values
+
+    with pytest.raises(AframeError, match=message):
+        read(files / f"{name}.hdf")
+
+
+def test_a_resampling_without_an_injection_has_no_volume():
+    """Zero, and not the quotient of nothing."""
+    campaign = drawn(2)
+    found = volumes(campaign, np.ones(2), np.zeros(1), RANGE, np.zeros(2, int))
+
+    assert [each.tolist() for each in found] == [[0.0], [0.0]]
 
 
 def test_injections_of_another_range_are_refused():
