@@ -89,6 +89,9 @@ def _as_dataclass(content):
         fields["inputs"] = dataclasses.make_dataclass("Inputs", fields["inputs"])(
             **fields["inputs"]
         )
+    known = {each.name for each in dataclasses.fields(program.Resources)}
+    resources = {name: value for name, value in fields["resources"].items() if name in known}
+    fields["resources"] = program.Resources(**resources)
     return dataclasses.make_dataclass("Settings", fields)(**fields)
 
 
@@ -119,7 +122,7 @@ def _wait(go):
 
 def _tell(step, settings):
     sys.stderr.write(f"{step} at work\n")
-    call = {"step": step, "output": settings.output, "resources": settings.resources}
+    call = {"step": step, "output": settings.output}
     _note(call, "STUB_CALLS")
 
 
