@@ -134,7 +134,7 @@ def export(settings: ExportSettings, draft: Draft) -> None:
     refuse_short_psd(settings.psd_length, trained.fftlength, wanted_by=COMMAND)
     batch = _read_batch(settings.inputs.batch, trained)
     network = _read_network(settings.inputs.weights, batch)
-    lacking = models.without_onnx(network)
+    lacking = models.without_onnx(network, batch[:2])
     _refuse_without_onnx(lacking, settings)
     chosen = config.runners(settings.platform, onnx=not lacking)
     repository = draft.path / "model_repo"
@@ -142,7 +142,8 @@ def export(settings: ExportSettings, draft: Draft) -> None:
     _write_configs(repository, settings, chosen)
     trained.write(repository / "aframe" / VERSION / "preprocessing.json")
     _write_streaming(repository / "aframe-stream" / VERSION, settings)
-    deviations = _write_models(repository, settings, trained, network, batch, chosen)
+    onnx = {config.NETWORK: not lacking, config.SEARCH: not lacking}
+    deviations = _write_models(repository, settings, (network, batch, trained), chosen, onnx)
     parity.refuse_deviation(deviations)
     draft.notes["parity"] = {"tolerance": parity.TOLERANCE, "deviations": deviations}
 
@@ -185,12 +186,13 @@ def _refuse_without_onnx(lacking: Sequence[str], settings: ExportSettings) -> No
     if lacking and settings.platform in ("ONNX", "TENSORRT"):
         raise AframeError(
             "the network has no ONNX form",
-            found=f"{settings.inputs.weights}: it computes with {', '.join(lacking)}",
+            found=f"{settings.inputs.weights}: {', '.join(lacking)}",
             wanted_by=f"platform {settings.platform}",
-            fix="set platform to TORCHSCRIPT, or train a network without Fourier transforms",
+            fix="set platform to TORCHSCRIPT, or train a network of operations that ONNX has (no "
+            "Fourier transforms)",
         )
     if lacking:
-        log.info("no ONNX of the network, which computes with %s", ", ".join(lacking))
+        log.info("no ONNX of the network, which has no such form: %s", ", ".join(lacking))
 
 
 def _write_configs(
@@ -228,16 +230,23 @@ def _write_streaming(directory: Path, settings: ExportSettings) -> None:
 def _write_models(
     repository: Path,
     settings: ExportSettings,
-    trained: Preprocessing,
-    network: torch.jit.ScriptModule,
-    batch: Tensor,
+    training: tuple[torch.jit.ScriptModule, Tensor, Preprocessing],
     chosen: Mapping[str, config.Runner],
+    onnx: Mapping[str, bool],
 ) -> dict[str, float]:
     """Write all models in the forms they have; returns how far each is from the trained one.
 
     The last is the ensemble of the files that the server runs, one after the other; before it
     stands one sweep over a block beside its kernels, where the network can be swept.
+
+    Args:
+        repository: Folder of the models.
+        settings: What was asked for.
+        training: The network, its batch, and what it saw.
+        chosen: What runs each model.
+        onnx: Whether a model has that form; those that are not named do.
     """
+    network, batch, trained = training
     whitener = Whitener(
         trained.sample_rate, trained.fduration, trained.fftlength, trained.highpass, trained.lowpass
     )
@@ -248,7 +257,7 @@ def _write_models(
         script = models.torchscript(part)
         torch.jit.save(script, folder / "model.pt")
         names = ["model.pt"]
-        if not models.without_onnx(script):
+        if onnx.get(part.name, True):
             models.write_onnx(script, part, folder / "model.onnx")
             names.append("model.onnx")
         if chosen.get(part.name) == config.TENSORRT:

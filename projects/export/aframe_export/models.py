@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -114,26 +118,53 @@ def torchscript(part: Part) -> torch.jit.ScriptModule:
         return torch.jit.trace(part.exported.eval(), part.arguments, check_trace=False)  # type: ignore[no-untyped-call]
 
 
-def without_onnx(script: torch.jit.ScriptModule) -> list[str]:
-    """Name the operations of a model that the format has no form of; empty if there are none."""
+def without_onnx(script: torch.jit.ScriptModule, kernels: Float[Tensor, "..."]) -> list[str]:
+    """Tell what of a network the format has no form of; empty if there is nothing.
+
+    Args:
+        script: The network.
+        kernels: Some kernels, which it is tried with.
+    """
     found = {node.kind() for node in script.inlined_graph.nodes()}
-    return sorted(kind for kind in found if kind.startswith(COMPLEX))
+    lacking = sorted(kind for kind in found if kind.startswith(COMPLEX))
+    if lacking:
+        return lacking
+    try:
+        _write_onnx(script, (kernels,), io.BytesIO())
+    except RuntimeError as error:
+        return [str(error).splitlines()[0].partition(" Please ")[0]]
+    return []
 
 
 def write_onnx(script: torch.jit.ScriptModule, part: Part, path: Path) -> None:
     """Write the TorchScript of a model as ONNX."""
     named = (*part.inputs, *part.outputs) if part.any_batch else ()
-    with warnings.catch_warnings():
+    _write_onnx(
+        script,
+        part.arguments,
+        path,
+        input_names=list(part.inputs),
+        output_names=list(part.outputs),
+        dynamic_axes={name: {0: "batch"} for name in named},
+    )
+
+
+def _write_onnx(
+    script: torch.jit.ScriptModule, arguments: tuple[Tensor, ...], place: Any, **named: Any
+) -> None:
+    with warnings.catch_warnings(), _without_log():
         # The newer exporter does not take TorchScript, the one form in which a trained
         # network comes.
         warnings.simplefilter("ignore")
-        torch.onnx.export(
-            script,
-            part.arguments,
-            path,
-            dynamo=False,
-            opset_version=OPSET,
-            input_names=list(part.inputs),
-            output_names=list(part.outputs),
-            dynamic_axes={name: {0: "batch"} for name in named},
-        )
+        torch.onnx.export(script, arguments, place, dynamo=False, opset_version=OPSET, **named)
+
+
+@contextlib.contextmanager
+def _without_log() -> Iterator[None]:
+    """Keep the exporter from printing the whole network where it fails."""
+    said = torch._C._jit_onnx_log  # noqa: SLF001 (the exporter takes no other silence)
+    torch._C._jit_onnx_log = lambda *_: None  # type: ignore[assignment] # noqa: SLF001
+    try:
+        yield
+    finally:
+        torch._C._jit_onnx_log = said  # noqa: SLF001

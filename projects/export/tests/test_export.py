@@ -151,6 +151,30 @@ def test_what_has_no_onnx_is_torchscript_alone(spectral, draft):
     }
 
 
+@pytest.fixture
+def unknown(settings):
+    """A network with an operation that the exporter of ONNX does not know at this size."""
+    layers = [torch.nn.AdaptiveMaxPool1d(7), torch.nn.Flatten(), torch.nn.Linear(14, 1)]
+    kernels = torch.zeros(1, 2, 256)
+    torch.jit.save(
+        torch.jit.trace(torch.nn.Sequential(*layers).eval(), kernels), settings.inputs.weights
+    )
+    return settings
+
+
+def test_what_the_exporter_does_not_know_is_torchscript_alone(unknown, draft):
+    """As what has no ONNX at all; it is refused where ONNX is to be served, before any work."""
+    with pytest.raises(AframeError, match=r"no ONNX form\n +found .*adaptive_max_pool1d, output"):
+        export(dataclasses.replace(unknown, platform="ONNX"), draft)
+    assert not list(draft.path.iterdir())
+
+    export(dataclasses.replace(unknown, platform="PYTHON"), draft)
+
+    assert {path.name for path in (draft.path / "model_repo/aframe/1").iterdir()} == {
+        *("model.py", "model.pt", "preprocessing.json")
+    }
+
+
 def test_the_python_backend_runs_it_as_torchscript(spectral, draft):
     """Where the network has no ONNX form."""
     export(dataclasses.replace(spectral, platform="PYTHON"), draft)

@@ -1,5 +1,7 @@
 """What leaves Python has the names and shapes of its configuration."""
 
+import re
+
 import onnx
 import pytest
 import torch
@@ -74,8 +76,21 @@ def test_complex_numbers_have_no_onnx(network):
         def forward(self, kernels):
             return torch.fft.irfft(torch.fft.rfft(kernels))
 
-    inner = torch.jit.trace(Inner(), torch.zeros(1, 2, 256))
-    outer = torch.jit.trace(torch.nn.Sequential(inner, network), torch.zeros(1, 2, 256))
+    kernels = torch.zeros(1, 2, 256)
+    inner = torch.jit.trace(Inner(), kernels)
+    outer = torch.jit.trace(torch.nn.Sequential(inner, network), kernels)
 
-    assert models.without_onnx(outer) == ["aten::fft_irfft", "aten::fft_rfft"]
-    assert models.without_onnx(network) == []
+    assert models.without_onnx(outer, kernels) == ["aten::fft_irfft", "aten::fft_rfft"]
+    assert models.without_onnx(network, kernels) == []
+
+
+def test_what_the_exporter_does_not_know_has_no_onnx(network, capfd):
+    """In its own words, without the network that it would print."""
+    kernels = torch.zeros(1, 2, 256)
+    pooled = torch.nn.Sequential(torch.nn.AdaptiveMaxPool1d(7), torch.nn.Flatten())
+
+    (told,) = models.without_onnx(torch.jit.trace(pooled, kernels), kernels)
+
+    assert re.search("adaptive_max_pool1d, output size", told)
+    assert "\n" not in told
+    assert capfd.readouterr() == ("", "")
