@@ -58,13 +58,22 @@ class Mixture:
                 wanted_by="the training data",
                 fix="give shares that are not negative and at most 1 together",
             )
-        if self.batch_size % self.kernels_per_stretch:
+        turned = (self.inversion_prob, self.reversal_prob)
+        if not all(0 <= each <= 1 for each in turned):
+            raise AframeError(
+                "background cannot be turned over so often",
+                found="inversion_prob {:g}, reversal_prob {:g}".format(*turned),
+                wanted_by="the training data",
+                fix="give probabilities from 0 to 1",
+            )
+        least = min(self.batch_size, self.kernels_per_stretch)
+        if least < 1 or self.batch_size % self.kernels_per_stretch:
             raise AframeError(
                 "a batch is no whole number of stretches",
                 found=f"batch_size {self.batch_size}, "
                 f"kernels_per_stretch {self.kernels_per_stretch}",
                 wanted_by="the training data",
-                fix="give a batch_size that kernels_per_stretch divides",
+                fix="give a batch_size that kernels_per_stretch divides, both above zero",
             )
 
 

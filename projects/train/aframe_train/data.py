@@ -136,6 +136,7 @@ class AframeData(LightningDataModule):
         self.mixture, self.snr, self.validation = mixture, snr, validation
         self.glitches = glitches or GlitchSettings()
         refuse_unused(self.glitches, mixture)
+        refuse_nothing(batches_per_epoch, memory, chunks_per_epoch)
         self.batches_per_epoch = batches_per_epoch
         background = _path("background_dir", background_dir, data_dir, "background")
         self.generation = generation
@@ -362,6 +363,27 @@ def refuse_unused(glitches: GlitchSettings, mixture: Mixture) -> None:
             wanted_by="the training data",
             fix="give mixture.glitch_prob, the share of a batch with a glitch (such as 0.05), "
             "or leave the table out",
+        )
+
+
+def refuse_nothing(batches_per_epoch: int, memory: float, chunks_per_epoch: int) -> None:
+    """Refuse amounts of data from which no batch could be made.
+
+    Args:
+        batches_per_epoch: Training batches in an epoch.
+        memory: Most data to hold at a time (GB).
+        chunks_per_epoch: Chunks in an epoch, of what does not fit.
+
+    Raises:
+        AframeError: If one of them is not positive.
+    """
+    if min(batches_per_epoch, memory, chunks_per_epoch) <= 0:
+        raise AframeError(
+            "there is nothing to train with",
+            found=f"batches_per_epoch {batches_per_epoch}, memory {memory:g} GB, "
+            f"chunks_per_epoch {chunks_per_epoch}",
+            wanted_by="the training data",
+            fix="give values above zero",
         )
 
 

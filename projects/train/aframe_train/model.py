@@ -14,6 +14,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import OneCycleLR
 
+from aframe.errors import AframeError
 from aframe_train.callbacks import SCORE, Artifacts, Checkpoints, Progress
 from aframe_train.metric import TimeSlideAUROC
 from aframe_train.validation import ValidationBatch
@@ -35,6 +36,9 @@ class Aframe(LightningModule, ABC):
         checkpoint_steps: Steps between two checkpoints within an epoch.
         compiled: Whether to compile the network for training, which takes a minute and then
             pays on a GPU.
+
+    Raises:
+        AframeError: If no optimizer could work with these values.
     """
 
     def __init__(
@@ -49,6 +53,7 @@ class Aframe(LightningModule, ABC):
         compiled: bool = False,
     ) -> None:
         super().__init__()
+        _refuse_impossible(learning_rate, pct_lr_ramp, weight_decay, checkpoint_steps)
         self.arch = arch
         self.metric = metric
         self.learning_rate = learning_rate
@@ -149,6 +154,18 @@ class Aframe(LightningModule, ABC):
         )
         each_step: LRSchedulerConfigType = {"scheduler": scheduler, "interval": "step"}
         return {"optimizer": optimizer, "lr_scheduler": each_step}
+
+
+def _refuse_impossible(rate: float, ramp: float, decay: float, steps: int) -> None:
+    if not (rate >= 0 and 0 <= ramp <= 1 and decay >= 0 and steps >= 1):
+        raise AframeError(
+            "the optimizer cannot work so",
+            found=f"learning_rate {rate:g}, pct_lr_ramp {ramp:g}, weight_decay {decay:g}, "
+            f"checkpoint_steps {steps}",
+            wanted_by="model of the training configuration",
+            fix="give a rate and a decay that are not negative, a ramp from 0 to 1, and at least "
+            "one step between checkpoints",
+        )
 
 
 def parameter_groups(network: torch.nn.Module, rate: float) -> list[dict[str, Any]]:

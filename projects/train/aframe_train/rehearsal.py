@@ -12,7 +12,7 @@ from lightning.pytorch import LightningDataModule
 from aframe.artifacts.preprocessing import Preprocessing
 from aframe.artifacts.remote import cached
 from aframe.errors import AframeError
-from aframe_train.data import AframeData, place, refuse_unused, resolved
+from aframe_train.data import AframeData, place, refuse_nothing, refuse_unused, resolved
 from aframe_train.fit import FitSettings, arguments
 from aframe_train.glitches import GlitchSettings
 from aframe_train.trainer import StepCLI, train
@@ -78,4 +78,6 @@ def _without_files(kind: type, *_arguments: Any, **options: Any) -> LightningDat
         kernels = resolved(**{name: options[name] for name in names})
         place(kernels, options["left_pad"], options["right_pad"])
         refuse_unused(options["glitches"] or GlitchSettings(), options["mixture"])
+        amounts = ("batches_per_epoch", "memory", "chunks_per_epoch")
+        refuse_nothing(*(options[name] for name in amounts))
     return LightningDataModule()

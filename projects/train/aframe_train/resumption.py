@@ -64,6 +64,25 @@ def refuse_cut(named: str | None) -> None:
         )
 
 
+def refuse_missing(named: str | None) -> None:
+    """Refuse a checkpoint that is not there.
+
+    Args:
+        named: Its path on this machine, if one is asked for.
+
+    Raises:
+        AframeError: If so.
+    """
+    if named and not Path(named).is_file():
+        raise AframeError(
+            "there is no such checkpoint",
+            found=f"{named} is no file",
+            wanted_by="--ckpt_path",
+            fix="correct the path, or leave it out: the same command goes on by itself from the "
+            "last.ckpt of its run directory",
+        )
+
+
 def _settings(text: str) -> dict[str, Any]:
     """Values of a configuration by dotted keys, but for those that say where and how."""
     return {

@@ -23,7 +23,7 @@ from aframe.errors import AframeError
 from aframe.program import hint
 from aframe_train import tracking
 from aframe_train.callbacks import Progress, SaveConfig
-from aframe_train.resumption import find_checkpoint, refuse_cut
+from aframe_train.resumption import find_checkpoint, refuse_cut, refuse_missing
 from aframe_train.runs import Keep, SentCheckpoints, WholeCheckpoints, fetch_run, several
 
 log = logging.getLogger(__name__)
@@ -96,7 +96,9 @@ class AframeCLI(LightningCLI):
         """Read arguments and configuration files; Lightning looks into a checkpoint next."""
         with _explained(self.words):
             super().parse_arguments(parser, args)
-        refuse_cut(self.config[self.config.subcommand].get("ckpt_path"))
+        config = self.config[self.config.subcommand]
+        _refuse_seed(config.seed_everything)
+        refuse_cut(config.get("ckpt_path"))
 
     def instantiate_classes(self) -> None:
         """Make the model, the data and the trainer."""
@@ -116,6 +118,7 @@ class AframeCLI(LightningCLI):
         elif self.subcommand == "fit" and not is_step:
             config.ckpt_path = self._left(directory)
         refuse_cut(config.ckpt_path)
+        refuse_missing(config.ckpt_path)
         if tracking.is_asked_for(loggers):
             tracking.refuse_missing()
             name = tracking.identify(directory, resumed=is_step or bool(config.ckpt_path))
@@ -136,6 +139,7 @@ class AframeCLI(LightningCLI):
     def instantiate_trainer(self, **options: Any) -> Trainer:
         """Make the trainer, whose checkpoints are whole and sent where they are kept."""
         trainer = super().instantiate_trainer(**options)
+        _refuse_vain(trainer)
         trainer.strategy.checkpoint_io = (
             SentCheckpoints(self.keep) if self.keep else WholeCheckpoints()
         )
@@ -211,6 +215,37 @@ def _refuse_unrecorded(data: jsonargparse.Namespace, words: Sequence[str]) -> No
         )
 
 
+def _refuse_seed(seed: int) -> None:
+    if not 0 <= seed < 2**32:
+        raise AframeError(
+            "there is no such seed",
+            found=f"seed_everything {seed}",
+            wanted_by="all random streams",
+            fix="give a whole number from 0 to 4294967295",
+        )
+
+
+def _refuse_vain(trainer: Trainer) -> None:
+    """Refuse a training that would have no end, or leave no network."""
+    epochs, every = trainer.max_epochs or 0, trainer.check_val_every_n_epoch or 1
+    if trainer.max_steps == epochs == -1:
+        raise AframeError(
+            "the training has no end",
+            found="max_epochs -1, and no max_steps",
+            wanted_by="the learning rate, which rises and falls once over all steps",
+            fix="give trainer.max_epochs",
+        )
+    if 0 in (epochs, trainer.max_steps, trainer.limit_val_batches) or 0 < epochs < every:
+        raise AframeError(
+            "no epoch would be validated",
+            found=f"max_epochs {epochs}, max_steps {trainer.max_steps}, limit_val_batches "
+            f"{trainer.limit_val_batches}, check_val_every_n_epoch {every}",
+            wanted_by="model.pt, which keeps the weights of the best validation",
+            fix="give trainer.max_epochs of one at least, no fewer than "
+            "trainer.check_val_every_n_epoch, and a limit_val_batches above zero",
+        )
+
+
 def _refuse_unknown_rate(model: jsonargparse.Namespace) -> None:
     """Refuse a network that must know the rate where that is left to the strain."""
     if model.get("init_args.arch.init_args.sample_rate", 0.0) is None:
@@ -237,11 +272,21 @@ def _explained(words: Sequence[str]) -> Iterator[None]:
         plain = [text for text in said if "Union subtypes" not in text] or said
         raise AframeError(
             "the training configuration cannot be used",
-            found=re.sub(r"\s*\n\s*", " ", plain[0]),
+            found=_found(said[0], plain[0]),
             wanted_by=" ".join(["python -m train", *words]),
             fix=hint(plain[0], _options(plain[0]))
             + "correct the key or value; python -m train fit --help describes each",
         ) from error
+
+
+def _found(whole: str, plain: str) -> str:
+    """Say what is wrong in one line that names the key, and all that may stand there."""
+    key = re.search(r'Parser key "([\w.]+)"', whole)
+    allowed = list(dict.fromkeys(re.findall(r"^ +- Expected an? (.+)$", whole, re.MULTILINE)))
+    if key and "Parser key" not in plain and allowed:
+        value = plain.rpartition("Got value: ")[2]
+        return f"{key[1]}: {value}, where {' or '.join(allowed)} is expected"
+    return re.sub(r"\s*\n\s*", " ", plain)
 
 
 def _options(said: str) -> list[str]:

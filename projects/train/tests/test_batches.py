@@ -163,9 +163,13 @@ def test_background_is_turned_over_by_detector():
         ({"waveform_prob": 0.9, "mute_prob": 0.2}, "shares of a batch do not add up"),
         ({"waveform_prob": -0.1}, "shares of a batch do not add up"),
         ({"waveform_prob": 0.5, "kernels_per_stretch": 5}, "no whole number of stretches"),
+        ({"waveform_prob": 0.5, "kernels_per_stretch": 0}, "no whole number of stretches"),
+        ({"waveform_prob": 0.5, "batch_size": 0}, "no whole number of stretches"),
+        ({"waveform_prob": 0.5, "inversion_prob": 2.0}, "cannot be turned over so often"),
+        ({"waveform_prob": 0.5, "reversal_prob": -0.5}, "cannot be turned over so often"),
     ],
 )
 def test_refuses_impossible_mixtures(settings, message):
-    """More than the whole, less than nothing, and a fraction of a stretch."""
+    """More than the whole, less than nothing, and a fraction of a stretch or none."""
     with pytest.raises(AframeError, match=message):
-        Mixture(batch_size=32, **settings)
+        Mixture(**{"batch_size": 32, **settings})

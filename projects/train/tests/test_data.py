@@ -129,6 +129,9 @@ def test_processes_share_the_batches():
         ({"highpass": 200.0}, "highpass is not between zero", "highpass 200 Hz"),
         ({"psd_length": 0.2}, "shorter than one Welch segment", "psd_length 0.2 s"),
         ({"left_pad": 2.0}, "no place in the kernel", "left_pad 2 s"),
+        ({"batches_per_epoch": 0}, "nothing to train with", "batches_per_epoch 0"),
+        ({"memory": 0.0}, "nothing to train with", "memory 0 GB"),
+        ({"chunks_per_epoch": 0}, "nothing to train with", "chunks_per_epoch 0"),
         ({"data_dir": "/nowhere"}, "there is no strain", "/nowhere/background"),
     ],
 )

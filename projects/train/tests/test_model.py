@@ -7,6 +7,7 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 
+from aframe.errors import AframeError
 from aframe_train.callbacks import Artifacts, Checkpoints, Progress
 from aframe_train.metric import TimeSlideAUROC
 from aframe_train.model import Aframe, SemiSupervisedAframe, SupervisedAframe, parameter_groups
@@ -31,6 +32,15 @@ def model():
     made = SupervisedAframe(Sum(), TimeSlideAUROC(0.5, 1, 0.5), 0.1, 0.25, 0.01)
     made._trainer = SimpleNamespace(callbacks=[])
     return made
+
+
+@pytest.mark.parametrize(
+    "settings", [(-0.1, 0.5, 0.0, 1), (0.1, 1.5, 0.0, 1), (0.1, 0.5, -1.0, 1), (0.1, 0.5, 0.0, 0)]
+)
+def test_refuses_what_no_optimizer_can_do(settings):
+    """A negative rate or decay, a ramp beyond the end, a checkpoint every zero steps."""
+    with pytest.raises(AframeError, match="the optimizer cannot work so"):
+        SupervisedAframe(Sum(), TimeSlideAUROC(), *settings)
 
 
 def test_loss_is_the_cross_entropy_of_the_logits(model, monkeypatch):

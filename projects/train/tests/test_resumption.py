@@ -113,6 +113,13 @@ def test_a_cut_checkpoint_is_refused(words, tmp_path):
     assert "2000 bytes" in refused.value.found
 
 
+def test_a_missing_checkpoint_is_refused(words, tmp_path):
+    """Before the data are read."""
+    with pytest.raises(AframeError, match="there is no such checkpoint") as refused:
+        train(words("run", f"--ckpt_path={tmp_path / 'lost.ckpt'}"))
+    assert "lost.ckpt is no file" in refused.value.found
+
+
 def test_a_checkpoint_is_whole_whatever_happens_while_it_is_written(tmp_path, monkeypatch):
     """The one before stays until the next is complete."""
     path = tmp_path / "last.ckpt"

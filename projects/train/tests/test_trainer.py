@@ -167,6 +167,12 @@ def edited(config, old, new):
         ("max_epochs", "max_epoch", "'trainer.max_epoch'", "did you mean trainer.max_epochs?"),
         ("kernels_per_stretch", "kernels_per_strech", "option 'kernels_per_strech'", ""),
         ("learning_rate: 3.0e-3", "learning_rate: fast", "fast", ""),
+        (
+            "max_epochs: 3",
+            "max_epochs: many",
+            "trainer.max_epochs: many, where <class 'int'> or <class 'NoneType'> is expected",
+            "",
+        ),
         ("networks.ResNet", "networks.Resnet", "no attribute 'Resnet'", ""),
         ("model:", "model: [", "Problems parsing config", ""),
         ("accelerator: cpu", "accelerator: gpu", "gpu", ""),
@@ -205,6 +211,12 @@ def test_our_errors_keep_their_words(words, config):
         train(words)
 
 
+def test_refuses_a_seed_that_is_none(words):
+    """Negative ones, say."""
+    with pytest.raises(AframeError, match="there is no such seed"):
+        train([*words, "--seed_everything=-3"])
+
+
 def test_a_training_that_diverges_ends(words, tmp_path):
     """With the epoch and what helps, and without a network of no numbers."""
     with pytest.raises(AframeError, match="the training diverged") as refused:
@@ -214,7 +226,24 @@ def test_a_training_that_diverges_ends(words, tmp_path):
     assert not (tmp_path / "run" / "model.pt").exists()
 
 
-def test_refuses_a_training_without_validation(words):
-    """Without a score no weights are the best."""
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["limit_val_batches=0"], "no epoch would be validated"),
+        (["check_val_every_n_epoch=4"], "no epoch would be validated"),
+        (["max_epochs=0"], "no epoch would be validated"),
+        (["max_epochs=-1"], "the training has no end"),
+    ],
+)
+def test_refuses_a_training_in_vain(words, tmp_path, options, message):
+    """Before its first step: without a score no weights are the best, and a rate needs an end."""
+    with pytest.raises(AframeError, match=message):
+        train([*words, *(f"--trainer.{option}" for option in options)])
+
+    assert not (tmp_path / "run" / "last.ckpt").exists()
+
+
+def test_a_training_that_ends_before_its_first_validation_says_so(words):
+    """Which only the data tell."""
     with pytest.raises(AframeError, match="no weights are the best"):
-        train([*words, "--trainer.limit_val_batches=0", "--trainer.max_epochs=1"])
+        train([*words, "--trainer.max_epochs=-1", "--trainer.max_steps=1"])
