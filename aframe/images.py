@@ -40,6 +40,7 @@ def words(
     image: str | Path,
     *,
     home: str | Path,
+    directory: str | Path | None = None,
     binds: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
     gpus: bool = False,
@@ -53,7 +54,8 @@ def words(
     Args:
         command: A program of the image with its words.
         image: Path of the image.
-        home: Folder that is home and working directory there; it must be writable.
+        home: Folder that is home there; it must be writable.
+        directory: Working directory there, which must be bound or above what is; ``None``: *home*.
         binds: What it sees, each as :func:`bind` writes it.
         environment: Variables that the command shows; no secrets.
         gpus: Whether NVIDIA's driver is bound.
@@ -64,7 +66,7 @@ def words(
         'apptainer run --cleanenv --no-eval --no-mount cwd --home /scratch --pwd /scratch --nv data.sif aframe-data check'
     """  # noqa: E501 (one line of output)
     options = ["--cleanenv", "--no-eval", "--no-mount", "cwd", "--home", bind(home)]
-    options += ["--pwd", str(home)]
+    options += ["--pwd", str(directory or home)]
     options += ["--nv"] if gpus else []
     options += ["--env-file", str(environment_file)] if environment_file else []
     for name, value in sorted((environment or {}).items()):

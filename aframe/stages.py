@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import itertools
 import json
 import os
@@ -116,6 +117,7 @@ class Stage:
             [self.program, *words],
             self.image,
             home=self._home,
+            directory=_working_directory(seen),
             binds=[*map(bind, _outermost(seen)), *images.named_by(self._private), *self._code],
             environment=self._shown(cache_directory() in seen),
             gpus=bool(self._visible_gpus),
@@ -337,9 +339,10 @@ def folders_of(settings: Mapping[str, Any]) -> list[Path]:
         *source.get("psds", {}).values(),
         *(_without_pattern(path) for path in source.get("paths", ())),
     ]
-    absolute = [Path(file) for file in files if file and Path(file).is_absolute()]
+    paths = {Path(file) for file in files if file and not address(file)}
+    absolute = [path.absolute() for path in paths if path.is_absolute() or _exists(path)]
     # What is not here, such as the image's own configuration, the image has itself.
-    folders = {here(settings["output"]), *(path.parent for path in absolute)}
+    folders = {here(settings["output"]).absolute(), *(path.parent for path in absolute)}
     if any(address(file) for file in (*files, settings["output"]) if file):
         folders.add(cache_directory())
     if source.get("kind") == "datafind" and source.get("urltype", "file") == "file":
@@ -352,6 +355,17 @@ def _without_pattern(path: str) -> Path:
     parts = Path(path).parts
     fixed = list(itertools.takewhile(lambda part: not set(part) & set("*?["), parts))
     return Path(*fixed, *parts[len(fixed) : len(fixed) + 1])
+
+
+def _exists(relative: Path) -> bool:
+    """Whether a relative path, which may end in a pattern, is one: it may be a name."""
+    return bool(glob.glob(str(relative)))  # noqa: PTH207 (that of a path refuses ".")
+
+
+def _working_directory(folders: Collection[Path]) -> Path | None:
+    """The present folder, where the image sees some of it: relative paths start there."""
+    present = Path.cwd()
+    return present if any(folder.is_relative_to(present) for folder in folders) else None
 
 
 def _outermost(folders: Collection[Path]) -> list[Path]:

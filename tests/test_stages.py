@@ -266,6 +266,28 @@ def test_the_cache_of_s3_is_the_users_own(commands, apptainer, image, settings, 
     assert str(cache) in apptainer()
 
 
+def test_relative_paths_are_seen_from_the_present_folder(
+    commands, apptainer, image, monkeypatch, tmp_path
+):
+    """Files and patterns, but not the names of curves; else the image works in its home."""
+    monkeypatch.chdir(tmp_path)
+    for folder in ("frames", "out", "elsewhere"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "frames" / "H-1.gwf").touch()
+    source = {"paths": ["frames/H-*.gwf"], "psds": {"H1": "aLIGOO3LowT1800545"}}
+    settings = {"output": str(tmp_path / "out"), "source": source}
+    _program(commands, "aframe-train", SHOW)
+    _run(Stage("train", image), settings)
+    words = apptainer()
+
+    assert stages.folders_of(settings) == [tmp_path / "frames", tmp_path / "out"]
+    assert words[words.index("--pwd") + 1] == str(tmp_path)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    _run(Stage("train", image), {"output": str(tmp_path / "out")})
+    words = apptainer()
+    assert words[words.index("--pwd") + 1] == words[words.index("--home") + 1]
+
+
 def test_frames_are_seen_where_sites_keep_them(monkeypatch, tmp_path):
     """GWDataFind's answer names them only when it is asked, in the image."""
     monkeypatch.setattr(stages, "_FRAMES", (str(tmp_path / "cvmfs"), str(tmp_path / "hdfs")))
