@@ -13,6 +13,7 @@ from aframe.program import Resources
 from aframe_sv.evidence import Evidence, Inputs
 from aframe_sv.page import Section, render
 from aframe_sv.sections import (
+    accounting,
     candidates,
     comparison,
     headline,
@@ -42,6 +43,7 @@ SECTIONS: tuple[Callable[[Evidence], Section | None], ...] = (
     tuning.section,
     injections.section,
     strain.section,
+    accounting.section,
     steps.section,
 )
 
