@@ -18,7 +18,6 @@ import os
 import platform
 import re
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -48,6 +47,7 @@ from aframe.artifacts.record import (
 from aframe.artifacts.remote import address, cached, place
 from aframe.branches import BRANCHES, DEALT, Dealt
 from aframe.branches import main as do_branches
+from aframe.checkout import commit
 from aframe.draft import Deal, Draft, Status
 from aframe.errors import AframeError, did_you_mean
 from aframe.usage import Meter, total
@@ -288,7 +288,7 @@ def run_verb(stage: str, verb: Verb, settings: Any, *, remake: bool = False) -> 
                 outputs=digests,
                 sizes=sizes,
                 versions=versions(stage),
-                git=git_state(),
+                git=commit(),
                 host=platform.node(),
                 started=started,
                 finished=_now(),
@@ -501,20 +501,3 @@ def versions(stage: str) -> dict[str, str]:
             with contextlib.suppress(importlib.metadata.PackageNotFoundError):
                 found[name] = importlib.metadata.version(name)
     return found
-
-
-def git_state() -> str:
-    """Commit of the checkout this runs from, ``+changes`` if edited, empty outside one."""
-    checkout = Path(__file__).resolve().parents[1]
-    if not (checkout / ".git").exists() or shutil.which("git") is None:
-        return ""
-
-    def git(*words: str) -> str:
-        done = subprocess.run(
-            ["git", "-C", str(checkout), *words], capture_output=True, text=True, check=False
-        )
-        return done.stdout.strip()
-
-    return git("rev-parse", "--short=12", "HEAD") + (
-        "+changes" if git("status", "-s", "-uno") else ""
-    )

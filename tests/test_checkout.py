@@ -149,6 +149,23 @@ def test_an_installation_is_no_checkout(elsewhere):
     assert caught.value.wanted_by == "build-containers"
 
 
+def test_the_commit_of_a_checkout(elsewhere):
+    """A mark tells where it was edited."""
+
+    def git(*words):
+        subprocess.run(["git", "-C", str(elsewhere), *words], check=True, capture_output=True)
+
+    git("init", "-q")
+    (elsewhere / "file").write_text("1")
+    git("add", "file")
+    git("-c", "user.name=n", "-c", "user.email=n@example.org", "commit", "-qm", "one")
+    clean = commit()
+    (elsewhere / "file").write_text("2")
+
+    assert len(clean) == 12
+    assert commit() == f"{clean}+changes"
+
+
 def test_the_commit_of_an_image_is_that_it_was_built_from(elsewhere):
     """The image has no repository; its build left the commit."""
     assert commit() == ""

@@ -65,7 +65,7 @@ RULES = (
     ),
     Rule(
         ("aframe.program",),
-        ("aframe.errors", *(f"aframe.artifacts.{name}" for name in ("record", "remote", "mirror"))),
+        ("aframe.errors", "aframe.checkout", *(f"aframe.artifacts.{name}" for name in ("record", "remote", "mirror"))),
         ("jsonargparse",),
     ),
     Rule(
