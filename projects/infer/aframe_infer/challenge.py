@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import h5py
@@ -14,6 +14,7 @@ from jaxtyping import Float
 
 from aframe.artifacts.events import Events
 from aframe.artifacts.hdf5 import reading, writing
+from aframe.artifacts.record import input_digest, read_record, record_path
 from aframe.artifacts.segments import gps
 from aframe.artifacts.strain import StrainFile, list_strain
 from aframe.branches import run_branches
@@ -21,7 +22,7 @@ from aframe.checks import refuse_late_average, refuse_windows
 from aframe.draft import Draft
 from aframe.errors import AframeError
 from aframe.program import Resources
-from aframe_infer.inference import device_named, whiten
+from aframe_infer.inference import choose_engine, device_named, whiten
 from aframe_infer.injections import Injections
 from aframe_infer.repository import read_repository
 from aframe_infer.slides import (
@@ -93,7 +94,11 @@ class ChallengeSettings:
 
 
 def challenge(settings: ChallengeSettings, draft: Draft) -> None:
-    """Search the strain of a file of the mock data challenge, and write its event file."""
+    """Search the strain of a file of the mock data challenge, and write its event file.
+
+    Raises:
+        AframeError: If strain, network and calibration do not fit together.
+    """
     torch.set_num_threads(1)
     repository = read_repository(settings.inputs.model_repository, settings.model_version)
     stream, ifos = repository.stream, repository.preprocessing.ifos
@@ -111,6 +116,7 @@ def challenge(settings: ChallengeSettings, draft: Draft) -> None:
         psd_length=stream.psd_length,
         wanted_by=COMMAND,
     )
+    _refuse_other_search(settings)
     device = device_named(settings.resources.device)
     search = Search(
         repository,
@@ -124,6 +130,7 @@ def challenge(settings: ChallengeSettings, draft: Draft) -> None:
     branches = segments_to_search(search, files)
     workers = settings.resources.workers if device == "cpu" else 1
     whiten(search, branches, draft, workers)
+    search = replace(search, engine=choose_engine(search, branches, draft))
     todo = [
         (search, branch, _NOTHING, draft.work)
         for branch in branches
@@ -139,6 +146,31 @@ def challenge(settings: ChallengeSettings, draft: Draft) -> None:
         writes=slide_writes,
     )
     draft.notes["events"] = write_events(branches, offset, settings.var, draft)
+
+
+def _refuse_other_search(settings: ChallengeSettings) -> None:
+    """Refuse times that another search calibrated, where its record tells so."""
+    inputs = settings.inputs
+    record = read_record(record_path(inputs.calibrated.parent, "infer"))
+    if record is None:
+        return
+    length = settings.integration_window_length
+    wrong = []
+    if record.settings["integration_window_length"] != length:
+        wrong.append(
+            f"integration_window_length {record.settings['integration_window_length']} s, "
+            f"here {length} s"
+        )
+    if record.inputs["model_repository"] != input_digest(inputs.model_repository):
+        wrong.append(f"another model repository than {inputs.model_repository}")
+    if wrong:
+        raise AframeError(
+            "the times were calibrated by another search",
+            found=f"{inputs.calibrated}: {', '.join(wrong)}",
+            wanted_by=COMMAND,
+            fix="run `aframe-infer infer` with this network and window, and give its "
+            "background.hdf5",
+        )
 
 
 def segments_to_search(search: Search, files: Sequence[StrainFile]) -> list[Branch]:

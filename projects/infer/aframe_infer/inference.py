@@ -74,7 +74,7 @@ def infer(settings: InferSettings, draft: Draft) -> None:
         search = replace(search, engine=EACH)
         draft.notes["engine"] = {"name": EACH, "device": device}
     elif settings.resources.server is None:
-        search = replace(search, engine=_engine(search, list(named.values()), draft))
+        search = replace(search, engine=choose_engine(search, list(named.values()), draft))
     ordered = [(search, named[name], injections, draft.work) for name in sorted(named)]
     _analyze(settings, ordered, draft, workers)
     here = replace(search, device="cpu", engine=PLAIN) if elsewhere else search
@@ -126,7 +126,7 @@ def _analyze(settings: InferSettings, branches: Sequence[Work], draft: Draft, wo
         run(served.analyze, [(*each, link, n) for n, each in todo.items()], workers=workers)
 
 
-def _engine(search: Search, branches: Sequence[Branch], draft: Draft) -> str:
+def choose_engine(search: Search, branches: Sequence[Branch], draft: Draft) -> str:
     """Choose what runs the network, by kernels of one of the branches, unless it can be swept."""
     sweep = load_sweep(search.repository, torch.device(search.device))
     if sweep:

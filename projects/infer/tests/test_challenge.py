@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from aframe.artifacts.events import Events
+from aframe.artifacts.record import Record, input_digest, record_path, write_record
 from aframe.draft import Draft
 from aframe.errors import AframeError
 from aframe_infer import challenge as verb
@@ -82,6 +83,7 @@ def test_bursts_are_the_loudest_events_at_their_times(asked, tmp_path, caplog):
     assert loudest == pytest.approx(sorted(BURSTS), abs=0.7)
     assert np.all(got["var"] == 0.2)
     assert draft.notes["events"] == len(got["time"])
+    assert draft.notes["engine"]["name"] == "torchscript"
     assert "1 of 3 segments are too short to search" in caplog.text
 
 
@@ -181,6 +183,44 @@ def test_segments_that_are_all_too_short_are_refused(asked, tmp_path, toy):
     with pytest.raises(AframeError, match="no segment is long enough to be searched") as caught:
         run(asked, tmp_path / "draft")
     assert "the longest of 3 s" in caught.value.found
+
+
+@pytest.fixture
+def recorded(asked):
+    """Write the record of a search beside the calibration, with some of it changed."""
+    path = record_path(asked.inputs.calibrated.parent, "infer")
+
+    def write(window=1.5, repository=None):
+        digest = repository or input_digest(asked.inputs.model_repository)
+        settings = {"integration_window_length": window}
+        write_record(path, Record("infer", settings, {"model_repository": digest}, {}, {}))
+
+    yield write
+    path.unlink()
+
+
+def test_times_of_the_same_search_are_taken(asked, recorded, tmp_path):
+    """As its record tells."""
+    recorded()
+
+    run(asked, tmp_path / "draft")
+
+
+@pytest.mark.parametrize(
+    ("other", "found"),
+    [
+        ({"window": 1.0}, "integration_window_length 1.0 s, here 1.5 s"),
+        ({"repository": "sha256:0"}, "another model repository than"),
+    ],
+)
+def test_times_of_another_search_are_refused(asked, recorded, tmp_path, other, found):
+    """Its network or window would date each event elsewhere, and every signal be missed."""
+    recorded(**other)
+
+    with pytest.raises(AframeError, match="calibrated by another search") as caught:
+        run(asked, tmp_path / "draft")
+    assert found in caught.value.found
+    assert not list((tmp_path / "draft").rglob("*.npy"))
 
 
 def test_events_that_claim_no_time_are_refused(asked):

@@ -91,5 +91,5 @@ def test_a_network_of_one_part_is_not_swept(repository):
 def test_a_search_that_is_swept_tries_no_engine(swept_search, tmp_path):
     """And says in its record that it was."""
     draft = Draft(tmp_path)
-    assert inference._engine(swept_search, [], draft) == "torchscript"
+    assert inference.choose_engine(swept_search, [], draft) == "torchscript"
     assert draft.notes["engine"] == {"name": "sweep", "device": "cpu", "step": 8}
