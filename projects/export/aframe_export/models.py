@@ -163,7 +163,7 @@ def _write_onnx(
 def _without_log() -> Iterator[None]:
     """Keep the exporter from printing the whole network where it fails."""
     said = torch._C._jit_onnx_log  # noqa: SLF001 (the exporter takes no other silence)
-    torch._C._jit_onnx_log = lambda *_: None  # type: ignore[assignment] # noqa: SLF001
+    torch._C._jit_onnx_log = lambda *_: None  # noqa: SLF001
     try:
         yield
     finally:
