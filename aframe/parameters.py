@@ -22,6 +22,8 @@ from aframe.sources import KEYS
 BASE_SECTION = "base"
 #: The prefix of a detector.
 _DETECTOR = re.compile(r"[A-Z]\d")
+#: Units of sizes, in MiB.
+_MIB = {"K": 1 / 1024, "": 1, "M": 1, "G": 1024, "T": 1024**2}
 
 
 class _Shared(luigi.Parameter):
@@ -177,6 +179,28 @@ class OptionalPositive(Positive):
 
     def _warn_on_wrong_param_type(self, _name: str, _value: object) -> None:
         """Accept ``None``, which luigi's numbers warn of."""
+
+
+class Size(_Shared):
+    """Room in memory or on a disk, as HTCondor writes it: ``4GB``; a number alone is in MB."""
+
+    takes = "a number with its unit, such as 512MB or 4GB"
+    _known = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*([KMGT]?)i?B?", re.IGNORECASE)
+
+    def parse(self, x: str) -> int:
+        """Parse *x* to MiB; refuse what is no size, or none of 1 MiB at least."""
+        read = self._known.fullmatch(x.strip())
+        size = round(float(read[1]) * _MIB[read[2].upper()]) if read else 0
+        if size < 1:
+            raise self.refused(x)
+        return size
+
+    def serialize(self, x: int) -> str:
+        """Write the size as a ``.cfg`` holds it."""
+        return f"{x}MB"
+
+    def _warn_on_wrong_param_type(self, _name: str, _value: object) -> None:
+        """Accept numbers, which luigi's text warns of."""
 
 
 class Detectors(_Shared, law.CSVParameter):

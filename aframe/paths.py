@@ -30,6 +30,7 @@ class RunPaths:
         zero_lag: Holds ``segments.txt`` and ``background/`` of strain to search at zero lag.
         train_run: Holds what training makes; may be an ``s3://`` address.
         results: Holds the model repository, the events and the plots.
+        condor: Holds what jobs on a pool are given, while they are at work.
         tmp: Scratch of the stages; ``None`` leaves the system's.
     """
 
@@ -40,6 +41,7 @@ class RunPaths:
     zero_lag: Path
     train_run: Path
     results: Path
+    condor: Path
     tmp: Path | None
 
 
@@ -73,5 +75,6 @@ def run_paths(environment: Mapping[str, str] = os.environ) -> RunPaths:
         zero_lag=data("TEST", "BACKGROUND") / "zero_lag",
         train_run=Path(run) if run.startswith("s3://") else single("AFRAME_TRAIN_RUN_DIR"),
         results=single("AFRAME_RESULTS_DIR"),
+        condor=single("AFRAME_CONDOR_DIR"),
         tmp=single("AFRAME_TMPDIR") if environment.get("AFRAME_TMPDIR") else None,
     )

@@ -18,6 +18,7 @@ def test_each_variable_names_its_piece():
         "zero_lag": "/run/AFRAME_TEST_DATA_DIR/zero_lag",
         "train_run": "/run/AFRAME_TRAIN_RUN_DIR",
         "results": "/run/AFRAME_RESULTS_DIR",
+        "condor": "/run/AFRAME_CONDOR_DIR",
         "tmp": "/run/AFRAME_TMPDIR",
     }
 

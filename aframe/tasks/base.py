@@ -16,7 +16,10 @@ from aframe.failures import failure_path
 from aframe.images import locate
 from aframe.parameters import Choice, Flag, Integer, PathParameter, Text
 from aframe.paths import RunPaths, run_paths
-from aframe.stages import Stage
+from aframe.sites.queue import refuse_missing
+from aframe.sites.step import PoolStep, run_name
+from aframe.sites.workflow import run_step, withdraw
+from aframe.stages import Stage, Step
 from aframe.targets import RecordedTarget
 from aframe.tasks.configuration import (
     refuse_broken_file,
@@ -25,6 +28,7 @@ from aframe.tasks.configuration import (
     set_defaults,
 )
 from aframe.tasks.foresight import refuse_missing_inputs, refuse_wrong, unfinished
+from aframe.tasks.pool import PoolParameters
 from aframe.tasks.screen import prepare_screen, watch
 
 prepare_screen()
@@ -124,7 +128,7 @@ class RunParameters(law.Task):
         return run_paths()
 
 
-class StageTask(RunParameters):
+class StageTask(RunParameters, PoolParameters):
     """A task whose work is one run of one stage.
 
     A subclass names its *stage*, *verb* and what it *publishes*, declares its
@@ -145,6 +149,8 @@ class StageTask(RunParameters):
     )
 
     exclude_params_req: ClassVar[set[str]] = {"image"}
+    #: Whether the verb's branches are jobs of their own on a pool; else one job does all of it.
+    branched: ClassVar[bool] = False
 
     @property
     def directory(self) -> Path:
@@ -161,7 +167,7 @@ class StageTask(RunParameters):
 
     def stage_resources(self) -> dict[str, Any]:
         """How the stage may use the machine (luigi's own ``resources`` are something else)."""
-        return {"workers": self.processes or cores()}
+        return {"workers": self.request_cpus if self.on_pool else self.processes or cores()}
 
     def settings_file(self) -> dict[str, Any]:
         """The whole content of the settings file that the stage reads."""
@@ -203,6 +209,8 @@ class StageTask(RunParameters):
         remade = {Path(output.path) for step in todo for output in step.output().values()}
         for step in todo:
             step.where.refuse_missing()
+            if step.on_pool:
+                refuse_missing()
             step.refuse_changed(remade)
         refuse_missing_inputs(todo)
         refuse_wrong(todo)
@@ -234,7 +242,35 @@ class StageTask(RunParameters):
         """
         self.refuse_changed()
         remake = self.on_change == "remake"
+        if self.on_pool:
+            run_step(self.pool_step(remake=remake))
+            return
+        withdraw(self.condor_folder, here(self.directory), self.verb)
         self.where.run(self.verb, self.settings_file(), label=self.task_family, remake=remake)
+
+    @property
+    def condor_folder(self) -> Path:
+        """Where what jobs are given lies."""
+        name = run_name(here(self.directory), self.verb)
+        return self.paths.condor / f"{self.task_family}-{name[:8]}"
+
+    def is_published(self) -> bool:
+        """Whether the output is there by now, with the settings asked for."""
+        return all(target.exists() for target in self.output().values())
+
+    def pool_step(self, *, remake: bool = False) -> PoolStep:
+        """This task as a pool is to do it."""
+        return PoolStep(
+            self.where,
+            Step(self.task_family, self.verb, self.settings_file()),
+            self.request(),
+            self.terms(),
+            self.condor_folder,
+            # What is planned on a machine without a GPU would not use that of another.
+            branched=self.branched and not self.request_gpus,
+            published=self.is_published,
+            remake=remake,
+        )
 
     def refuse_changed(self, remade: Collection[Path] = ()) -> None:
         """Refuse an output that was made with other settings, unless it is to be remade.

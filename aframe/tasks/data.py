@@ -53,6 +53,7 @@ class Query(StageTask, StrainParameters):
     """Find the segments in which all detectors have data."""
 
     stage, verb = "data", "query"
+    branched = True
     publishes: ClassVar = {"segments": "segments.txt"}
 
     start = OptionalNumber(default=None, description="begin of the search for segments (GPS s)")
@@ -84,6 +85,7 @@ class FetchTask(StageTask, StrainParameters):
     """Fetch the strain of all segments, resampled, into HDF5 files."""
 
     stage, verb = "data", "fetch"
+    branched = True
     publishes: ClassVar = {"background": "background"}
 
     start = OptionalNumber(default=None, description="begin of the strain (GPS s)")
@@ -161,6 +163,7 @@ class WaveformTask(StageTask):
     """Generate waveforms of compact binaries drawn from a population."""
 
     stage = "data"
+    branched = True
 
     num_signals = Count(default=100_000, description="number of signals to keep")
     prior = Text(

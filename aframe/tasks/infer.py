@@ -33,6 +33,7 @@ class Infer(StageTask, StreamParameters):
     """Rank time slides, injections and zero lag with the exported network."""
 
     stage, verb = "infer", "infer"
+    branched = True
     publishes: ClassVar = {
         "background": "background.hdf5",
         "foreground": "foreground.hdf5",

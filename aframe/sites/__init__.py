@@ -1,0 +1,1 @@
+"""Where work runs besides the machine at hand: an HTCondor pool."""

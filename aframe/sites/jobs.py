@@ -1,0 +1,345 @@
+"""The jobs of one set of branches: submitted, watched with one query, tried again by cause."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from aframe.artifacts.record import write_text
+from aframe.failures import KEPT, Failure
+from aframe.sites.causes import COMPLETED, HELD, IDLE, RUNNING, Answer, Ending, answer, ending
+from aframe.sites.pieces import Piece, State
+from aframe.sites.queue import Queue, SchedulerUnreachableError
+from aframe.sites.requests import Terms
+from aframe.sites.submission import Batch, description
+
+#: Between two looks at the queue (s): at first, and at most, a share of the time since the start.
+_SHORTEST, _LONGEST, _SHARE = 1.0, 30.0, 0.1
+#: How long the files of a job that says it is done may take to be seen on a shared disk (s).
+_GRACE = 60.0
+#: How long a job that somebody held waits to be released (s).
+_HELD_FOR = 120.0
+#: Between two lines about what is waited for (s).
+_BETWEEN_LINES = 60.0
+#: How long a job waits for a machine before that is worth a line (s).
+_IDLE_FOR = 600.0
+_AT_ONCE = 500
+_WORDS = {IDLE: "idle", RUNNING: "running", HELD: "held", COMPLETED: "done"}
+
+
+class PieceFailedError(Exception):
+    """A piece of work cannot be done; its failure tells why.
+
+    Args:
+        failure: The record of it.
+    """
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.problem)
+        self.failure = failure
+
+
+class Work(Protocol):
+    """What jobs do, and where it lies; branches or a verb as a whole."""
+
+    def prepare(self, pieces: Sequence[Piece]) -> None:
+        """Lay down what the present attempts at *pieces* need."""
+
+    def collect(self, piece: Piece) -> None:
+        """Bring back what the present attempt at *piece* has made."""
+
+    def left(self, piece: Piece) -> str | None:
+        """Which rows of *piece* are not done, as text; ``None`` if all are."""
+
+    def report(self, piece: Piece) -> Mapping[str, Any] | None:
+        """What the present attempt at *piece* reports, if it did."""
+
+    def by_hand(self, piece: Piece) -> list[str]:
+        """The command that does *piece* here."""
+
+    def account(self, report: Mapping[str, Any] | None, waited: float) -> None:
+        """Keep what the branches of an attempt used, which waited so long (s)."""
+
+
+@dataclass
+class Jobs:
+    """The jobs of one set of branches, from the first submission to the last result.
+
+    Args:
+        batch: Where they keep their things.
+        terms: On what terms they run.
+        state: What is known of them.
+        queue: HTCondor's queue.
+        work: What they do.
+        told: Where the counts and attempts are left, for whoever looks on.
+    """
+
+    batch: Batch
+    terms: Terms
+    state: State
+    queue: Queue
+    work: Work
+    told: Path
+    _said: dict[str, tuple[str, float]] = field(default_factory=dict)
+    _cluster: int | None = None
+
+    def run(self) -> None:
+        """See all pieces done.
+
+        Raises:
+            PieceFailedError: If one cannot be; the other jobs have then been removed.
+        """
+        began = time.monotonic()
+        while True:
+            try:
+                self._look()
+                self._submit()
+            except SchedulerUnreachableError as error:
+                self._say("queue", f"HTCondor does not answer ({error}): waiting; its jobs go on")
+            except PieceFailedError:
+                self._remove()
+                raise
+            if all(piece.done for piece in self.state.pieces):
+                return
+            lasted = time.monotonic() - began
+            time.sleep(min(_LONGEST, max(_SHORTEST, _SHARE * lasted)))
+
+    def _look(self) -> None:
+        """Ask after all jobs at once, and settle those that have ended."""
+        ads = self.queue.query(self.batch.constraint)
+        found = {(ad.get("AframePiece"), ad.get("AframeAttempt")): ad for ad in ads}
+        for piece in self.state.pieces:
+            piece.submitted |= (piece.number, piece.attempt) in found
+        watched = [piece for piece in self.state.pieces if piece.submitted and not piece.done]
+        of = {piece.number: found.get((piece.number, piece.attempt)) for piece in watched}
+        of |= self._departed([piece for piece in watched if of[piece.number] is None])
+        ends = [(piece, self._ending(piece, of[piece.number])) for piece in watched]
+        ended = [(piece, end) for piece, end in ends if end is not None]
+        for piece, end in ended:
+            self._settle(piece, end, of[piece.number], [each for _, each in ended])
+        if ended:
+            self.state.write()
+            self._dismiss(of[piece.number] for piece, _ in ended)
+        self._tell(ad for ad in of.values() if ad)
+
+    def _departed(self, pieces: Sequence[Piece]) -> dict[int, dict[str, Any] | None]:
+        """What the history says of jobs that are no longer in the queue."""
+        if not pieces:
+            return {}
+        most = len(self.state.pieces) + len(self.state.attempts)
+        ads = self.queue.history(self.batch.constraint, most)
+        found = {(ad.get("AframePiece"), ad.get("AframeAttempt")): ad for ad in ads}
+        return {piece.number: found.get((piece.number, piece.attempt)) for piece in pieces}
+
+    def _ending(self, piece: Piece, ad: Mapping[str, Any] | None) -> Ending | None:
+        """How the present attempt at *piece* ended, once that is sure."""
+        self._see_start(piece, ad or {})
+        since = time.time() - float((ad or {}).get("EnteredCurrentStatus", 0))
+        if ad is not None and ending(ad) is None:
+            self._see_waiting(piece, ad, since)
+            return None
+        end = ending(ad, self.work.report(piece), last_lines(self.batch.log(piece)))
+        if end is None:
+            return None
+        if end.cause == "held" and since < _HELD_FOR:
+            self._say(
+                f"held {piece.number}",
+                f"{_named(piece)}: {end.reason}; it waits for condor_release for "
+                f"{_HELD_FOR:.0f} s, then a new job takes its place",
+            )
+            return None
+        if end.cause == "done" and self.terms.shared_disk and since < _GRACE:
+            return end if self.work.left(piece) is None else None
+        return end
+
+    def _see_start(self, piece: Piece, ad: Mapping[str, Any]) -> None:
+        """Note that HTCondor began a job anew, after it was put out of its machine."""
+        starts = int(ad.get("NumJobStarts", 0))
+        if piece.starts and starts > piece.starts:
+            reason = ad.get("VacateReason")
+            host = str(ad.get("LastRemoteHost", "")).rpartition("@")[2] or None
+            told = "HTCondor starts it again, on another machine if there is one"
+            end = Ending("evicted", "the job was put out of its machine", "evicted", reason, host)
+            self._note(piece, end, told)
+        piece.starts = max(piece.starts, starts)
+
+    def _see_waiting(self, piece: Piece, ad: Mapping[str, Any], since: float) -> None:
+        if ad.get("JobStatus") == IDLE and since > _IDLE_FOR:
+            job = f"{ad.get('ClusterId')}.{ad.get('ProcId')}"
+            self._say(
+                "idle",
+                f"{_named(piece)} has waited {since / 60:.0f} min for a machine; why: "
+                f"condor_q -better-analyze {job}",
+                between=_IDLE_FOR,
+            )
+
+    def _settle(
+        self, piece: Piece, end: Ending, ad: Mapping[str, Any] | None, ends: Sequence[Ending]
+    ) -> None:
+        """Take what a job has made, and make ready for another attempt at what is left."""
+        began, queued = (float((ad or {}).get(name, 0)) for name in ("JobStartDate", "QDate"))
+        self.work.account(self.work.report(piece), max(0.0, began - queued))
+        if ad is not None and ad.get("JobStatus") == COMPLETED:
+            self.work.collect(piece)
+        rows = self.work.left(piece)
+        if rows is None:
+            piece.done = True
+            return
+        if end.cause == "done":
+            message = "the job says that it is done, but its files are not here"
+            end = Ending("storage", message, end.ended, host=end.host)
+        piece.ends[end.cause] = piece.ends.get(end.cause, 0) + 1
+        what = answer(end, piece.request, piece.ends[end.cause])
+        self._note(piece, end, what.told)
+        if not what.again:
+            raise PieceFailedError(self._failure(piece, end, what, ends))
+        if what.avoid:
+            self._shun(what.avoid)
+        piece.rows = rows
+        piece.again(what.request, time.time() + what.wait, what.avoid)
+
+    def _shun(self, machine: str) -> None:
+        """Keep the work that waits from a machine that cannot do it."""
+        for piece in self.state.pieces:
+            piece.avoid += [machine] if machine not in piece.avoid else []
+        known = sorted({each for piece in self.state.pieces for each in piece.avoid})
+        waiting = f"{self.batch.constraint} && JobStatus == {IDLE}"
+        self.queue.edit(waiting, "AframeAvoid", json.dumps(";".join(known)))
+
+    def _note(self, piece: Piece, end: Ending, told: str) -> None:
+        self.state.attempts.append(
+            {
+                "rows": piece.rows,
+                "attempt": piece.attempt,
+                "host": end.host,
+                "cause": end.cause,
+                "answer": told,
+                "message": end.message,
+                "reason": end.reason,
+                "log": str(self.batch.log(piece)),
+            }
+        )
+        where = f" on {end.host}" if end.host else ""
+        why = f" ({end.reason})" if end.reason else ""
+        self._line(f"{_named(piece)}{where}: {end.cause}: {end.message}{why}; {told}")
+
+    def _failure(self, piece: Piece, end: Ending, what: Answer, ends: Sequence[Ending]) -> Failure:
+        fix = (end.error or {}).get("fix") or _FIXES.get(end.cause)
+        log = self.batch.log(piece)
+        return Failure(
+            step=self.batch.label,
+            problem=end.message if what.told == "stopping" else f"{end.message} ({what.told})",
+            command=shlex.join(self.work.by_hand(piece)),
+            ended=end.ended,
+            log=str(log),
+            last_lines=last_lines(log),
+            branch=f"rows {piece.rows}" if piece.rows else None,
+            host=end.host or "unknown",
+            cause=end.cause,
+            reason=end.reason,
+            fix=fix,
+            count=sum(each.message == end.message for each in ends),
+        )
+
+    def _dismiss(self, ads: Iterable[Mapping[str, Any] | None]) -> None:
+        """Let jobs that were settled leave the queue."""
+        ids: dict[Any, list[str]] = {HELD: [], COMPLETED: []}
+        for ad in filter(None, ads):
+            job = f"(ClusterId == {ad.get('ClusterId')} && ProcId == {ad.get('ProcId')})"
+            ids.get(ad.get("JobStatus"), []).append(job)
+        for some in _chunks(ids[HELD]):
+            self.queue.remove(" || ".join(some))
+        for some in _chunks(ids[COMPLETED]):
+            self.queue.edit(" || ".join(some), "LeaveJobInQueue", "false")
+
+    def _remove(self) -> None:
+        """Remove what is left in the queue; what cannot be is told how to."""
+        try:
+            self.queue.remove(self.batch.constraint)
+        except SchedulerUnreachableError:
+            command = shlex.join(["condor_rm", "-constraint", self.batch.constraint])
+            self._line(f"its jobs could not be removed; later: {command}")
+
+    def _submit(self) -> None:
+        """Submit all that is due, at once."""
+        now = time.time()
+        due = [
+            piece
+            for piece in self.state.pieces
+            if not piece.done and not piece.submitted and piece.after <= now
+        ]
+        if not due:
+            return
+        self.work.prepare(due)
+        described = self.batch.folder / f"{self.batch.number}.sub"
+        write_text(described, description(self.batch, self.terms, due))
+        self._cluster = self.queue.submit(described)
+        for piece in due:
+            piece.submitted = True
+        self.state.write()
+        self._line(f"{len(due)} jobs in cluster {self._cluster}")
+
+    def _tell(self, ads: Iterable[Mapping[str, Any]]) -> None:
+        """Leave how many jobs are in which state, and say so where it changed."""
+        counts = Counter(_WORDS.get(int(ad.get("JobStatus", 0)), "running") for ad in ads)
+        counts["done"] = sum(piece.done for piece in self.state.pieces)
+        jobs = {word: counts[word] for word in ("idle", "running", "held", "done")}
+        jobs["failed"] = len(self.state.attempts)
+        told = {"cluster": self._cluster, "jobs": jobs, "attempts": self.state.attempts}
+        write_text(self.told, json.dumps(told, indent=2) + "\n")
+        line = ", ".join(f"{count} {word}" for word, count in jobs.items() if count)
+        if line and self._said.get("counts", ("", 0.0))[0] != line:
+            self._said["counts"] = (line, time.monotonic())
+            self._line(f"of {len(self.state.pieces)} jobs: {line}")
+
+    def _say(self, topic: str, line: str, between: float = _BETWEEN_LINES) -> None:
+        """Say *line*, at most every now and then."""
+        now = time.monotonic()
+        if topic not in self._said or now - self._said[topic][1] > between:
+            self._said[topic] = (line, now)
+            self._line(line)
+
+    def _line(self, line: str) -> None:
+        sys.stderr.write(f"{self.batch.label} | {line}\n")
+
+
+_FIXES = {
+    "memory": "raise max_memory, or lower job_length or the work of a row",
+    "disk": "raise max_disk, or lower job_length",
+    "time": "lower job_length",
+    "credential": "renew the credential, then run the same command: it goes on from here",
+    "node": "see its log: machines of the pool lack what the job needs; give --image, or name "
+    "fitting machines with requirements",
+    "storage": "see that there is room where the run directory lies, then run the same command",
+    "held": "ask who held it, then run the same command: it goes on from here",
+    "removed": "ask who removed it, then run the same command: it goes on from here",
+    "evicted": "run the same command: it goes on from here; requirements can name better machines",
+}
+
+
+def _chunks(ids: Sequence[str]) -> Iterable[Sequence[str]]:
+    """Share job ids out to constraints that a scheduler reads at once."""
+    return (ids[start : start + _AT_ONCE] for start in range(0, len(ids), _AT_ONCE))
+
+
+def _named(piece: Piece) -> str:
+    rows = f"rows {piece.rows}" if piece.rows else "the job"
+    return f"{rows}, attempt {piece.attempt}"
+
+
+def last_lines(log: Path) -> list[str]:
+    """The end of a log; nothing of one that is not there."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, file.seek(0, 2) - 65536))
+            text = file.read().decode(errors="replace")
+    except OSError:
+        return []
+    return text.splitlines()[-KEPT:]

@@ -1,0 +1,212 @@
+"""What jobs do: rows of a table, or a verb as a whole; with a shared disk, or without."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from aframe import images
+from aframe.artifacts.record import write_text
+from aframe.artifacts.remote import cache_directory
+from aframe.checkout import CODE_IN_IMAGE, checkout
+from aframe.sites import staging
+from aframe.sites.pieces import Piece, rows_of, rows_text
+from aframe.sites.step import PoolStep
+from aframe.sites.submission import NAME, RETURNED, ROWS, SCRATCH, SENT, Batch, script
+from aframe.stages import folders_of
+from aframe.usage import Table, from_text, with_queue
+
+_SECRETS = "secrets.env"
+
+
+class _Shared:
+    """What both kinds of work have in common.
+
+    Args:
+        step: The step.
+        batch: Where its jobs keep their things.
+    """
+
+    def __init__(self, step: PoolStep, batch: Batch) -> None:
+        self.step, self.batch = step, batch
+        self._on_disk = step.terms.shared_disk
+
+    def _home(self, piece: Piece) -> Path:
+        return self.batch.homes / self.batch.name(piece)
+
+    def report(self, piece: Piece) -> Mapping[str, Any] | None:
+        """What the present attempt at *piece* reports, if it did."""
+        name = f"{self.batch.name(piece)}.json"
+        path = (
+            self.step.reports / name
+            if self._on_disk
+            else self._home(piece) / RETURNED / staging.REPORT
+        )
+        try:
+            return json.loads(path.read_text())
+        except (OSError, ValueError):
+            return None
+
+    def _write_script(self, words: Sequence[str], folders: Iterable[Path]) -> None:
+        """Write the script that each job runs, and the file of what it must not show."""
+        secrets = self.step.folder / _SECRETS
+        given = self.step.terms.forwarded(os.environ)
+        secrets.touch(mode=0o600)
+        secrets.write_text(images.file_of(given))
+        there = secrets if self._on_disk else Path(SCRATCH, SENT, _SECRETS)
+        text = script(
+            self._command(words, folders, there),
+            environment=_environment() if self._on_disk else {},
+            secrets=there,
+            shared_disk=self._on_disk,
+        )
+        write_text(self.batch.script, text)
+        self.batch.script.chmod(0o755)
+
+    def _command(self, words: Sequence[str], folders: Iterable[Path], secrets: Path) -> list[str]:
+        """The words that run the stage's command on the machine that a job gets."""
+        stage = self.step.stage
+        if stage.image is None:
+            return stage.words(words, [])
+        binds = [*map(images.bind, folders)] if self._on_disk else []
+        if stage.dev:
+            binds.append(images.bind(checkout("--dev"), CODE_IN_IMAGE))
+        environment = {"AFRAME_CACHE_DIR": str(cache_directory())} if self._on_disk else {}
+        return images.words(
+            [stage.program, *words],
+            stage.image if self._on_disk else f"{SCRATCH}/{SENT}/{stage.image.name}",
+            home=SCRATCH,
+            binds=binds,
+            environment={"TMPDIR": SCRATCH, **environment},
+            gpus=bool(self.step.request.gpus),
+            environment_file=secrets,
+        )
+
+    def _send_along(self, home: Path) -> None:
+        """Have the image and the secrets go along."""
+        for path in (self.step.stage.image, self.step.folder / _SECRETS):
+            if path is not None and path.exists():
+                staging.send_file(home, path, path.name)
+
+
+class RowsWork(_Shared):
+    """Rows of the table that a verb dealt.
+
+    Args:
+        step: The step.
+        batch: Where its jobs keep their things.
+        dealt: What the table holds.
+    """
+
+    def __init__(self, step: PoolStep, batch: Batch, dealt: Mapping[str, Any]) -> None:
+        super().__init__(step, batch)
+        self.dealt = dealt
+        self._table = step.tables / dealt["table"]
+
+    @cached_property
+    def _writes(self) -> list[list[Path]]:
+        roots = self.dealt["roots"]
+        return [[Path(roots[root], below) for root, below in some] for some in self.dealt["writes"]]
+
+    def prepare(self, pieces: Sequence[Piece]) -> None:
+        """Lay down what the present attempts at *pieces* need."""
+        self._write_script(self._words, self._folders)
+        for piece in () if self._on_disk else pieces:
+            home = self._home(piece)
+            self._send_along(home)
+            staging.send_rows(home, self.dealt, self._table, rows_of(piece.rows))
+
+    @property
+    def _words(self) -> list[str]:
+        workers = ["--workers", str(self.step.request.cpus)]
+        rows = ["branches", "--rows", ROWS, *workers]
+        if self._on_disk:
+            report = str(self.step.reports / f"{NAME}.json")
+            return [*rows, "--table", str(self._table), "--report", report]
+        table, report = f"{SCRATCH}/{SENT}/branches.table", f"{SCRATCH}/{RETURNED}/{staging.REPORT}"
+        return [*rows, "--table", table, "--report", report, *staging.roots_there(self.dealt)]
+
+    @property
+    def _folders(self) -> list[Path]:
+        roots = [Path(root) for root in self.dealt["roots"].values()]
+        seen = {root if root.is_dir() else root.parent for root in roots}
+        return sorted({self.step.folder, *folders_of(self.step.step.settings), *seen})
+
+    def collect(self, piece: Piece) -> None:
+        """Bring back what the present attempt at *piece* has made."""
+        if not self._on_disk:
+            staging.take_back(self._home(piece), self.step.output)
+
+    def left(self, piece: Piece) -> str | None:
+        """Which rows of *piece* are not done, as text; ``None`` if all are."""
+        rows = rows_of(piece.rows)
+        return rows_text([r for r in rows if not all(p.exists() for p in self._writes[r])]) or None
+
+    def by_hand(self, piece: Piece) -> list[str]:
+        """The command that does *piece* here."""
+        words = ["branches", "--table", str(self._table), "--rows", piece.rows]
+        return self.step.stage.words(words, self._folders)
+
+    def account(self, report: Mapping[str, Any] | None, waited: float) -> None:
+        """Keep what the branches of an attempt used, which waited so long (s)."""
+        rows = [from_text(row) for row in (report or {}).get("accounting", ())]
+        kept = self.step.draft / ".work"
+        if rows and kept.is_dir():
+            Table(kept / "accounting.csv").add(with_queue(rows, waited))
+
+
+class WholeWork(_Shared):
+    """A verb as a whole, in one job."""
+
+    @property
+    def _config(self) -> Path:
+        return self.step.output / "logs" / f"{self.step.step.verb}.settings.json"
+
+    def _words(self, config: str) -> list[str]:
+        remake = ["--remake"] if self.step.remake and self._on_disk else []
+        return [self.step.step.verb, "--config", config, *remake]
+
+    def prepare(self, pieces: Sequence[Piece]) -> None:
+        """Lay down the settings and what they name."""
+        settings, folders = self.step.step.settings, folders_of(self.step.step.settings)
+        write_text(self._config, json.dumps(settings, indent=2) + "\n")
+        there = str(self._config) if self._on_disk else f"{SCRATCH}/{SENT}/settings.json"
+        self._write_script(self._words(there), folders)
+        for piece in () if self._on_disk else pieces:
+            home = self._home(piece)
+            self._send_along(home)
+            staging.send_settings(home, settings)
+
+    def collect(self, piece: Piece) -> None:
+        """Bring back what the job has made."""
+        if not self._on_disk:
+            inputs = self.step.step.settings.get("inputs") or {}
+            given = {name: Path(path) for name, path in inputs.items() if path}
+            verb = self.step.step.verb
+            staging.take_verb_back(self._home(piece), self.step.output, verb, given)
+
+    def left(self, _piece: Piece) -> str | None:
+        """Blank while the verb's output is not here; ``None`` once it is."""
+        returned = not self._on_disk and (self.step.draft / ".record.json").exists()
+        return None if returned or self.step.published() else ""
+
+    def by_hand(self, _piece: Piece) -> list[str]:
+        """The command that runs the verb here."""
+        words = self._words(str(self._config))
+        return self.step.stage.words(words, folders_of(self.step.step.settings))
+
+    def account(self, _report: Mapping[str, Any] | None, _waited: float) -> None:
+        """Keep nothing: the verb's own record tells what it used."""
+
+
+def _environment() -> dict[str, str]:
+    """Variables of ours that mean the same wherever the run directory is seen.
+
+    Scratch is the job's own.
+    """
+    mine = {name: value for name, value in os.environ.items() if name.startswith("AFRAME_")}
+    return {name: value for name, value in mine.items() if name != "AFRAME_TMPDIR"}

@@ -1,0 +1,415 @@
+"""Steps on a real HTCondor pool: done there, tried again by cause, found again after a kill.
+
+Needs HTCondor's commands on PATH and a pool that answers. Machines with a fault are added to it:
+a startd each, whose wrapper of jobs takes from them what such a machine lacks.
+"""
+
+import contextlib
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+STAGE, SUBMIT = HERE / "pool_stage.py", HERE / "submit.py"
+#: What takes longer does not end at all (s).
+LONGEST = 400
+
+
+def _answers():
+    if shutil.which("condor_q") is None:
+        return False
+    done = subprocess.run(["condor_q", "-totals"], capture_output=True, check=False, timeout=60)
+    return done.returncode == 0
+
+
+pytestmark = [
+    pytest.mark.skipif(not _answers(), reason="no HTCondor pool answers condor_q"),
+    # One process runs these: a scheduler is stopped, and machines come and go.
+    pytest.mark.xdist_group("condor"),
+]
+
+
+def _as_user(*words):
+    """A command as the user whose jobs run: the bindings submit as whoever runs them."""
+    return [*(["as-user"] if shutil.which("as-user") else []), *map(str, words)]
+
+
+@dataclass
+class Step:
+    """A step of the stand-in stage, its directory and what it is told."""
+
+    directory: Path
+    told: dict
+    environment: dict
+
+    def start(self, **more):
+        """Begin it, its screen in a file."""
+        told = json.dumps({**self.told, **more})
+        with (self.directory / "screen").open("a") as screen:
+            return subprocess.Popen(
+                _as_user(sys.executable, SUBMIT, told),
+                env=self.environment,
+                stdout=screen,
+                stderr=screen,
+                start_new_session=True,
+            )
+
+    def run(self, **more):
+        """Run it to its end; gives the exit status."""
+        with self.start(**more) as process:
+            return process.wait(LONGEST)
+
+    @property
+    def screen(self):
+        """What it said so far."""
+        return (self.directory / "screen").read_text()
+
+    def until(self, text):
+        """Wait until it has said *text*."""
+        _until(lambda: text in self.screen, f"{text!r} in {self.screen}")
+
+    @property
+    def output(self):
+        """Where its results appear."""
+        return self.directory / "output"
+
+    @property
+    def sums(self):
+        """What it made."""
+        return [int((self.output / "sums" / f"{n}.txt").read_text()) for n in range(4)]
+
+    @property
+    def attempts(self):
+        """What happened to its jobs: cause and what was done."""
+        told = json.loads((self.output / "logs" / "make.jobs.json").read_text())
+        return [(each["cause"], each["answer"]) for each in told["attempts"]]
+
+    @property
+    def failure(self):
+        """The record of its failure."""
+        return json.loads((self.output / "logs" / "make.failure.json").read_text())
+
+    def jobs(self, state="true"):
+        """Its jobs in the queue, as numbers."""
+        words = ["condor_q", "-constraint", f'JobBatchName == "{self.told["label"]}" && {state}']
+        done = subprocess.run(
+            [*words, "-af", "ClusterId", "ProcId"], capture_output=True, text=True, check=True
+        )
+        return [".".join(line.split()) for line in done.stdout.splitlines()]
+
+
+def _until(true, what):
+    end = time.monotonic() + LONGEST
+    while not true():
+        assert time.monotonic() < end, what
+        time.sleep(0.3)
+
+
+@contextlib.contextmanager
+def _apart(name):
+    """A folder that is not among those of the tests, which some machines may not see."""
+    with tempfile.TemporaryDirectory(prefix=f"{name}-", dir="/var/tmp") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+@pytest.fixture(scope="module")
+def commands():
+    """A folder with the stand-in as `aframe-data`."""
+    with _apart("commands") as folder:
+        yield _stand_in(folder)
+
+
+def _stand_in(folder):
+    program = folder / "aframe-data"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} {STAGE} "$@"\n')
+    program.chmod(0o755)
+    return folder
+
+
+@pytest.fixture
+def step(tmp_path, commands):
+    """A step of four branches, in a directory that any user may enter."""
+    numbers = tmp_path / "numbers"
+    numbers.mkdir()
+    for n in range(4):
+        (numbers / f"{n}.txt").write_text(str(n + 1))
+    label = f"test-{uuid.uuid4().hex[:8]}"
+    told = {
+        "label": label,
+        "numbers": str(numbers),
+        "output": str(tmp_path / "output"),
+        "folder": str(tmp_path / "condor"),
+        "deeds": ["write"] * 4,
+    }
+    own = {n: v for n, v in os.environ.items() if not n.startswith(("AFRAME_", "LAW_"))}
+    path = os.pathsep.join([str(commands), own["PATH"]])
+    yield Step(tmp_path, told, {**own, "PATH": path, "PYTHONPATH": str(HERE.parents[1])})
+    subprocess.run(
+        ["condor_rm", "-constraint", f'JobBatchName == "{label}"'],
+        capture_output=True,
+        check=False,
+    )
+
+
+#: A machine that is added to the pool; it takes the jobs that are labeled with its name.
+MACHINE = """
+include : {pool}
+LOCAL_DIR = {folder}
+LOG = {folder}
+EXECUTE = {folder}/execute
+LOCK = {folder}
+RUN = {folder}
+USE_SHARED_PORT = False
+SEC_USE_FAMILY_SESSION = False
+NETWORK_HOSTNAME = {name}
+STARTD_NAME = {name}
+STARTD_ADDRESS_FILE = {folder}/address
+NUM_CPUS = 4
+MEMORY = 4000
+AframeTest = "{name}"
+STARTD_ATTRS = AframeTest
+START = TARGET.JobBatchName =?= "{name}"
+USER_JOB_WRAPPER = {folder}/wrapper
+"""
+#: How jobs begin there: in a namespace of their own, in which something is hidden or small.
+WRAPPER = """#!/bin/sh
+asked() {{ sed -n "s/^Request$1 = //p" "$_CONDOR_JOB_AD"; }}
+export disk=$(asked Disk) memory=$(asked Memory)
+exec unshare --user --map-root-user --mount sh -c '{lack}; exec "$@"' sh "$@"
+"""
+LACKS = {
+    # It sees none of our folders, and its home is empty.
+    "island": "mount -t tmpfs none {tests}; mkdir home; export HOME=$PWD/home",
+    "nopython": "mount -t tmpfs none {python}",
+    # It gives what was asked for, and no more.
+    "strict": "mkdir small; mount -t tmpfs -o size=${{disk}}k none small; "
+    "export TMPDIR=$PWD/small; ulimit -v $((memory * 1024))",
+}
+
+
+@pytest.fixture
+def machine(request, tmp_path_factory):
+    """A machine of the pool that lacks something, by its name."""
+    with _apart(request.param) as folder, _started(request.param, folder, tmp_path_factory):
+        yield request.param
+
+
+@contextlib.contextmanager
+def _started(name, folder, tmp_path_factory):
+    (folder / "execute").mkdir()
+    pool = os.environ.get("CONDOR_CONFIG", "/etc/condor/condor_config")
+    (folder / "config").write_text(MACHINE.format(pool=pool, folder=folder, name=name))
+    tests = tmp_path_factory.getbasetemp().parent
+    lack = LACKS[name].format(tests=tests, python=sys.prefix)
+    (folder / "wrapper").write_text(WRAPPER.format(lack=lack))
+    (folder / "wrapper").chmod(0o755)
+    with (folder / "screen").open("w") as screen:
+        startd = subprocess.Popen(
+            _as_user(_daemon("condor_startd"), "-f"),
+            env={**os.environ, "CONDOR_CONFIG": str(folder / "config")},
+            stdout=screen,
+            stderr=screen,
+        )
+    there = ["condor_status", "-constraint", f'AframeTest == "{name}"', "-af", "Name"]
+    _until(lambda: subprocess.check_output(there, text=True).strip(), f"{name} in the pool")
+    yield
+    startd.terminate()
+    startd.wait(LONGEST)
+
+
+def _daemon(name):
+    """Path of a program of HTCondor's administration."""
+    words = ["condor_config_val", "SBIN"]
+    return Path(subprocess.check_output(words, text=True).strip(), name)
+
+
+#: Doubled, and the first of them added.
+SUMS = [6, 10, 14, 18]
+
+
+@pytest.mark.parametrize("queue", ["bindings", "commands"])
+def test_branches_are_done_on_the_pool(step, queue):
+    """Two sets of branches, in two jobs each, leave what one machine would, and their accounts."""
+    assert step.run(queue=queue) == 0, step.screen
+    assert step.sums == SUMS
+    record = json.loads((step.output / "make.record.json").read_text())
+    assert record["usage"]["branches"] == 8
+    assert step.screen.count("4 numbers in 2 jobs on the pool") == 1
+    assert not (step.directory / "condor").exists()
+    logs = [path.read_text() for path in (step.output / "logs" / "make").glob("*.log")]
+    assert any("numbers of this job" in log for log in logs)
+
+
+@pytest.mark.parametrize("machine", ["island"], indirect=True)
+@pytest.mark.parametrize("verb", ["make", "whole"])
+def test_nothing_needs_to_be_shared(step, machine, verb):
+    """On a machine with an empty home that sees nothing of the run, files come and go with jobs."""
+    terms = {"shared_disk": False, "requirements": f'TARGET.AframeTest == "{machine}"'}
+
+    assert step.run(label=machine, terms=terms, verb=verb) == 0, step.screen
+    if verb == "make":
+        assert step.sums == SUMS
+    else:
+        assert (step.output / "sum.txt").read_text() == "10"
+        record = json.loads((step.output / "whole.record.json").read_text())
+        assert record["places"]["numbers"] == step.told["numbers"]
+        assert record["places"]["output"] == str(step.output)
+
+
+@pytest.mark.parametrize(
+    ("deed", "problem", "cause"),
+    [("refuse", "the number is odd (1)", "user"), ("crash", "ValueError: a bug", "bug")],
+)
+def test_an_error_of_python_stops_at_once(step, deed, problem, cause):
+    """It is told with its log and the command that repeats it; the other jobs are removed."""
+    status = step.run(deeds=[deed, "wait:300", "wait:300", "wait:300"], terms={"job_length": 60})
+
+    assert status == 1
+    assert f"failed: {problem}" in step.screen
+    failure = step.failure
+    assert failure["branch"] == "rows 0"
+    assert failure["cause"] == cause
+    assert failure["host"]
+    assert problem.split(" (")[0] in Path(failure["log"]).read_text()
+    assert failure["command"].endswith("--rows 0")
+    words = shlex.split(failure["command"])
+    done = subprocess.run(words, env=step.environment, capture_output=True, check=False)
+    assert done.returncode == (2 if cause == "user" else 1)
+    _until(lambda: not step.jobs("JobStatus < 3"), "its jobs removed")
+
+
+@pytest.mark.parametrize("machine", ["strict"], indirect=True)
+def test_memory_and_disk_grow_as_needed(step, machine):
+    """What a job did not have, the next in its place asks for more of; up to a cap."""
+    terms = {"requirements": f'TARGET.AframeTest == "{machine}"', "job_length": 60}
+    request = {"memory": 700, "disk": 30, "max_memory": 1400, "max_disk": 100}
+
+    assert step.run(
+        label=machine,
+        terms=terms,
+        request=request,
+        deeds=["hog:800", "fill:40", "write", "write"],
+    ) == 0, step.screen  # fmt: skip
+    assert step.sums == SUMS
+    assert sorted(step.attempts) == [
+        ("disk", "asking for 60 MB in place of 30 MB"),
+        ("memory", "asking for 1.37 GB in place of 700 MB"),
+    ]
+
+
+@pytest.mark.parametrize("machine", ["nopython"], indirect=True)
+def test_a_machine_without_python_is_left_alone(step, machine):
+    """Its jobs go to another, and those that still wait are kept from it."""
+    fits = f'TARGET.AframeTest =?= "{machine}" || MY.AframeAttempt > 1'
+
+    assert step.run(label=machine, terms={"requirements": fits, "job_length": 60}) == 0, step.screen
+    assert step.sums == SUMS
+    assert ("node", f"trying again, 1 of 5, not on {machine}") in step.attempts
+    assert {cause for cause, _ in step.attempts} == {"node"}
+
+
+def test_what_happens_to_jobs_is_answered_by_cause(step):
+    """A killed starter, condor_rm, condor_hold and an expired token: each is done all the same."""
+    mark = step.directory / "mark"
+    deeds = [f"until:{mark}"] * 3 + [f"expire:{mark}"]
+    with step.start(deeds=deeds, terms={"job_length": 60}) as process:
+        running = "JobStatus == 2 && AframePiece < 3"
+        _until(lambda: len(step.jobs(running)) == 3, "three jobs running")
+        killed, removed, held = sorted(step.jobs(running))
+        _kill_starter(killed)
+        subprocess.run(["condor_rm", removed], check=True)
+        subprocess.run(["condor_hold", held], check=True)
+        for told in ("evicted", "removed", "waits for condor_release", "held", "credential"):
+            step.until(told)
+        mark.touch()
+        assert process.wait(LONGEST) == 0, step.screen
+    assert step.sums == SUMS
+    answers = dict(step.attempts)
+    assert set(answers) == {"evicted", "removed", "held", "credential"}
+    assert answers["removed"] == "trying again, 1 of 3"
+    assert answers["credential"].endswith(" s")
+
+
+def _kill_starter(job):
+    """Kill what starts a job on its machine, with what it started."""
+    words = ["condor_q", job, "-af", "ClusterId", "ProcId"]
+    assert subprocess.check_output(words, text=True).strip()
+    execute = Path(subprocess.check_output(["condor_config_val", "EXECUTE"], text=True).strip())
+    cluster, proc = job.split(".")
+    for ad in execute.glob("dir_*/.job.ad"):
+        lines = ad.read_text().splitlines()
+        if f"ClusterId = {cluster}" in lines and f"ProcId = {proc}" in lines:
+            os.kill(int(ad.parent.name.removeprefix("dir_")), signal.SIGKILL)
+            return
+    raise AssertionError(job)
+
+
+def test_a_scheduler_that_is_down_is_waited_for(step):
+    """Its silence is told once, and the jobs that went on meanwhile are taken."""
+    mark = step.directory / "mark"
+    with step.start(deeds=[f"until:{mark}"] * 4) as process:
+        _until(lambda: step.jobs("JobStatus == 2"), "a job running")
+        subprocess.run(_as_user(_daemon("condor_off"), "-schedd", "-fast"), check=True)
+        try:
+            step.until("HTCondor does not answer")
+            mark.touch()
+        finally:
+            subprocess.run(_as_user(_daemon("condor_on"), "-schedd"), check=True)
+        assert process.wait(LONGEST) == 0, step.screen
+    assert step.sums == SUMS
+    assert step.screen.count("HTCondor does not answer") == 1
+
+
+@pytest.mark.parametrize("noted", [True, False], ids=["noted", "not yet noted"])
+def test_a_killed_submitter_finds_its_jobs(step, noted):
+    """Killed with -9 after submission, noted or not yet, it submits none twice."""
+    mark = step.directory / "mark"
+    deeds = [f"until:{mark}"] * 4
+    with step.start(deeds=deeds) as process:
+        step.until("jobs in cluster")
+        before = step.jobs()
+        process.kill()
+    state = step.directory / "condor" / "state.json"
+    if not noted:
+        state.write_text(state.read_text().replace('"submitted": true', '"submitted": false'))
+
+    with step.start(deeds=deeds) as process:
+        step.until("looking for the jobs of an earlier run")
+        step.until(f"of {len(before)} jobs")
+        assert step.jobs() == before
+        mark.touch()
+        assert process.wait(LONGEST) == 0, step.screen
+    assert step.sums == SUMS
+    # One cluster for each of the two sets.
+    assert step.screen.count("jobs in cluster") == 2
+
+
+def test_an_interruption_says_how_to_remove_its_jobs(step):
+    """They go on; with other settings they are removed, since nobody would take their results."""
+    with step.start(deeds=["wait:300"] * 4) as process:
+        step.until("jobs in cluster")
+        before = step.jobs()
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(LONGEST) == 130
+    assert "its jobs go on in the pool" in step.screen
+    assert step.jobs() == before
+    listed = step.screen.split("to remove them: ")[1].splitlines()[0]
+    words = ["condor_q", *shlex.split(listed)[1:], "-af", "ClusterId"]
+    found = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert len(found.stdout.split()) == len(before)
+
+    assert step.run(deeds=["write"] * 4) == 0, step.screen
+    assert step.sums == SUMS
+    assert not set(before) & set(step.jobs("JobStatus < 3"))

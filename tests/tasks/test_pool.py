@@ -1,0 +1,114 @@
+"""What a task asks of a pool."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from aframe.sites.requests import Request, Terms
+from aframe.tasks import FetchTrain, Infer, TrainLocal
+
+
+def test_requests_and_terms_come_from_the_configuration(shared):
+    """Said once in `[luigi_base]`, they are every step's."""
+    shared |= {
+        "workflow": "htcondor",
+        "request_memory": "6GB",
+        "max_memory": "24GB",
+        "request_disk": "1GB",
+        "request_cpus": "2",
+        "accounting_group": "ligo.dev.o4.cbc.allsky.aframe",
+        "requirements": 'HasSingularity && TARGET.Arch == "X86_64"',
+        "use_oauth_services": "scitokens",
+        "job_length": "1800",
+        "shared_disk": "False",
+        "forward": "AWS_*",
+    }
+
+    task = FetchTrain()
+
+    assert task.on_pool
+    assert task.request() == Request(
+        memory=6144, disk=1024, cpus=2, gpus=0, max_memory=24576, max_disk=262144
+    )
+    assert task.terms() == Terms(
+        shared_disk=False,
+        accounting_group="ligo.dev.o4.cbc.allsky.aframe",
+        requirements='HasSingularity && TARGET.Arch == "X86_64"',
+        use_oauth_services=("scitokens",),
+        forward=("AWS_*",),
+        job_length=1800.0,
+    )
+    assert task.settings_file()["resources"]["workers"] == 2
+
+
+def test_the_accounting_of_the_guide_is_the_default(shared, monkeypatch):
+    """The variables that IGWN's users set."""
+    monkeypatch.setenv("LIGO_GROUP", "ligo.group")
+    monkeypatch.setenv("LIGO_USERNAME", "ada.lovelace")
+
+    assert FetchTrain().terms().accounting_group == "ligo.group"
+    assert FetchTrain().terms().accounting_group_user == "ada.lovelace"
+    assert FetchTrain(accounting_group="other").terms().accounting_group == "other"
+
+
+def test_only_named_variables_are_forwarded():
+    """By pattern."""
+    environment = {"AWS_ACCESS_KEY_ID": "a", "WANDB_API_KEY": "b", "HOME": "/root"}
+
+    assert Terms(forward=("AWS_*", "HOME")).forwarded(environment) == {
+        "AWS_ACCESS_KEY_ID": "a",
+        "HOME": "/root",
+    }
+
+
+@pytest.mark.parametrize(
+    ("task", "gpus", "branched"),
+    [(FetchTrain, 0, True), (Infer, 0, True), (Infer, 1, False), (TrainLocal, 1, False)],
+)
+def test_branches_are_jobs_of_their_own(shared, task, gpus, branched):
+    """But a training is one, and so is a search where a GPU is asked for."""
+    step = task(request_gpus=gpus, workflow="htcondor").pool_step()
+
+    assert step.branched is branched
+    assert step.request.gpus == gpus
+
+
+def test_outputs_of_one_verb_have_folders_apart(shared, tmp_path):
+    """In the folder that the run has for what jobs are given."""
+    train, other = FetchTrain(), FetchTrain(workflow="htcondor")
+
+    assert train.condor_folder == other.condor_folder
+    assert train.condor_folder.parent == tmp_path / "condor"
+    assert train.condor_folder.name.startswith("FetchTrain-")
+    assert train.condor_folder != train.requires().condor_folder
+
+
+@pytest.mark.skipif(
+    Path("/etc/condor/condor_config").exists(), reason="this machine is set up for HTCondor"
+)
+def test_a_machine_without_htcondor_is_told_at_planning(empty, tmp_path):
+    """Before anything runs, in a sentence, with status 2."""
+    empty.set("luigi_base", "workflow", "htcondor")
+    environment = {
+        name: value
+        for name, value in empty.environment().items()
+        if name != "CONDOR_CONFIG" and not name.startswith("_CONDOR")
+    }
+    folders = environment["PATH"].split(os.pathsep)
+    path = [each for each in folders if not Path(each, "condor_submit").exists()]
+
+    done = subprocess.run(
+        ["law", "run", "aframe.pipelines.sandbox.Sandbox"],
+        env={**environment, "PATH": os.pathsep.join(path)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 2
+    assert "HTCondor is not installed" in done.stderr
+    assert "choose workflow = local" in done.stderr
+    assert empty.calls() == []
