@@ -7,6 +7,8 @@ import csv
 import io
 import logging
 import math
+import re
+import shutil
 import sys
 import time
 import warnings
@@ -23,13 +25,12 @@ from aframe.artifacts.hdf5 import writing
 from aframe.artifacts.record import write_text
 from aframe.errors import AframeError
 from aframe_train.data import AframeData
+from aframe_train.fit import PICTURES, PUBLISHES
 
 log = logging.getLogger(__name__)
 
 BEST, LAST = "best", "last"
 SCORE = "valid_auroc"
-#: Folder of the pictures that a validation may leave.
-PICTURES = "validation"
 COLUMNS = ("epoch", "step", "train_loss", "learning_rate", SCORE)
 _SECONDS_BETWEEN_LINES = 15.0
 
@@ -292,6 +293,31 @@ def copy_checkpoint(source: Path, target: Path) -> None:
     depends on whether the training was resumed.
     """
     torch.save(_distinct(torch.load(source, map_location="cpu", weights_only=True)), target)
+
+
+def copy_training(source: Path, target: Path) -> None:
+    """Copy what a training leaves to where it is published, each file whole or not at all.
+
+    Its configuration then names no directory that is gone: who repeats it by hand says where.
+    """
+    for name in PUBLISHES:
+        draft = target / f".{name}.draft"
+        if name.endswith(".ckpt"):
+            copy_checkpoint(source / name, draft)
+        elif name == "config.yaml":
+            write_text(draft, _anywhere((source / name).read_text()))
+        else:
+            shutil.copyfile(source / name, draft)
+        draft.replace(target / name)
+    if (source / PICTURES).exists():
+        scratch = shutil.ignore_patterns(".*")
+        shutil.copytree(source / PICTURES, target / PICTURES, ignore=scratch, dirs_exist_ok=True)
+
+
+def _anywhere(config: str) -> str:
+    """Have the loggers that write where the first one does write to the working directory."""
+    first = re.search(r"\bsave_dir: .*\n", config)
+    return config.replace(first[0], "save_dir: .\n") if first else config
 
 
 def _distinct(value: Any) -> Any:

@@ -6,7 +6,6 @@ import csv
 import logging
 import os
 import shlex
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,8 @@ PUBLISHES = (
     "metrics.csv",
     "config.yaml",
 )
+#: Folder of the pictures that a validation may leave, which do not change.
+PICTURES = "validation"
 _ACCELERATORS = {"auto": "auto", "cpu": "cpu", "cuda": "gpu"}
 
 
@@ -128,7 +129,7 @@ def fit(settings: FitSettings, draft: Draft) -> None:
     # torch takes seconds to load, so it is not loaded before the settings are known to be good.
     import torch  # noqa: PLC0415
 
-    from aframe_train.callbacks import PICTURES, copy_checkpoint  # noqa: PLC0415
+    from aframe_train.callbacks import copy_training  # noqa: PLC0415
     from aframe_train.trainer import StepCLI, train  # noqa: PLC0415
 
     words = arguments(settings, draft.work, draft.path.parent)
@@ -141,19 +142,7 @@ def fit(settings: FitSettings, draft: Draft) -> None:
     except SystemExit as ended:
         # Lightning ends the process where it is interrupted; the command says what resumes.
         raise KeyboardInterrupt from ended
-    for name in PUBLISHES:
-        copy = copy_checkpoint if name.endswith(".ckpt") else shutil.copyfile
-        copy(draft.work / name, draft.path / name)
-    # Who repeats the training by hand says where, and does not write into what is gone by then.
-    config = (draft.work / "config.yaml").read_text()
-    write_text(
-        draft.path / "config.yaml", config.replace(f"save_dir: {draft.work}\n", "save_dir: .\n")
-    )
-    if (draft.work / PICTURES).exists():
-        scratch = shutil.ignore_patterns(".*")
-        shutil.copytree(
-            draft.work / PICTURES, draft.path / PICTURES, ignore=scratch, dirs_exist_ok=True
-        )
+    copy_training(draft.work, draft.path)
     draft.notes.update(
         parameters=sum(each.numel() for each in cli.model.parameters()),
         steps=cli.trainer.global_step,

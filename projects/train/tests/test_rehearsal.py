@@ -49,6 +49,9 @@ def test_a_configuration_may_lie_on_s3(settings, bucket):
         ("batches_per_epoch", "batch_per_epoch", "batch_per_epoch"),
         ("norm_groups: 2", "norm_groups: 3", "the network cannot be built"),
         ("max_epochs", "max_epoch", "trainer.max_epoch"),
+        ("max_epochs: 3", "max_epochs: -1", "the training has no end"),
+        ("learning_rate: 3", "learning_rate: -3", "the optimizer cannot work so"),
+        ("batches_per_epoch: 7", "batches_per_epoch: 0", "there is nothing to train with"),
         ("waveform_prob: 0", "waveform_prob: 7", "the shares of a batch do not add up"),
         ("psd_length: 4", "psd_length: 0.2", "shorter than one Welch segment"),
         ("psd_length: 4", "left_pad: 0.99", "the coalescence has no place in the kernel"),
@@ -124,6 +127,7 @@ def test_a_missing_configuration_is_refused(settings):
     [
         ("model.learning_rate", "num_sample: 2", {}, "configuration of the search cannot be used"),
         ("model.learning_rat", "", {}, "a training cannot be given what the search tries"),
+        ("data.highpass", "", {}, "trials may not differ in this"),
         ("model.learning_rate", "grace_period: 9", {}, "trials end before they may be compared"),
         ("model.learning_rate", "", {"num_workers": 4096}, "no room for the trials"),
         ("model.learning_rate", "", {"storage_dir": "/dev/null/a"}, "cannot be written"),

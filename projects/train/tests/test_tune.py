@@ -88,6 +88,7 @@ def test_a_search_by_hand_on_s3(words, data_dir, bucket, capsys, monkeypatch):
     words += [
         "--data.data_dir", f"{bucket.address}/data",
         "--trainer.logger.save_dir", f"{bucket.address}/run",
+        "--trainer.callbacks+=aframe_train.extremes.Extremes",
     ]  # fmt: skip
     with monkeypatch.context() as elsewhere:
         elsewhere.setattr(platform, "node", lambda: "other")
@@ -99,11 +100,12 @@ def test_a_search_by_hand_on_s3(words, data_dir, bucket, capsys, monkeypatch):
 
     assert main(words) == 0
     trial = bucket.get("run/mine/trial-0000/trial.json")
-    published = {name: bucket.get(f"run/{name}") for name in PUBLISHES}
+    names = (*PUBLISHES, "validation/epoch-0001.png")
+    published = {name: bucket.get(f"run/{name}") for name in names}
     shutil.rmtree(cache_directory())
     assert main(words) == 0
 
-    assert {name: bucket.get(f"run/{name}") for name in PUBLISHES} == published
+    assert {name: bucket.get(f"run/{name}") for name in names} == published
     assert bucket.get("run/mine/trial-0000/trial.json") == trial
     assert "run/.claim.json" not in bucket.names()
 

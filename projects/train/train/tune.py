@@ -21,7 +21,7 @@ from aframe.artifacts.claim import Claim
 from aframe.artifacts.remote import Remote, address, here
 from aframe.errors import AframeError
 from aframe.program import USER_ERROR
-from aframe_train.fit import FitResources
+from aframe_train.fit import PICTURES, FitResources
 from aframe_train.tune.environment import prepare
 from aframe_train.tune.settings import TuneResources, read_search
 from aframe_train.tune.training import DIRECTORY
@@ -81,7 +81,8 @@ def _search(words: list[str]) -> None:
         held.callback(claim.release)
         publish(run(plan), plan, here(at))
         claim.hold()
-        for name in PUBLISHES:
+        drawn = [f"{PICTURES}/{path.name}" for path in (here(at) / PICTURES).glob("[!.]*")]
+        for name in (*PUBLISHES, *drawn):
             remote.upload(here(at) / name, name)
 
 

@@ -24,8 +24,8 @@ from aframe_train.tune.settings import TuneResources
 #: Longest directory (bytes) in which Ray's sockets keep below the 107 that a system allows:
 #: it adds /session_<date>_<time>_<microseconds>_<process>/sockets/plasma_store.
 LONGEST = 107 - len("/session_2015-09-14_09-50-45_391000_4194304/sockets/plasma_store")
-_SECONDS_TO_ANSWER, _SECONDS_TO_JOIN = 10, 120
-_ATTEMPTS = 4
+_SECONDS_TO_ANSWER, _SECONDS_TO_JOIN = 10, 300
+_ATTEMPTS = 10  # of half a minute each
 _PREFIX, _LOCK = "aframe-ray-", ".lock"
 _OBJECT_STORE = 100 * 2**20  # bytes; a search hands over no data
 

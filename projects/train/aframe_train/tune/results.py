@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from aframe.artifacts.record import write_text
-from aframe_train.callbacks import copy_checkpoint
+from aframe_train.callbacks import copy_training
 from aframe_train.fit import PUBLISHES as TRAINING
 from aframe_train.tune.search import Outcome, Plan, locate
 from aframe_train.tune.training import SCORE
@@ -37,14 +37,7 @@ def publish(outcome: Outcome, plan: Plan, directory: Path) -> None:
     write_text(directory / TRIALS, json.dumps(report(outcome, plan), indent=1) + "\n")
     write_text(directory / BEST, difference(outcome))
     with tempfile.TemporaryDirectory() as scratch:
-        trained = plan.storage.fetch(outcome.best.number, Path(scratch))
-        for name in TRAINING:
-            draft = directory / f".{name}.draft"
-            if name.endswith(".ckpt"):
-                copy_checkpoint(trained / name, draft)
-            else:
-                draft.write_bytes((trained / name).read_bytes())
-            draft.replace(directory / name)
+        copy_training(plan.storage.fetch(outcome.best.number, Path(scratch)), directory)
 
 
 def table(trials: Sequence[Trial]) -> str:

@@ -8,7 +8,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,12 @@ from aframe_train.tune.worker import Halving, TrialRunner
 
 log = logging.getLogger(__name__)
 
+#: Settings of a trial that are the search's own: by epochs it compares trials, and it gives
+#: each its device and directory.
+_OWN = (
+    "trainer.max_epochs", "trainer.max_steps", "trainer.accelerator", "trainer.devices",
+    "trainer.logger.save_dir",
+)  # fmt: skip
 _SECONDS_BETWEEN_LINES = 15.0
 _SECONDS_BETWEEN_LOOKS = {False: 0.5, True: 10.0}  # at a directory, at a distant storage
 
@@ -52,6 +58,7 @@ class Plan:
         storage: Where the trials are kept.
         resources: What they may use.
         program: Arguments of Python that come before *words*.
+        fixed: Keys of the configuration that other steps share, which no trial may change.
     """
 
     words: tuple[str, ...]
@@ -59,6 +66,7 @@ class Plan:
     storage: Storage
     resources: TuneResources
     program: tuple[str, ...] = ("-m", "train")
+    fixed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -119,8 +127,7 @@ def foresee(plan: Plan) -> tuple[dict[str, Domain], dict[str, Any]]:
     """
     space = {key: parse(key, text) for key, text in plan.search.space.items()}
     base = _changed(plan.words, draw(space, 0, 0))
-    for key in space:
-        locate(base, key)
+    _refuse_fixed(space, base, plan.fixed)
     _refuse_late_comparison(plan.search, base["trainer"]["max_epochs"])
     resources = plan.resources
     if not plan.storage.remote:
@@ -192,6 +199,25 @@ def locate(config: Mapping[str, Any], key: str) -> tuple[str, ...]:
         place.append(part)
         node = node[part]
     return tuple(place)
+
+
+def _refuse_fixed(space: Iterable[str], base: Mapping[str, Any], fixed: Iterable[str]) -> None:
+    """Refuse keys that stand nowhere, and those that are not for the trials to change."""
+    places = {key: locate(base, key) for key in space}
+    taken = {_bare(key.split(".")) for key in (*_OWN, *fixed)}
+    wrong = [key for key, place in places.items() if _bare(place) in taken]
+    if wrong:
+        raise AframeError(
+            "trials may not differ in this",
+            found=", ".join(wrong),
+            wanted_by="the space of the search",
+            fix="take it out: the search sets devices, directories and the number of epochs by "
+            "which trials are compared, and the .cfg what other steps share",
+        )
+
+
+def _bare(place: Iterable[str]) -> tuple[str, ...]:
+    return tuple(part for part in place if part != "init_args")
 
 
 def _refuse_late_comparison(search: Search, epochs: int | None) -> None:

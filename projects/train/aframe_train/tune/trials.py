@@ -19,6 +19,7 @@ from typing import Any
 from aframe.artifacts.record import write_text
 from aframe.artifacts.remote import Remote, place
 from aframe.errors import AframeError
+from aframe_train.fit import PICTURES
 
 STATE, STOPPED, _CLAIM = "trial.json", "stopped", "search.json"
 #: What a training needs to go on on another machine, and what the next stages read.
@@ -117,16 +118,21 @@ class Storage:
         here.mkdir(parents=True, exist_ok=True)
         if self._remote is not None:
             there = Remote(f"{self.address}/{folder(number)}")
-            for name in there.entries().keys() & set(KEPT):
-                there.download(name, here / name)
+            for name in there.entries():
+                if name in KEPT or name.startswith(f"{PICTURES}/"):
+                    there.download(name, here / name)
         return here
 
     def keep(self, number: int, here: Path, names: Iterable[str] = KEPT) -> None:
-        """Keep files of a trial that were written in *here*, the directory of it."""
-        if self._remote is not None:
-            for name in names:
-                if (here / name).exists():
-                    self._remote.upload(here / name, f"{folder(number)}/{name}")
+        """Keep files of a trial that were written in *here*, the directory of it, and pictures."""
+        if self._remote is None:
+            return
+        drawn = {f"{PICTURES}/{path.name}" for path in (here / PICTURES).glob("[!.]*")}
+        if drawn:
+            drawn -= Remote(f"{self.address}/{folder(number)}").entries().keys()
+        for name in (*names, *sorted(drawn)):
+            if (here / name).exists():
+                self._remote.upload(here / name, f"{folder(number)}/{name}")
 
 
 def open_storage(storage_dir: str | None, name: str, *, default: Path) -> Storage:

@@ -33,7 +33,9 @@ def planned(settings: TuneSettings, default: Path) -> Plan:
 
     resources = settings.resources
     storage = open_storage(resources.storage_dir, resources.name, default=default)
-    return Plan(tuple(arguments(settings, Path(DIRECTORY))), search, storage, resources)
+    shared = ("seed_everything", *(f"data.{name}" for name in settings.preprocessing))
+    words = tuple(arguments(settings, Path(DIRECTORY)))
+    return Plan(words, search, storage, resources, fixed=shared)
 
 
 def _trials(draft: Draft) -> Path:

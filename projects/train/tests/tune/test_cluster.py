@@ -125,7 +125,7 @@ def test_a_late_start_is_tried_again(starts):
 
 def test_ray_that_does_not_start_is_an_error(starts):
     """After some attempts, with what Ray said."""
-    starts += [LATE] * 4
+    starts += [LATE] * 10
 
     with pytest.raises(AframeError, match="Ray does not start") as error:
         start()

@@ -17,7 +17,7 @@ import pytest
 from aframe.artifacts.remote import copy_of
 from aframe.errors import AframeError
 from aframe_train.tune.cluster import Room
-from aframe_train.tune.search import _anywhere, line, locate, resolve, run, summary
+from aframe_train.tune.search import _anywhere, _refuse_fixed, line, locate, resolve, run, summary
 from aframe_train.tune.settings import read_search
 from aframe_train.tune.space import as_words, draw, parse
 from aframe_train.tune.trials import Storage, Trial, folder, read_trial, write_trial
@@ -141,6 +141,18 @@ def test_a_key_that_stands_nowhere_is_refused(key):
         locate(CONFIG, key)
 
     assert error.value.found.startswith(f"{key}: no ")
+
+
+@pytest.mark.parametrize("key", ["trainer.max_epochs", "data.rate", "data.init_args.rate"])
+def test_what_the_search_or_the_cfg_sets_is_not_tried(key):
+    """Trials are compared by epochs; and export would refuse a network for another band."""
+    config = {"trainer": {"max_epochs": 3}, "data": {"init_args": {"rate": 1}}}
+
+    with pytest.raises(AframeError, match="trials may not differ in this") as error:
+        _refuse_fixed({key: None}, config, fixed=("data.rate",))
+
+    assert error.value.found == key
+    _refuse_fixed({"data.rate": None}, config, fixed=())
 
 
 def test_the_whole_configuration_is_that_of_the_command_line(config):

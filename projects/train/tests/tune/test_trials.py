@@ -60,13 +60,16 @@ def test_a_trial_goes_on_on_another_machine(bucket, tmp_path):
     """What it resumes from is sent, and fetched by whoever runs it next; scratch is not."""
     storage = Storage(f"{bucket.address}/search")
     one = storage.fetch(2, tmp_path / "one")
-    for name in ("last.ckpt", "metrics.csv", "scratch"):
+    (one / "validation").mkdir()
+    names = ("last.ckpt", "metrics.csv", "validation/epoch-0001.png")
+    for name in (*names, "scratch", "validation/.epoch-0002.png"):
         (one / name).write_text(name)
     storage.keep(2, one)
 
     other = storage.fetch(2, tmp_path / "other")
 
-    assert sorted(path.name for path in other.iterdir()) == ["last.ckpt", "metrics.csv"]
+    found = [path for path in other.rglob("*") if path.is_file()]
+    assert sorted(path.relative_to(other).as_posix() for path in found) == list(names)
     assert (other / "last.ckpt").read_text() == "last.ckpt"
 
 

@@ -50,7 +50,9 @@ def test_the_best_trial_is_an_ordinary_training(
     config, data_dir, small, tmp_path, monkeypatch, capsys
 ):
     """All that export and inference read, and its settings as a difference to the base."""
-    config.write_text(config.read_text().replace("max_epochs: 3", "max_epochs: 2"))
+    pictures = "  callbacks:\n    - {class_path: aframe_train.extremes.Extremes}\n"
+    text = config.read_text().replace("  callbacks:\n", pictures)
+    config.write_text(text.replace("max_epochs: 3", "max_epochs: 2"))
     kept = {"storage_dir": str(tmp_path / "kept"), "name": "first"}
     monkeypatch.setattr(sys, "argv", settings(tmp_path, config, data_dir, small, resources=kept))
 
@@ -58,11 +60,16 @@ def test_the_best_trial_is_an_ordinary_training(
 
     out = tmp_path / "out"
     assert {path.name for path in out.iterdir() if path.name[0] != "."} == {
-        *PUBLISHES, "tune.record.json"
+        *PUBLISHES, "tune.record.json", "validation"
     }  # fmt: skip
     assert torch.jit.load(out / "model.pt")(torch.zeros(3, 2, 256)).shape == (3, 1)
     assert Preprocessing.read(out / "preprocessing.json").ifos == ("H1", "L1")
     trials = json.loads((out / "trials.json").read_text())
+    assert {path.name for path in (out / "validation").iterdir()} == {
+        "epoch-0001.png", "epoch-0002.png"
+    }  # fmt: skip
+    # Who repeats it by hand does not write into the trial's directory.
+    assert str(tmp_path / "kept") not in (out / "config.yaml").read_text()
     rows = list(csv.DictReader((out / "trials.csv").open()))
     assert [row["trial"] for row in rows] == ["0", "1"]
     best = trials["trials"][trials["best"]]
