@@ -86,7 +86,8 @@ def run_branches(
         workers: Number of processes; 1, or a single branch, stays in this one.
         unit: What a branch is, in the plural, for the progress.
         reads: Gives the files and folders that a branch reads, from its arguments.
-        writes: Gives the files that a branch makes, likewise.
+        writes: Gives the files that a branch makes, likewise; where the output is on S3, they are
+            kept there, so that another machine goes on from them.
 
     Raises:
         AframeError: If a worker was killed, mostly for want of memory.
@@ -104,6 +105,7 @@ def run_branches(
         done = _done(function, dict(enumerate(branches)), workers, unit, draft.run)
         for count, usage in enumerate(done, 1):
             draft.accounting.add([usage])
+            draft.add(writes(*branches[usage.row]))
             draft.progress(count, total, unit)
     except _Failed as failed:
         if draft.status is not None:

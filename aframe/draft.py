@@ -7,7 +7,7 @@ import logging
 import os
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,15 @@ class Draft:
         """
         if self.mirror is not None:
             self.mirror.keep(path, wait=wait)
+
+    def add(self, paths: Iterable[Path]) -> None:
+        """Send files that stay as they are to where an output on S3 resumes from; else do nothing.
+
+        They are sent beside the work, and no longer once that is done.
+        """
+        if self.mirror is not None:
+            for path in paths:
+                self.mirror.add(path)
 
     def progress(self, done: int, total: int, unit: str) -> None:
         """Say how far the work is, at most every few seconds and at its end."""

@@ -277,6 +277,7 @@ def run_verb(stage: str, verb: Verb, settings: Any, *, remake: bool = False) -> 
                 except AframeError:
                     _remove_empty(path)
                     raise
+            mirror.settle()
             digests, sizes = output_digests(path)
             # What a verb makes beyond the names it is known to make must not replace a file either.
             made = {Path(name).parts[0] for name in digests}

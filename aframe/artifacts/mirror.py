@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+from collections import deque
 from collections.abc import Collection, Iterable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from aframe.artifacts.claim import Claim
@@ -42,6 +43,8 @@ class Mirror:
         self._sender = ThreadPoolExecutor(1)
         self._last: Future[None] | None = None
         self._owed: dict[str, Path] = {}
+        self._added: deque[Path] = deque()
+        self._settled = False
 
     def pull(self, publishes: Iterable[str]) -> None:
         """Fetch what was published, if that is newer, and the draft of a run elsewhere.
@@ -135,6 +138,42 @@ class Mirror:
         if wait:
             self._refuse_failed()
 
+    def add(self, path: Path) -> None:
+        """Send a file of the draft beside the work, after those that were added before it.
+
+        A store that is in trouble gets it with the next.
+
+        Args:
+            path: The file, which must stay as it is until :meth:`settle`.
+
+        Raises:
+            AframeError: If another run has taken over.
+        """
+        if self.remote is None:
+            return
+        self._added.append(path)
+        if self._last is None or self._last.done():
+            self._refuse_failed()
+            self._last = self._sender.submit(self._send_added, self.remote)
+
+    def _send_added(self, remote: Remote) -> None:
+        try:
+            while self._added and not self._settled:
+                path = self._added[0]
+                remote.upload(path, path.relative_to(self.directory).as_posix())
+                self._added.popleft()
+        except AframeError as error:
+            log.warning("a file was not sent to %s: %s", remote.address, error.found)
+
+    def settle(self) -> None:
+        """Send no more of the draft, once what is on its way is there.
+
+        Raises:
+            AframeError: If another run has taken over.
+        """
+        self._settled = True
+        self._refuse_failed()
+
     def _refuse_failed(self) -> None:
         """Raise what ended the last sending, if it was not the store, which may recover.
 
@@ -183,6 +222,9 @@ class Mirror:
         self.close()
 
     def close(self) -> None:
-        """Leave the address to others."""
+        """Leave the address to others, once what is on its way is there."""
+        self._settled = True
+        if self._last is not None:
+            wait([self._last])
         if self.claim is not None:
             self.claim.release()

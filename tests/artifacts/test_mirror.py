@@ -351,12 +351,47 @@ def test_the_last_checkpoint_waits_for_none(bucket):
     assert sent == ["2"]
 
 
+def test_what_a_store_in_trouble_refused_is_sent_with_the_next(bucket, caplog):
+    """In the order in which it was made, and none of it once the work is done."""
+    mirror = Mirror(f"{bucket.address}/run", "fetch", ".digest")
+    mirror.directory.mkdir(parents=True)
+    paths = [mirror.directory / name for name in "abc"]
+    sent = []
+
+    def fails(path, name):
+        raise AframeError("no", found="503", wanted_by="x", fix="y")
+
+    mirror.remote.upload = fails
+    mirror.add(paths[0])
+    mirror._last.result()
+    mirror.remote.upload = lambda _path, name: sent.append(name)
+    mirror.add(paths[1])
+    mirror._last.result()
+    mirror.settle()
+    mirror.add(paths[2])
+    mirror.close()
+
+    assert "a file was not sent" in caplog.text
+    assert sent == ["a", "b"]
+
+
+def test_a_file_that_cannot_be_sent_is_told(bucket):
+    """A store may recover; what is not there does not."""
+    mirror = Mirror(f"{bucket.address}/run", "fetch", ".digest")
+    mirror.directory.mkdir(parents=True)
+    mirror.add(mirror.directory / "lost")
+    with pytest.raises(FileNotFoundError, match="lost"):
+        mirror.settle()
+
+
 def test_at_hand_there_is_nothing_to_do(tmp_path):
     """An output on a disk has no mirror."""
     mirror = Mirror(tmp_path, "fit", ".digest")
     mirror.pull(())
     mirror.begin()
     mirror.keep(tmp_path / "none", wait=True)
+    mirror.add(tmp_path / "none")
+    mirror.settle()
     mirror.push()
 
     assert mirror.remote is None
