@@ -6,6 +6,7 @@ import argparse
 import difflib
 import glob
 import json
+import os
 import re
 import shlex
 import sys
@@ -15,7 +16,7 @@ from typing import NoReturn
 
 from aframe.artifacts.record import write_text
 from aframe.errors import AframeError
-from aframe.paths import RUN_VARIABLES
+from aframe.paths import OF_THE_MACHINE, RUN_VARIABLES, S3
 
 CONFIGS = Path(__file__).parent / "pipelines" / "configs"
 USER_ERROR = 2
@@ -52,6 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             preset=arguments.preset,
             seed=arguments.seed,
             strain=arguments.strain,
+            s3_bucket=arguments.s3_bucket,
             force=arguments.force,
         )
     except AframeError as error:
@@ -101,6 +103,12 @@ def _parser() -> argparse.ArgumentParser:
         help="strain files (GWOSC HDF5, GWF, background-*.hdf5) to search at zero lag; "
         "default: for demo the shipped 32 s of H1 and L1, else the testing strain",
     )
+    offline.add_argument(
+        "--s3-bucket",
+        metavar="s3://BUCKET/PREFIX",
+        help="where data, training and results are kept, at the store that $AWS_ENDPOINT_URL "
+        "names; default: in the directory",
+    )
     offline.add_argument("--force", action="store_true", help="rewrite files that were edited")
     return parser
 
@@ -112,6 +120,7 @@ def write_run_directory(
     preset: str = "bbh",
     seed: int | None = None,
     strain: Sequence[Path] | None = None,
+    s3_bucket: str | None = None,
     force: bool = False,
 ) -> list[Path]:
     """Write the configuration and `run.sh` of a run.
@@ -122,20 +131,23 @@ def write_run_directory(
         preset: The configuration to start from, one of :data:`PRESETS`.
         seed: Seed of all random streams; ``None`` keeps the preset's.
         strain: Files to search at zero lag; ``None`` keeps the preset's.
+        s3_bucket: Address below which data, training and results are kept; ``None`` keeps them
+            in *directory*.
         force: Whether to rewrite files that were edited.
 
     Returns:
         The files that were written; those already there as they should be are left out.
 
     Raises:
-        AframeError: If a strain file is missing, a file that was edited is in the way, or the
-            directory cannot be written.
+        AframeError: If a strain file is missing, a file that was edited is in the way, the address
+            is none, or the directory cannot be written.
     """
     directory = directory.expanduser().resolve()
+    bucket = s3_bucket and _bucket(s3_bucket)
     files = {
         directory / f"{mode}.cfg": _configuration(directory, mode, preset, seed, strain),
         directory / "train.yaml": (CONFIGS / f"{preset}.yaml").read_text(),
-        directory / "run.sh": _run_script(directory, mode),
+        directory / "run.sh": _run_script(directory, mode, bucket),
     }
     if mode == "tune":
         files[directory / "tune.yaml"] = (CONFIGS / "tune" / f"{preset}.yaml").read_text()
@@ -255,12 +267,43 @@ def _moved(directory: Path) -> list[str]:
     ]
 
 
-def _run_script(directory: Path, mode: str) -> str:
-    here = shlex.quote(str(directory))
-    exports = [
-        f"export {name}={shlex.quote(str(directory / folder))}"
-        for name, folder in RUN_VARIABLES.items()
+def _bucket(address: str) -> str:
+    """Refuse what is no address of a place on S3; give it without slashes at its end."""
+    if not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^\s/]+)*/*", address):
+        raise AframeError(
+            "the run cannot be kept there",
+            found=address,
+            wanted_by="--s3-bucket",
+            fix="give s3://BUCKET or s3://BUCKET/PREFIX; a bucket's name is of lower-case letters, "
+            "digits, dots and hyphens",
+        )
+    return address.rstrip("/")
+
+
+def _exports(directory: Path, bucket: str | None) -> list[str]:
+    """Where the pieces of the run lie, and of those on S3 the store and the copies here."""
+    homes = {
+        name: str(directory) if bucket is None or name in OF_THE_MACHINE else bucket
+        for name in RUN_VARIABLES
+    }
+    named = {name: f"{homes[name]}/{folder}" for name, folder in RUN_VARIABLES.items()}
+    exports = [f"export {name}={shlex.quote(place)}" for name, place in named.items()]
+    if bucket is None:
+        return exports
+    kept = {"AFRAME_CACHE_DIR": str(directory / "cache")}
+    # The keys themselves stay where they are: in the environment or ~/.aws.
+    for name in ("AWS_ENDPOINT_URL", "AWS_PROFILE"):
+        if os.environ.get(name):
+            kept[name] = os.environ[name]
+    return [
+        *exports,
+        f"# Copies of what lies on {S3} and drafts of what will; may be removed between runs",
+        *(f"export {name}=${{{name}:-{shlex.quote(value)}}}" for name, value in kept.items()),
     ]
+
+
+def _run_script(directory: Path, mode: str, bucket: str | None) -> str:
+    here = shlex.quote(str(directory))
     configuration = shlex.quote(str(directory / f"{mode}.cfg"))
     return "\n".join(
         [
@@ -274,7 +317,7 @@ def _run_script(directory: Path, mode: str) -> str:
             "fi",
             "",
             "# Where the pieces of the run lie",
-            *exports,
+            *_exports(directory, bucket),
             "",
             "# Modify the workers and gpus to suit your machine; with images, add --dev to run",
             "# the code of your checkout instead of theirs.",

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from aframe.errors import AframeError
+
 #: The variables that `run.sh` exports, and the folder each names below the run directory.
 RUN_VARIABLES = {
     "AFRAME_TRAIN_DATA_DIR": "data/train",
@@ -16,11 +18,14 @@ RUN_VARIABLES = {
     "AFRAME_RESULTS_DIR": "results",
     "AFRAME_TMPDIR": "tmp",
 }
+#: Those that are of the machine alone; all others may be ``s3://`` addresses.
+OF_THE_MACHINE = ("AFRAME_CONDOR_DIR", "AFRAME_TMPDIR")
+S3 = "s3://"
 
 
 @dataclass(frozen=True)
 class RunPaths:
-    """Where the pieces of a run lie.
+    """Where the pieces of a run lie, each on this machine or, but for scratch, on S3.
 
     Args:
         train_background: Holds ``segments.txt`` and ``background/`` of the training strain.
@@ -28,7 +33,7 @@ class RunPaths:
         test_background: Holds ``segments.txt`` and ``background/`` of the testing strain.
         test_waveforms: Holds ``waveforms.hdf5`` and ``rejected-parameters.hdf5``.
         zero_lag: Holds ``segments.txt`` and ``background/`` of strain to search at zero lag.
-        train_run: Holds what training makes; may be an ``s3://`` address.
+        train_run: Holds what training makes.
         results: Holds the model repository, the events and the plots.
         condor: Holds what jobs on a pool are given, while they are at work.
         tmp: Scratch of the stages; ``None`` leaves the system's.
@@ -52,11 +57,15 @@ def run_paths(environment: Mapping[str, str] = os.environ) -> RunPaths:
 
     ``AFRAME_{TRAIN,TEST}_{BACKGROUND,WAVEFORMS}_DIR`` name strain and waveforms apart,
     for users whose data lie so; otherwise both are in ``AFRAME_{TRAIN,TEST}_DATA_DIR``.
+
+    Raises:
+        AframeError: If scratch is to be on S3.
     """
+    _refuse_elsewhere(environment)
 
     def path(*names: str, default: str) -> Path:
         value = next((environment[name] for name in names if environment.get(name)), default)
-        return Path(value).expanduser().absolute()
+        return Path(value) if value.startswith(S3) else Path(value).expanduser().absolute()
 
     def data(purpose: str, kind: str) -> Path:
         shared = f"AFRAME_{purpose}_DATA_DIR"
@@ -65,16 +74,25 @@ def run_paths(environment: Mapping[str, str] = os.environ) -> RunPaths:
     def single(name: str) -> Path:
         return path(name, default=RUN_VARIABLES[name])
 
-    run = environment.get("AFRAME_TRAIN_RUN_DIR", "")
-
     return RunPaths(
         train_background=data("TRAIN", "BACKGROUND"),
         train_waveforms=data("TRAIN", "WAVEFORMS"),
         test_background=data("TEST", "BACKGROUND"),
         test_waveforms=data("TEST", "WAVEFORMS"),
         zero_lag=data("TEST", "BACKGROUND") / "zero_lag",
-        train_run=Path(run) if run.startswith("s3://") else single("AFRAME_TRAIN_RUN_DIR"),
+        train_run=single("AFRAME_TRAIN_RUN_DIR"),
         results=single("AFRAME_RESULTS_DIR"),
         condor=single("AFRAME_CONDOR_DIR"),
         tmp=single("AFRAME_TMPDIR") if environment.get("AFRAME_TMPDIR") else None,
     )
+
+
+def _refuse_elsewhere(environment: Mapping[str, str]) -> None:
+    for name in OF_THE_MACHINE:
+        if environment.get(name, "").startswith(S3):
+            raise AframeError(
+                "a folder of this machine cannot be on S3",
+                found=environment[name],
+                wanted_by=name,
+                fix="name a folder of this machine, or unset the variable",
+            )

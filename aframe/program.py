@@ -28,6 +28,7 @@ from typing import Any
 
 import jsonargparse
 
+from aframe.artifacts.cache import cached
 from aframe.artifacts.mirror import Mirror
 from aframe.artifacts.record import (
     RESERVED,
@@ -35,7 +36,6 @@ from aframe.artifacts.record import (
     canonical,
     differences,
     input_digest,
-    is_whole,
     named_inputs,
     output_digests,
     read_record,
@@ -44,7 +44,7 @@ from aframe.artifacts.record import (
     write_record,
     write_text,
 )
-from aframe.artifacts.remote import address, cached, place
+from aframe.artifacts.remote import address, place
 from aframe.branches import BRANCHES, DEALT, Dealt
 from aframe.branches import main as do_branches
 from aframe.checkout import commit
@@ -261,7 +261,7 @@ def run_verb(stage: str, verb: Verb, settings: Any, *, remake: bool = False) -> 
         if (path / _PREPARED).exists():
             log.info("publishing what a killed run had finished")
             _publish(path, target)
-        if _is_current(command, verb, output, (plain, inputs), remake=remake):
+        if _is_current(command, verb, mirror, (plain, inputs), remake=remake):
             log.info("%s is current: nothing to do", target)
         else:
             _open_draft(path, settings_digest(plain, inputs))
@@ -294,7 +294,7 @@ def run_verb(stage: str, verb: Verb, settings: Any, *, remake: bool = False) -> 
                 started=started,
                 finished=_now(),
                 notes=canonical(draft.notes),
-                places={**places, "output": place(output)},
+                places={**places, "output": place(settings.output)},
                 usage=_usage(meter, draft, settings),
             )
             write_record(path / _PREPARED, record)
@@ -382,12 +382,13 @@ def _input_digests(settings: Any) -> dict[str, str]:
 def _is_current(
     command: str,
     verb: Verb,
-    output: Path,
+    mirror: Mirror,
     asked: tuple[dict[str, Any], dict[str, str]],
     *,
     remake: bool,
 ) -> bool:
     """Whether the output needs no work; refuses to touch what it must not."""
+    output = mirror.directory
     record = read_record(record_path(output, verb.name))
     if record is None:
         _refuse_foreign(output, verb.publishes, command)
@@ -400,7 +401,7 @@ def _is_current(
             wanted_by=f"{command} in {output}",
             fix="restore the settings, choose another output, or add --remake to replace it",
         )
-    return not changed and is_whole(record, output)
+    return not changed and mirror.is_whole(record)
 
 
 def _refuse_foreign(output: Path, names: Sequence[str], command: str) -> None:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aframe.artifacts.record import Record, read_record, write_text
-from aframe.artifacts.remote import address
+from aframe.artifacts.inventory import exists, read_record, records_below
+from aframe.artifacts.record import Record, record_path, write_text
+from aframe.artifacts.remote import Remote, address, cache_directory, copy_of, here, place
 from aframe.cli import USER_ERROR, Parser
 from aframe.errors import AframeError
 from aframe.stages import Stage
@@ -49,7 +51,7 @@ class Run:
     """A finished search.
 
     Args:
-        directory: Where it lies.
+        directory: Where it lies, on this machine or on S3.
         records: Records of its steps by their paths.
     """
 
@@ -63,19 +65,13 @@ class Run:
         Raises:
             AframeError: If there is not one search among them.
         """
-        directory = directory.expanduser().resolve()
-        paths = [
-            path
-            for path in sorted(directory.rglob("*.record.json"))
-            if not any(part.startswith(".") for part in path.relative_to(directory).parts)
-        ]
-        found = {path: read_record(path) for path in paths}
-        records = {path: record for path, record in found.items() if record is not None}
+        directory = _whole(directory)
+        records = {directory / name: record for name, record in records_below(directory).items()}
         searches = [path for path, record in records.items() if record.command == _SEARCH]
         if len(searches) != 1:
             raise AframeError(
                 "the directory holds not one finished search",
-                found=f"{len(searches)} infer.record.json below {directory}",
+                found=f"{len(searches)} infer.record.json below {place(directory)}",
                 wanted_by="aframe report",
                 fix="name a directory that run.sh was run in, once it has ended",
             )
@@ -103,30 +99,28 @@ class Run:
         """What the page shows; what was not made, or is not there any more, is ``None``."""
         made = {name: self._made(*each) for name, each in _MADE.items()}
         read = {name: self._read(*each) for name, each in _READ.items()}
-        return {name: str(path) if path else None for name, path in (made | read).items()}
+        return {name: place(path) if path else None for name, path in (made | read).items()}
 
     def _made(self, file: str, commands: Sequence[str]) -> Path | None:
         step = self._step(commands)
         path = step[0].parent / file if step and file in step[1].outputs else None
-        return path if path is not None and path.exists() else None
+        return path if path is not None and exists(path) else None
 
     def _read(self, name: str, commands: Sequence[str]) -> Path | None:
         """Where an input of a step lies: beside it as it did, though the run was moved."""
         step = self._step(commands)
-        place = step[1].places.get(name) if step else None
-        if step is None or place is None:
+        read = step[1].places.get(name) if step else None
+        if step is None or read is None:
             return None
-        path, output = Path(place), step[1].places.get("output", "")
-        if address(path):
-            return path
-        moved = Path(os.path.normpath(step[0].parent / os.path.relpath(place, output)))
-        return next((each for each in (moved, path) if each.exists()), None)
+        path, output = Path(read), step[1].places.get("output", "")
+        moved = Path(os.path.normpath(step[0].parent / os.path.relpath(read, output)))
+        return next((each for each in (moved, path) if exists(each)), None)
 
     @property
     def digests(self) -> dict[str, str]:
         """Digests of what its steps made, which tell whether a comparison is of these files."""
         return {
-            str(path.parent / name): digest
+            place(path.parent / name): digest
             for path, record in self.records.items()
             for name, digest in record.outputs.items()
             if not name.endswith(".html")
@@ -138,13 +132,13 @@ class Run:
         beside = (
             record
             for path in self.inputs.values()
-            if path and not address(Path(path))
+            if path and not address(path)
             for record in Path(path).parent.glob("*.record.json")
         )
         pages = ("aframe-sv report", "aframe-sv compare")
         mine = (path for path, record in self.records.items() if record.command not in pages)
         others = (path for path in beside if not path.is_relative_to(self.directory))
-        return sorted({str(path) for path in (*mine, *others)})
+        return sorted({place(path) for path in (*mine, *others)})
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -172,35 +166,35 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _report(runs: Sequence[Run], asked: Any) -> Path:
+def _report(runs: Sequence[Run], asked: Any) -> str:
     """Write the page of one run, or of several."""
     stage = Stage("sv", asked.image and asked.image.expanduser().resolve())
     if len(runs) > 1:
         return _comparison(runs, asked, stage)
     (run,) = runs
-    output = (asked.output or run.results).expanduser().resolve()
+    output = _whole(asked.output or run.results)
     title = asked.title or (run.title if asked.output is None else None)
     settings = {
         "inputs": run.inputs,
-        "output": str(output),
+        "output": place(output),
         "resources": {"records": run.steps},
         **({"title": title} if title else {}),
     }
     return _made_anew(stage, "report", settings, output / PAGE)
 
 
-def _comparison(runs: Sequence[Run], asked: Any, stage: Stage) -> Path:
+def _comparison(runs: Sequence[Run], asked: Any, stage: Stage) -> str:
     """Write the page of several runs."""
-    output = (asked.output or Path()).expanduser().resolve()
-    output.mkdir(parents=True, exist_ok=True)
+    output = _whole(asked.output or Path())
+    here(output).mkdir(parents=True, exist_ok=True)
     listed = [
         {"name": name, "inputs": run.inputs, "records": run.steps, "digests": run.digests}
         for name, run in zip(_names(runs), runs, strict=True)
     ]
-    write_text(output / LIST, json.dumps(listed, indent=2) + "\n")
+    write_text(here(output) / LIST, json.dumps(listed, indent=2) + "\n")
     settings = {
-        "inputs": {"runs": str(output / LIST)},
-        "output": str(output),
+        "inputs": {"runs": str(here(output) / LIST)},
+        "output": place(output),
         **({"title": asked.title} if asked.title else {}),
     }
     seen = [path for run in runs for path in run.inputs.values() if path]
@@ -226,31 +220,22 @@ def _names(runs: Sequence[Run]) -> list[str]:
 
 def _made_anew(
     stage: Stage, verb: str, settings: dict[str, Any], page: Path, seen: Sequence[str] = ()
-) -> Path:
+) -> str:
     """Run a verb that writes *page*, though the one that is there is current.
 
     Raises:
         AframeError: If the stage refuses; the page that was there is then there again.
     """
-    before = page.with_name(f".{page.name}.before")
-    mine = page.exists() and read_record(page.parent / f"{verb}.record.json") is not None
-    if mine:
-        page.replace(before)
-    paths = [*settings["inputs"].values(), *seen]
-    folders = {page.parent, *(Path(path).parent for path in paths if path)}
+    paths = [path for path in (*settings["inputs"].values(), *seen, place(page)) if path]
+    folders = {here(page).parent, *(copy_of(path).parent for path in paths)}
+    elsewhere = {cache_directory()} if any(map(address, paths)) else set()
     with tempfile.TemporaryDirectory(prefix="aframe-report-") as scratch:
         file = Path(scratch) / f"{verb}.json"
         file.write_text(json.dumps(settings, indent=2))
-        try:
-            command = stage.command(verb, file, sorted({*folders, Path(scratch)}))
-            with stage.surroundings() as surroundings:
-                status = subprocess.run(
-                    [*command, "--remake"], **surroundings, check=False
-                ).returncode
-        finally:
-            if mine and not page.exists():
-                before.replace(page)
-    before.unlink(missing_ok=True)
+        seen_by_it = {folder for folder in folders | elsewhere if folder.is_dir()}
+        command = stage.command(verb, file, sorted({*seen_by_it, Path(scratch)}))
+        with _taken_away(page, verb), stage.surroundings() as surroundings:
+            status = subprocess.run([*command, "--remake"], **surroundings, check=False).returncode
     if status:
         raise AframeError(
             "the page was not made",
@@ -258,4 +243,32 @@ def _made_anew(
             wanted_by="aframe report",
             fix="mend what it names, then run the same command",
         )
-    return page
+    return place(page)
+
+
+@contextlib.contextmanager
+def _taken_away(page: Path, verb: str) -> Iterator[None]:
+    """Have no *page* of ours meanwhile, so that it is made; put it back if none was."""
+    mine, before = here(page), here(page).with_name(f".{page.name}.before")
+    at = address(page.parent)
+    remote = Remote(at) if at else None
+    if read_record(record_path(page.parent, verb)) is not None and exists(page):
+        if remote is not None:
+            remote.download(page.name, before)
+            mine.unlink(missing_ok=True)
+            remote.remove([page.name])
+        else:
+            mine.replace(before)
+    try:
+        yield
+    finally:
+        if before.exists() and remote is not None and remote.look(page.name) is None:
+            remote.upload(before, page.name)
+        elif before.exists() and remote is None and not mine.exists():
+            before.replace(mine)
+        before.unlink(missing_ok=True)
+
+
+def _whole(path: Path) -> Path:
+    """Give *path* as it is known everywhere on this machine, or the address that it is."""
+    return Path(place(path)) if address(path) else path.expanduser().resolve()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Callable, Collection, Mapping
@@ -11,15 +12,10 @@ from typing import Any
 import law
 
 from aframe import sources
-from aframe.artifacts.record import (
-    Record,
-    differences,
-    input_digest,
-    is_whole,
-    named_inputs,
-    read_record,
-)
-from aframe.artifacts.remote import address, copy_of, place
+from aframe.artifacts.inventory import exists, forget, is_whole, read_record, recorded_digest
+from aframe.artifacts.record import Record, differences, input_digest, named_inputs
+from aframe.artifacts.remote import Remote, address, copy_of, place
+from aframe.errors import AframeError
 
 #: Settings, and the paths of inputs by name.
 Asked = tuple[Mapping[str, Any], Mapping[str, Path | None]]
@@ -29,20 +25,45 @@ class RecordedTarget(law.LocalFileTarget):
     """A file that counts as existing only when its record says how it was made.
 
     Args:
-        path: The file or folder.
+        path: The file or folder, here or on S3.
         record: Path of the record that lists it.
         asked: Gives the settings and inputs that are wanted now.
     """
 
     def __init__(self, path: Path, *, record: Path, asked: Callable[[], Asked]) -> None:
-        super().__init__(str(path))
+        super().__init__(address(path) or str(path))
         self.record_path = record
         self.asked = asked
 
     def exists(self, **_options: Any) -> bool:
-        """Whether the file is whole and was made with the settings asked for."""
+        """Whether the file is whole and was made with the settings asked for.
+
+        Raises:
+            AframeError: If it is on S3 and the store does not tell.
+        """
         record = read_record(self.record_path)
         return self._is_whole(record) and not self.stale(record)
+
+    def uri(self, *, scheme: bool = True, return_all: bool = False, **options: Any) -> Any:
+        """Where it lies, as law shows it."""
+        at = address(self.path)
+        if at is None:
+            return super().uri(scheme=scheme, return_all=return_all, **options)
+        return [at] if return_all else at
+
+    def remove(self, *, silent: bool = True, **options: Any) -> None:
+        """Remove it; on S3 the record goes first, without which nothing there counts."""
+        at = address(self.path)
+        if at is None:
+            super().remove(silent=silent, **options)
+            return
+        directory, _, name = at.rpartition("/")
+        remote = Remote(directory)
+        there = [each for each in remote.entries() if each == name or each.startswith(f"{name}/")]
+        if there:
+            remote.remove([self.record_path.name])
+            remote.remove(there)
+            forget()
 
     def stale(self, record: Record | None = None, remade: Collection[Path] = ()) -> list[str]:
         """The settings and inputs that differ from those asked for, one line each.
@@ -67,15 +88,21 @@ class RecordedTarget(law.LocalFileTarget):
 
     def status_text(self, max_depth: int = 0, flags: Any = None, **options: Any) -> str:
         """What ``--print-status`` shows: absent, existent, cut short, or which settings differ."""
+        try:
+            return self._status_text(max_depth, flags, **options)
+        except AframeError as error:
+            return _colored(f"not known: {error.problem}", **options)
+
+    def _status_text(self, max_depth: int, flags: Any, **options: Any) -> str:
         record = read_record(self.record_path)
         options.pop("exists", None)
         plain = super().status_text(max_depth, flags, exists=self._is_whole(record), **options)
         changed = self.stale(record)
         if changed:
             return _colored(f"made with other settings: {'; '.join(changed)}", **options)
-        if record is not None and Path(self.path).exists() and not self._is_whole(record):
+        if record is not None and exists(self.path) and not self._is_whole(record):
             return f"{plain} (cut short)"
-        if record is None and Path(self.path).exists():
+        if record is None and exists(self.path):
             return f"{plain} (a file without a record is in the way)"
         return plain
 
@@ -101,8 +128,9 @@ def _compared(
 ) -> tuple[dict[str, str], list[str]]:
     """Digest of each input, and a line for each that cannot be known to be what was read.
 
-    Nothing is asked of a store and nothing fetched. An input that is gone or on S3 keeps the
-    digest it had, if the record names the same place; from another place what was fetched counts.
+    No data are fetched. An input on S3 has the digest that the record beside it lists. One of which
+    no record tells, or that is gone, keeps the digest it had, if it lay at the same place; from
+    another place what was fetched counts.
     """
     digests: dict[str, str] = {}
     elsewhere: list[str] = []
@@ -111,7 +139,9 @@ def _compared(
             continue
         copy, asked = copy_of(path), place(path)
         read = record.places.get(name, "null")
-        if name in record.inputs and not path.exists() and _is_there(record, name, output, asked):
+        if (recorded := _recorded(path)) is not None:
+            digests[name] = recorded
+        elif name in record.inputs and not path.exists() and _is_there(record, name, output, asked):
             digests[name] = record.inputs[name]
         elif copy.exists():
             digests[name] = input_digest(copy)
@@ -122,12 +152,20 @@ def _compared(
     return digests, elsewhere
 
 
+def _recorded(path: Path) -> str | None:
+    # Of the run's own directories a store that does not answer is told elsewhere.
+    with contextlib.suppress(AframeError):
+        return recorded_digest(path)
+    return None
+
+
 def _is_there(record: Record, name: str, output: Path, asked: str) -> bool:
     """Whether an input was read at the place *asked* for, or has moved with its *output*."""
     if name not in record.places or record.places[name] == asked:
         return True
+    # Of addresses these are the same, since each is taken for a path below the present folder.
     before = os.path.relpath(record.places[name], record.places["output"])
-    return not address(asked) and before == os.path.relpath(asked, output)
+    return before == os.path.relpath(asked, place(output))
 
 
 def _colored(text: str, *, color: bool = False) -> str:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import boto3
 import pytest
+from faulty_store import FaultyStore
 from moto.server import ThreadedMotoServer
 
 
@@ -62,3 +63,12 @@ def bucket(_store, tmp_path, monkeypatch):
     made = Bucket(f"s3://b{abs(hash(str(tmp_path))):x}", client)
     client.create_bucket(Bucket=made.name)
     return made
+
+
+@pytest.fixture
+def faulty(bucket, _store, monkeypatch):
+    """The same store, by way of one that has faults; *bucket* itself has none."""
+    proxy = FaultyStore(_store)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.address)
+    yield proxy
+    proxy.stop()

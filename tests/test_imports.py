@@ -23,6 +23,10 @@ ORCHESTRATION = (
 )
 SHARED = ("aframe.errors", "aframe.checks", "aframe.program", "aframe.artifacts*")
 
+#: Files on S3, each importing those before it; and what planning sees of them.
+ON_S3 = ("store", "remote", "inventory", "cache", "claim", "mirror")
+LOOKING = tuple(f"aframe.artifacts.{name}" for name in ("record", "remote", "inventory"))
+
 
 class Rule(NamedTuple):
     """What the modules of one row may import: patterns of ours, and packages of others.
@@ -37,7 +41,8 @@ class Rule(NamedTuple):
 
 #: The first row that fits a module holds for it.
 RULES = (
-    Rule(("aframe", "aframe.errors", "aframe.paths"), (), ()),
+    Rule(("aframe", "aframe.errors"), (), ()),
+    Rule(("aframe.paths",), ("aframe.errors",), ()),
     Rule(("aframe.checks", "aframe.sources", "aframe.artifacts.record"), ("aframe.errors",), ()),
     Rule(
         ("aframe.artifacts.segments", "aframe.artifacts.preprocessing"),
@@ -45,8 +50,8 @@ RULES = (
         (),
     ),
     Rule(
-        ("aframe.artifacts.remote", "aframe.artifacts.claim", "aframe.artifacts.mirror"),
-        ("aframe.errors", *(f"aframe.artifacts.{name}" for name in ("record", "remote", "claim"))),
+        tuple(f"aframe.artifacts.{name}" for name in ON_S3),
+        ("aframe.errors", *(f"aframe.artifacts.{name}" for name in ("record", *ON_S3))),
         ("boto3", "botocore"),
     ),
     Rule(
@@ -65,7 +70,10 @@ RULES = (
     ),
     Rule(
         ("aframe.program",),
-        ("aframe.errors", "aframe.checkout", *(f"aframe.artifacts.{name}" for name in ("record", "remote", "mirror"))),
+        (
+            *("aframe.errors", "aframe.checkout"),
+            *(f"aframe.artifacts.{name}" for name in ("record", "remote", "cache", "mirror")),
+        ),
         ("jsonargparse",),
     ),
     Rule(
@@ -85,7 +93,7 @@ RULES = (
         ("aframe.report",),
         (
             *("aframe.errors", "aframe.cli", "aframe.stages"),
-            *("aframe.artifacts.record", "aframe.artifacts.remote"),
+            *LOOKING,
         ),
         (),
     ),
@@ -94,7 +102,7 @@ RULES = (
         (
             *("aframe.errors", "aframe.failures", "aframe.paths", "aframe.sources"),
             *("aframe.checkout", "aframe.images"),
-            *("aframe.artifacts.record", "aframe.artifacts.remote"),
+            *LOOKING,
         ),
         LIGHT,
     ),
@@ -114,8 +122,8 @@ RULES = (
             *("aframe.failures", "aframe.sources"),
             *("aframe.tasks*", "aframe.sites.*", "aframe.stages", "aframe.targets"),
             *("aframe.checkout", "aframe.images"),
-            *("aframe.artifacts.record", "aframe.artifacts.segments", "aframe.cfg"),
-            "aframe.artifacts.remote",
+            *("aframe.artifacts.segments", "aframe.cfg"),
+            *LOOKING,
         ),
         LIGHT,
     ),

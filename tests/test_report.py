@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from aframe import report
+from aframe.artifacts import inventory
 from aframe.artifacts.record import Record, write_record
 
 #: A stand-in for the stage: it keeps what it is told, and writes the page and its record.
@@ -110,8 +111,10 @@ def test_a_run_that_was_moved_is_found_where_it_is(run, stage, tmp_path):
     assert all(Path(path).is_relative_to(tmp_path / "moved") for path in paths)
 
 
-def test_strain_outside_of_the_run_is_found_by_its_record(run, stage, tmp_path):
-    """Its own record is shown too; a place on S3 is left to the stage."""
+def test_strain_outside_of_the_run_is_found_by_its_record(run, stage, tmp_path, bucket):
+    """Its own record is shown too; what lies on S3 is left to the stage to fetch."""
+    (tmp_path / "strain").write_text("")
+    bucket.put(tmp_path / "strain", "strain")
     step(tmp_path / "shared/fetch.record.json", "aframe-data fetch", ["background/b.hdf5"])
     step(
         run / "training/fit.record.json", "aframe-train fit", ["metrics.csv"],
@@ -119,14 +122,14 @@ def test_strain_outside_of_the_run_is_found_by_its_record(run, stage, tmp_path):
     )  # fmt: skip
     step(
         run / "results/infer.record.json", "aframe-infer infer", ["background.hdf5"],
-        [("background", "s3://bucket/strain"), ("injections", "/gone/waveforms.hdf5")],
+        [("background", f"{bucket.address}/strain"), ("injections", "/gone/waveforms.hdf5")],
     )  # fmt: skip
 
     report.main(["report", str(run)])
 
     inputs = stage()["inputs"]
     assert inputs["train_background"] == str(tmp_path / "shared/background")
-    assert inputs["test_background"].startswith("s3:/")
+    assert inputs["test_background"] == f"{bucket.address}/strain"
     assert inputs["injections"] is None
     assert str(tmp_path / "shared/fetch.record.json") in stage()["resources"]["records"]
 
@@ -186,3 +189,22 @@ def test_a_wrong_word_is_refused_in_the_house_format(capsys):
         report.main(["rapport", "x"])
 
     assert capsys.readouterr().err.startswith("aframe: error: the command line cannot be used")
+
+
+def test_a_run_on_s3(run, stage, bucket, capsys):
+    """All is named by its address; the page that was there is back if none is made."""
+    bucket.put(run, "my/run")
+    inventory.forget()
+
+    # The stand-in cannot write to an address.
+    assert report.main(["report", f"{bucket.address}/my/run"]) == 2
+
+    told, home = stage(), f"{bucket.address}/my/run"
+    assert told["output"] == f"{home}/results"
+    assert told["inputs"]["background"] == f"{home}/results/background.hdf5"
+    assert told["inputs"]["test_background"] == f"{home}/data/test/background"
+    assert told["inputs"]["tune"] is None
+    assert f"{home}/data/test/fetch.record.json" in told["resources"]["records"]
+    assert len(told["resources"]["records"]) == 6
+    assert "the page was not made" in capsys.readouterr().err
+    assert bucket.get("my/run/results/report.html") == b"report.html"

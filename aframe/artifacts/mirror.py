@@ -7,6 +7,7 @@ sent at the end, the record last, as on a disk.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import shutil
@@ -15,12 +16,15 @@ from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
+from aframe.artifacts.cache import Journal, journal_of_sent
 from aframe.artifacts.claim import Claim
-from aframe.artifacts.record import read_record, record_path
-from aframe.artifacts.remote import Remote, address, here, size
+from aframe.artifacts.record import Record, is_whole, read_record, record_path
+from aframe.artifacts.remote import Entry, Remote, address, here
 from aframe.errors import AframeError
 
 log = logging.getLogger(__name__)
+
+_SIDE_BY_SIDE = 8
 
 
 class Mirror:
@@ -40,6 +44,8 @@ class Mirror:
         self.draft = f".draft-{verb}/"
         self.stamp = self.draft + stamp
         self.claim = Claim(self.remote, f"{self.draft}.claim.json") if self.remote else None
+        self.sent = journal_of_sent(self.directory, verb)
+        self._there: dict[str, Entry] = {}
         self._sender = ThreadPoolExecutor(1)
         self._last: Future[None] | None = None
         self._owed: dict[str, Path] = {}
@@ -47,7 +53,7 @@ class Mirror:
         self._settled = False
 
     def pull(self, publishes: Iterable[str]) -> None:
-        """Fetch what was published, if that is newer, and the draft of a run elsewhere.
+        """Fetch the record of what was published, if that is newer, and a draft left elsewhere.
 
         Args:
             publishes: Names that the verb publishes.
@@ -57,15 +63,19 @@ class Mirror:
         """
         if self.remote is None or self.claim is None:
             return
-        there = self.remote.entries()
+        there = self._there = self.remote.entries()
         if there.pop(self.claim.name, None):
             self.claim.refuse_held()
         if self.record.name in there:
-            self._pull_published(self.remote)
+            self._pull_record(self.remote)
         if self.stamp in there:
             self._pull_draft(self.remote, [name for name in there if name.startswith(self.draft)])
         elif not self.record.exists():
             self._refuse_foreign({name.partition("/")[0] for name in there} & {*publishes})
+
+    def is_whole(self, record: Record) -> bool:
+        """Whether every file of *record* is at the output, or here to be sent, with its size."""
+        return is_whole(record, self.directory) or _are_there(record, self._there)
 
     def _refuse_foreign(self, names: Collection[str]) -> None:
         if names:
@@ -76,17 +86,19 @@ class Mirror:
                 fix="move it away, or choose another output",
             )
 
-    def _pull_published(self, remote: Remote) -> None:
+    def _pull_record(self, remote: Remote) -> None:
         fetched = self.record.with_name(f".{self.record.name}.fetched")
-        remote.download(self.record.name, fetched)
+        remote.download(self.record.name, fetched, self._there[self.record.name])
         theirs, mine = read_record(fetched), read_record(self.record)
-        if theirs is not None and (mine is None or theirs.finished >= mine.finished):
-            same = theirs == mine
-            for name, length in theirs.sizes.items():
-                if not same or size(self.directory / name) != length:
-                    remote.download(name, self.directory / name)
-            for name in set(mine.sizes if mine else ()) - set(theirs.sizes):
+        if (
+            theirs is not None
+            and theirs != mine
+            and (mine is None or theirs.finished >= mine.finished)
+        ):
+            # What lies here by these names is not known to be what that record lists.
+            for name in {*(mine.sizes if mine else ()), *theirs.sizes}:
                 (self.directory / name).unlink(missing_ok=True)
+            self.sent.write({})
             fetched.replace(self.record)
         fetched.unlink(missing_ok=True)
 
@@ -206,20 +218,53 @@ class Mirror:
             return
         self._refuse_failed()
         there = self.remote.entries()
-        old = self.remote.read(self.record.name) if self.record.name in there else b""
         record = read_record(self.record)
-        if record and old != self.record.read_bytes():
+        mine = self.record.read_bytes() if record else b""
+        old = self.remote.read(self.record.name) if self.record.name in there else b""
+        if record and (old != mine or not _are_there(record, there)):
             self.claim.hold()
-            log.info("sending %d files to %s", len(record.outputs), self.remote.address)
-            replaced = set(json.loads(old)["outputs"]) - set(record.outputs) if old else set()
+            replaced = {*json.loads(old)["outputs"]} - {*record.outputs} if old else set()
             self.remote.remove([self.record.name, *replaced] if old else [])
-            for name in record.outputs:
-                self.remote.upload(self.directory / name, name)
-            self.remote.upload(self.record, self.record.name)
+            self._publish(self.remote, record, there)
         if drafts := self._drafts(self.remote):
             self.claim.hold()
             self.remote.remove(drafts)
         self.close()
+
+    def _publish(self, remote: Remote, record: Record, there: Mapping[str, Entry]) -> None:
+        """Send the files that are not *there* yet, look whether they are, and then the record."""
+        whose = {"": Entry(0, hashlib.sha256(self.record.read_bytes()).hexdigest())}
+        sent = self.sent.read()
+        # What a run that was killed had sent is not sent again.
+        done = {name: sent[name] for name in record.outputs if sent.get(name) == there.get(name, 0)}
+        if sent.get("") != whose[""]:
+            done = {}
+        self.sent.write({**whose, **done})
+        remote.abandon(record.outputs)
+        new = [name for name in record.outputs if name not in done]
+        log.info("sending %d files to %s", len(new), remote.address)
+        with self.sent.open() as noted, ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
+            tags = pool.map(lambda name: self._put(remote, name), new)
+            for name, tag in zip(new, tags, strict=True):
+                done[name] = Entry(record.sizes[name], tag)
+                Journal.note(noted, name, done[name])
+        arrived = remote.entries()
+        self._refuse_changed(remote, [name for name in done if arrived.get(name) != done[name]])
+        remote.upload(self.record, self.record.name)
+
+    def _put(self, remote: Remote, name: str) -> str:
+        if self.claim is not None:
+            self.claim.refuse_lost()
+        return remote.upload(self.directory / name, name)
+
+    def _refuse_changed(self, remote: Remote, names: Collection[str]) -> None:
+        if names:
+            raise AframeError(
+                "files on S3 are not what was sent there",
+                found=f"{len(names)} of them, the first {min(names)}",
+                wanted_by=remote.address,
+                fix="let nobody else write there, then run the same command: it sends them again",
+            )
 
     def close(self) -> None:
         """Leave the address to others, once what is on its way is there."""
@@ -228,3 +273,7 @@ class Mirror:
             wait([self._last])
         if self.claim is not None:
             self.claim.release()
+
+
+def _are_there(record: Record, there: Mapping[str, Entry]) -> bool:
+    return all(name in there and there[name].size == n for name, n in record.sizes.items())

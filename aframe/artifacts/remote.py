@@ -1,37 +1,28 @@
-"""Files on S3: listed, fetched once into a cache that a machine's processes share, sent whole.
+"""Files on S3: listed, fetched and sent whole; and where this machine keeps what it fetched.
 
-boto3 is loaded by the first use of an address. Where the store is and who asks, it reads by
-itself from the environment and ``~/.aws`` (``AWS_ENDPOINT_URL``, ``AWS_PROFILE`` …): no key
-passes through here.
+boto3 is loaded by the first use of an address.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
-import json
-import logging
 import os
 import posixpath
+import random
+import time
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from aframe.artifacts.record import write_text
+from aframe.artifacts.store import ATTEMPTS, CONFLICT, MISSING, client, code_of, explained
 from aframe.errors import AframeError
 
-log = logging.getLogger(__name__)
-
 _SCHEME = "s3:"
-_SIDE_BY_SIDE = 8
-_ATTEMPTS = 8
-_SECONDS_TO_CONNECT, _SECONDS_TO_ANSWER = 10, 60
 _AT_ONCE = 1000  # names that one request may remove
-_MISSING = {"404", "NoSuchKey", "NotFound"}
-_CONFLICT = {"PreconditionFailed", "ConditionalRequestConflict", *_MISSING}
+_PART = 1 << 23  # files from this size on (bytes) travel in parts of it
+_LONGEST_WAIT = 20.0  # between attempts at one file (s)
 
 
 class Entry(NamedTuple):
@@ -95,70 +86,6 @@ def copy_of(path: str | Path) -> Path:
     return cache_directory() / ".inputs" / folder / Path(at).name
 
 
-def cached(path: str | Path) -> Path:
-    """Give a file or directory of this machine with what lies at *path* now.
-
-    Raises:
-        AframeError: If nothing lies at the address, or its store refuses.
-    """
-    at = address(path)
-    return Path(path) if at is None else fetch(at, copy_of(at))
-
-
-def fetch(at: str, mine: Path) -> Path:
-    """Bring *mine* to what lies at an address now.
-
-    Only what is new there is fetched, by one process while the others wait.
-
-    Args:
-        at: The address.
-        mine: File or directory of this machine.
-
-    Returns:
-        *mine*.
-
-    Raises:
-        AframeError: If nothing lies at the address, or its store refuses.
-    """
-    with locked(mine.with_name(f".{mine.name}.lock")):
-        remote = Remote(at)
-        there = remote.entries()
-        if not there:
-            raise AframeError(
-                "an input is missing",
-                found=f"nothing at {at}",
-                wanted_by="the inputs",
-                fix="correct the address, or copy the data there",
-            )
-        known = mine.with_name(f".{mine.name}.entries.json")
-        _fetch(remote, mine, there, _read_entries(known))
-        write_text(known, json.dumps(there))
-    return mine
-
-
-def _read_entries(path: Path) -> dict[str, Entry]:
-    try:
-        return {name: Entry(*entry) for name, entry in json.loads(path.read_text()).items()}
-    except FileNotFoundError:
-        return {}
-
-
-def _fetch(remote: Remote, mine: Path, there: dict[str, Entry], known: dict[str, Entry]) -> None:
-    """Bring the files below *mine* to those that are *there*."""
-    for name in known.keys() - there.keys():
-        (mine / name).unlink(missing_ok=True)
-    new = [
-        name for name, entry in there.items()
-        if known.get(name) != entry or size(mine / name) != entry.size
-    ]  # fmt: skip
-    if new:
-        total = sum(there[name].size for name in new)
-        log.info("fetching %d files (%.3g GB) from %s", len(new), total / 1e9, remote.address)
-    with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
-        for _ in pool.map(lambda name: remote.download(name, mine / name), new):
-            pass
-
-
 def size(path: Path) -> int | None:
     """Size of a file in bytes, or ``None`` where there is none."""
     try:
@@ -167,107 +94,146 @@ def size(path: Path) -> int | None:
         return None
 
 
-@contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold the lock at *path* against the other processes of this machine."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
 class Remote:
     """A directory on S3; its files are named relative to it, ``""`` is the object itself.
 
     Args:
         address: ``s3://bucket/key``.
+        looking: Whether it is only to look, and soon to give up where nobody answers.
 
     Raises:
-        AframeError: If boto3 is not installed; by every method if the store refuses.
+        AframeError: If there is no bucket in the address, or boto3 is not installed; by every
+            method if the store refuses.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, *, looking: bool = False) -> None:
         self.address = address
         self.bucket, _, self.prefix = address.removeprefix(f"{_SCHEME}//").partition("/")
-        try:
-            import boto3  # noqa: PLC0415 (a fifth of a second, and an extra)
-            from botocore.config import Config  # noqa: PLC0415
-        except ImportError as error:
+        if not self.bucket:
             raise AframeError(
-                "boto3 is not installed",
-                found="no package boto3",
-                wanted_by=address,
-                fix="pip install 'aframe[s3]'",
-            ) from error
-        logging.getLogger("botocore").setLevel(logging.WARNING)
-        settings = Config(
-            connect_timeout=_SECONDS_TO_CONNECT,
-            read_timeout=_SECONDS_TO_ANSWER,
-            # Waits longer from one attempt to the next, by a random part.
-            retries={"total_max_attempts": _ATTEMPTS, "mode": "standard"},
-        )
-        with self._explained():
-            self._client: Any = boto3.client("s3", config=settings)
+                "an address has no bucket",
+                found=address,
+                wanted_by="the address of a directory on S3",
+                fix="write it as s3://BUCKET/PATH",
+            )
+        self._client: Any = client(address, looking=looking)
 
     def _key(self, name: str) -> str:
         return posixpath.join(self.prefix, name) if name else self.prefix
 
     def entries(self) -> dict[str, Entry]:
         """List the files, a request a thousand; empty where there is nothing."""
-        start = f"{self.prefix}/" if self.prefix else ""
-        with self._explained():
-            pages = self._client.get_paginator("list_objects_v2").paginate(
-                Bucket=self.bucket, Prefix=start
-            )
-            found = {
-                each["Key"].removeprefix(start): Entry(each["Size"], each["ETag"])
-                for page in pages
-                for each in page.get("Contents", ())
-                if not each["Key"].endswith("/")  # what some tools leave for a folder
-            }
-        if not found and self.prefix:
-            return self._itself()
-        return found
+        found = dict(self._listed())
+        return found if found or not self.prefix else self.itself()
 
-    def _itself(self) -> dict[str, Entry]:
+    def top(self) -> dict[str, Entry]:
+        """List the files directly in the directory; none of its folders is looked into."""
+        return dict(self._listed(Delimiter="/"))
+
+    def _listed(self, **how: Any) -> Iterator[tuple[str, Entry]]:
+        start = f"{self.prefix}/" if self.prefix else ""
+        with explained(self.address):
+            pages = self._client.get_paginator("list_objects_v2").paginate(
+                Bucket=self.bucket, Prefix=start, **how
+            )
+            for page in pages:
+                for each in page.get("Contents", ()):
+                    if not each["Key"].endswith("/"):  # what some tools leave for a folder
+                        yield each["Key"].removeprefix(start), Entry(each["Size"], each["ETag"])
+
+    def itself(self) -> dict[str, Entry]:
+        """Give the object that the address itself is, by the name ``""``, if it is one."""
+        with explained(self.address):
+            head = self._or_none(self._client.head_object, Key=self.prefix)
+        return {"": Entry(head["ContentLength"], head["ETag"])} if head else {}
+
+    def exists(self) -> bool:
+        """Whether there is an object or a directory, in two requests at most."""
+        if self.itself():
+            return True
+        start = f"{self.prefix}/" if self.prefix else ""
+        with explained(self.address):
+            page = self._client.list_objects_v2(Bucket=self.bucket, Prefix=start, MaxKeys=1)
+        return bool(page.get("Contents"))
+
+    def _or_none(self, request: Any, **what: Any) -> Any:
         from botocore.exceptions import ClientError  # noqa: PLC0415
 
-        with self._explained():
-            try:
-                head = self._client.head_object(Bucket=self.bucket, Key=self.prefix)
-            except ClientError as error:
-                if error.response["Error"]["Code"] in _MISSING:
-                    return {}
-                raise
-        return {"": Entry(head["ContentLength"], head["ETag"])}
+        try:
+            return request(Bucket=self.bucket, **what)
+        except ClientError as error:
+            if code_of(error) in MISSING:
+                return None
+            raise
 
-    def download(self, name: str, path: Path) -> None:
-        """Fetch the file *name* to *path*, whole or not at all."""
+    def download(self, name: str, path: Path, entry: Entry | None = None) -> None:
+        """Fetch the file *name* to *path*, whole or not at all.
+
+        Args:
+            name: The file.
+            path: Where to.
+            entry: What it is to be, if that is known.
+
+        Raises:
+            AframeError: If it is something else by now.
+        """
         draft = path.with_name(f".{path.name}.part")
         path.parent.mkdir(parents=True, exist_ok=True)
-        with self._explained(), draft.open("wb") as file:
-            self._client.download_fileobj(self.bucket, self._key(name), file)
+        with explained(self.address):
+            if entry is not None and entry.size < _PART:
+                draft.write_bytes(self._whole(name, IfMatch=entry.tag)[1])
+            else:
+                self._in_parts(name, draft)
+        if entry is not None and size(draft) != entry.size:
+            raise AframeError(
+                "a file on S3 changed while it was read",
+                found=f"{name} has {size(draft)} bytes, and had {entry.size}",
+                wanted_by=self.address,
+                fix="let whoever writes there end, then run the same command again",
+            )
         draft.replace(path)
+
+    def _in_parts(self, name: str, path: Path) -> None:
+        from boto3.s3.transfer import TransferConfig  # noqa: PLC0415
+
+        # What is cut is fetched again, part by part; each is held against its checksum.
+        how = TransferConfig(_PART, multipart_chunksize=_PART, num_download_attempts=ATTEMPTS)
+        self._client.download_file(self.bucket, self._key(name), str(path), Config=how)
+
+    def _whole(self, name: str, **condition: str) -> tuple[dict[str, Any], bytes]:
+        """Give a small object's answer and content, asked for again where it is cut short."""
+        from botocore.exceptions import HTTPClientError, IncompleteReadError  # noqa: PLC0415
+
+        for attempt in range(ATTEMPTS):
+            answer = self._client.get_object(Bucket=self.bucket, Key=self._key(name), **condition)
+            try:
+                return answer, answer["Body"].read()
+            except (HTTPClientError, IncompleteReadError):
+                if attempt == ATTEMPTS - 1:
+                    raise
+                wait = min(2.0**attempt, _LONGEST_WAIT) * random.random()  # noqa: S311 - no secret
+                time.sleep(wait)
+        raise AssertionError  # the last attempt returns or raises
 
     def read(self, name: str) -> bytes:
         """Read the small file *name*."""
-        with self._explained():
-            return self._client.get_object(Bucket=self.bucket, Key=self._key(name))["Body"].read()
+        with explained(self.address):
+            return self._whole(name)[1]
 
     def look(self, name: str) -> Sight | None:
         """Read the small file *name* with its tag and age; ``None`` where there is none."""
         from botocore.exceptions import ClientError  # noqa: PLC0415
 
-        with self._explained():
+        with explained(self.address):
             try:
-                answer = self._client.get_object(Bucket=self.bucket, Key=self._key(name))
+                answer, content = self._whole(name)
             except ClientError as error:
-                if error.response["Error"]["Code"] in _MISSING:
+                if code_of(error) in MISSING:
                     return None
                 raise
             now = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
             age = (now - answer["LastModified"]).total_seconds()
-            return Sight(answer["Body"].read(), answer["ETag"], age)
+            return Sight(content, answer["ETag"], age)
 
     def swap(self, name: str, content: bytes, tag: str | None) -> str | None:
         """Write the small file *name* if it still has *tag*, or with ``None`` if there is none.
@@ -278,13 +244,13 @@ class Remote:
         from botocore.exceptions import ClientError  # noqa: PLC0415
 
         condition = {"IfNoneMatch": "*"} if tag is None else {"IfMatch": tag}
-        with self._explained():
+        with explained(self.address):
             try:
                 answer = self._client.put_object(
                     Bucket=self.bucket, Key=self._key(name), Body=content, **condition
                 )
             except ClientError as error:
-                if error.response["Error"]["Code"] not in _CONFLICT:
+                if code_of(error) not in CONFLICT:
                     raise
             else:
                 return str(answer["ETag"])
@@ -292,11 +258,44 @@ class Remote:
         there = self.look(name)
         return there.tag if there and there.content == content else None
 
-    def upload(self, path: Path, name: str) -> None:
-        """Send the file at *path*; others see all of it or the one before."""
+    def upload(self, path: Path, name: str) -> str:
+        """Send the file at *path*; others see all of it or the one before.
+
+        Returns:
+            Its tag there.
+        """
         # An open file stays what it is when another takes its name meanwhile.
-        with self._explained(), path.open("rb") as file:
-            self._client.upload_fileobj(file, self.bucket, self._key(name))
+        with explained(self.address), path.open("rb") as file:
+            if os.fstat(file.fileno()).st_size < _PART:
+                return str(self._put(name, file.read())["ETag"])
+            from boto3.s3.transfer import TransferConfig  # noqa: PLC0415
+
+            how = TransferConfig(_PART, multipart_chunksize=_PART)
+            self._client.upload_fileobj(file, self.bucket, self._key(name), Config=how)
+            head = self._client.head_object(Bucket=self.bucket, Key=self._key(name))
+            return str(head["ETag"])
+
+    def _put(self, name: str, content: bytes) -> Any:
+        return self._client.put_object(Bucket=self.bucket, Key=self._key(name), Body=content)
+
+    def abandon(self, names: Iterable[str]) -> None:
+        """Drop the parts of *names* that killed uploads left; the store would keep and bill them.
+
+        Only who holds the claim on the output may do so. A store that cannot list them keeps them.
+        """
+        from botocore.exceptions import ClientError  # noqa: PLC0415
+
+        keys = {self._key(name) for name in names}
+        with explained(self.address), contextlib.suppress(ClientError):
+            pages = self._client.get_paginator("list_multipart_uploads").paginate(
+                Bucket=self.bucket, Prefix=f"{self.prefix}/" if self.prefix else ""
+            )
+            left = [each for page in pages for each in page.get("Uploads", ())]
+            for each in left:
+                if each["Key"] in keys:
+                    self._client.abort_multipart_upload(
+                        Bucket=self.bucket, Key=each["Key"], UploadId=each["UploadId"]
+                    )
 
     def remove(self, names: Iterable[str]) -> None:
         """Remove files.
@@ -306,7 +305,7 @@ class Remote:
         """
         keys = [{"Key": self._key(name)} for name in names]
         for first in range(0, len(keys), _AT_ONCE):
-            with self._explained():
+            with explained(self.address):
                 answer = self._client.delete_objects(
                     Bucket=self.bucket,
                     Delete={"Objects": keys[first : first + _AT_ONCE], "Quiet": True},
@@ -319,20 +318,3 @@ class Remote:
                     wanted_by=self.address,
                     fix="let these credentials remove objects there, or choose another output",
                 )
-
-    @contextlib.contextmanager
-    def _explained(self) -> Iterator[None]:
-        """Turn what the store or boto3 refuses into an error that names the cure."""
-        from boto3.exceptions import Boto3Error  # noqa: PLC0415
-        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
-
-        try:
-            yield
-        except (BotoCoreError, ClientError, Boto3Error) as error:
-            raise AframeError(
-                "a directory on S3 cannot be used",
-                found=" ".join(str(error).split()),
-                wanted_by=self.address,
-                fix="check the address, AWS_ENDPOINT_URL, and the credentials (~/.aws/credentials, "
-                "AWS_PROFILE); where the store is only busy, run the same command again",
-            ) from error

@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 
 import law
 
+from aframe.artifacts import inventory
 from aframe.artifacts.record import record_path
-from aframe.artifacts.remote import here
+from aframe.artifacts.remote import here, place
 from aframe.errors import AframeError
 from aframe.failures import failure_path
 from aframe.images import locate
@@ -154,7 +155,7 @@ class StageTask(RunParameters, PoolParameters):
 
     @property
     def directory(self) -> Path:
-        """Where the outputs appear."""
+        """Where the outputs appear, on this machine or on S3."""
         raise NotImplementedError
 
     def inputs(self) -> dict[str, Path | None]:
@@ -171,11 +172,11 @@ class StageTask(RunParameters, PoolParameters):
 
     def settings_file(self) -> dict[str, Any]:
         """The whole content of the settings file that the stage reads."""
-        inputs = {name: path and str(path) for name, path in self.inputs().items()}
+        inputs = {name: path and place(path) for name, path in self.inputs().items()}
         return {
             **self.settings(),
             **({"inputs": inputs} if inputs else {}),
-            "output": str(self.directory),
+            "output": place(self.directory),
             "resources": self.stage_resources(),
         }
 
@@ -242,6 +243,12 @@ class StageTask(RunParameters, PoolParameters):
         """
         self.refuse_changed()
         remake = self.on_change == "remake"
+        try:
+            self._run(remake=remake)
+        finally:
+            inventory.forget()
+
+    def _run(self, *, remake: bool) -> None:
         if self.on_pool:
             run_step(self.pool_step(remake=remake))
             return
@@ -256,6 +263,7 @@ class StageTask(RunParameters, PoolParameters):
 
     def is_published(self) -> bool:
         """Whether the output is there by now, with the settings asked for."""
+        inventory.forget()
         return all(target.exists() for target in self.output().values())
 
     def pool_step(self, *, remake: bool = False) -> PoolStep:
@@ -288,7 +296,7 @@ class StageTask(RunParameters, PoolParameters):
             raise AframeError(
                 f"the output of {self.task_family} was made with other settings",
                 found="; ".join(sorted(changed)),
-                wanted_by=f"{self.task_family} in {self.directory}",
+                wanted_by=f"{self.task_family} in {place(self.directory)}",
                 fix="restore the settings, choose another run directory, or add --on-change remake "
                 "to make it anew with all that rests on it",
             )

@@ -12,7 +12,8 @@ from typing import Any
 
 import law
 
-from aframe.artifacts.remote import address
+from aframe.artifacts.inventory import exists
+from aframe.artifacts.remote import place
 from aframe.checkout import CODE_IN_IMAGE
 from aframe.errors import AframeError
 from aframe.stages import Stage, Step
@@ -39,20 +40,18 @@ def refuse_missing_inputs(steps: Iterable[Any]) -> None:
     made = {Path(output.path) for step in steps for output in _outputs(step)}
     for step in steps:
         for name, path in step.inputs().items():
-            if path is None or path in made or path.exists() or _is_elsewhere(step, path):
+            if path is None or path in made or _is_in_image(step, path) or exists(path):
                 continue
             raise AframeError(
                 "an input is missing",
-                found=f"{path} does not exist",
+                found=f"{place(path)} does not exist",
                 wanted_by=f"{step.task_family}, as its {name}",
                 fix="correct the path, or put the file there",
             )
 
 
-def _is_elsewhere(step: Any, path: Path) -> bool:
-    """Whether *path* is on S3, or in the image that *step* runs in."""
-    in_image = step.where.image is not None and path.is_relative_to(CODE_IN_IMAGE)
-    return in_image or address(path) is not None
+def _is_in_image(step: Any, path: Path) -> bool:
+    return step.where.image is not None and path.is_relative_to(CODE_IN_IMAGE)
 
 
 def refuse_wrong(steps: Iterable[Any]) -> None:

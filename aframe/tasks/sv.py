@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import law
 
+from aframe.artifacts.remote import place
 from aframe.parameters import Detectors, Flag, Pairs, PathParameter, Positive, Rates, Text
 from aframe.tasks.base import StageTask
 from aframe.tasks.data import TestingWaveforms
@@ -260,7 +261,7 @@ class Report(StageTask):
         """The records of every step, which tell what ran."""
         tasks = (task for step in self.requires().values() for task, *_ in step.walk_deps())
         steps = {task.record for task in tasks if isinstance(task, StageTask)}
-        return {**super().stage_resources(), "records": sorted(str(path) for path in steps)}
+        return {**super().stage_resources(), "records": sorted(map(place, steps))}
 
 
 def _optional(outputs: dict[str, law.LocalFileTarget], name: str) -> Path | None:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import law
 
-from aframe.artifacts.remote import address, here, place
+from aframe.artifacts.remote import place
 from aframe.errors import AframeError
 from aframe.parameters import (
     Detectors,
@@ -108,17 +108,8 @@ class TrainLocal(StageTask, PreprocessingParameters):
 
     @property
     def directory(self) -> Path:
-        """Where the training's files appear on this machine."""
-        return here(self._named).absolute()
-
-    @property
-    def _named(self) -> Path:
-        return self.run_dir or self.paths.train_run
-
-    def settings_file(self) -> dict[str, Any]:
-        """The settings, with the output's address where it is on S3."""
-        at = address(self._named)
-        return {**super().settings_file(), **({"output": at} if at else {})}
+        """Where the training's files appear."""
+        return Path(place(self.run_dir or self.paths.train_run))
 
     def check(self) -> None:
         """Refuse a band beyond Nyquist, and what `[wandb]` does not know."""

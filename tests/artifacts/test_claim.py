@@ -169,5 +169,5 @@ def test_a_claim_that_cannot_be_given_back_is_told(on, monkeypatch, caplog):
 
 def test_a_store_that_refuses_is_an_error(bucket):
     """No bucket, no claim."""
-    with pytest.raises(AframeError, match="a directory on S3 cannot be used"):
+    with pytest.raises(AframeError, match="there is no such bucket"):
         Remote(f"{bucket.address}x/run").swap("x", b"", None)

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from aframe.artifacts import remote as module
-from aframe.artifacts.remote import Remote, address, cache_directory, cached, here
+from aframe.artifacts import store
+from aframe.artifacts.cache import cached
+from aframe.artifacts.remote import Remote, address, cache_directory, here
 from aframe.errors import AframeError
 
 
@@ -84,7 +86,7 @@ def test_processes_share_one_fetch(data):
     """Of several that want it at once one fetches, and the others find it."""
     program = (
         "import logging, sys; logging.basicConfig(level=logging.INFO);"
-        "from aframe.artifacts.remote import cached;"
+        "from aframe.artifacts.cache import cached;"
         "print(sorted(each.name for each in cached(sys.argv[1]).glob('*.txt')))"
     )
     processes = [
@@ -159,19 +161,20 @@ def test_refuses_an_address_with_nothing(bucket):
 
 def test_says_what_the_store_refuses(bucket):
     """A bucket that is not there, with the address and no traceback."""
-    with pytest.raises(AframeError, match="a directory on S3 cannot be used") as error:
+    with pytest.raises(AframeError, match="there is no such bucket") as error:
         cached("s3://no-such-bucket/data")
 
     assert "NoSuchBucket" in error.value.found
-    assert error.value.wanted_by == "s3://no-such-bucket/data"
+    assert error.value.wanted_by.startswith("s3://no-such-bucket/data at http://127.0.0.1:")
+    assert error.value.fix.endswith("make it: aws s3 mb s3://no-such-bucket")
 
 
 def test_says_that_nobody_answers(bucket, monkeypatch):
     """No server at the endpoint."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    monkeypatch.setattr(module, "_ATTEMPTS", 1)
+    monkeypatch.setattr(store, "ATTEMPTS", 1)
 
-    with pytest.raises(AframeError, match="a directory on S3 cannot be used") as error:
+    with pytest.raises(AframeError, match="the store cannot be reached") as error:
         cached(f"{bucket.address}/data")
 
     assert "127.0.0.1:9" in error.value.found
@@ -184,9 +187,8 @@ def test_without_credentials_it_says_where_they_belong(data, monkeypatch, tmp_pa
     for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
         monkeypatch.setenv(name, str(tmp_path / "none"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setattr("boto3.DEFAULT_SESSION", None)
 
-    with pytest.raises(AframeError, match="a directory on S3 cannot be used") as error:
+    with pytest.raises(AframeError, match="there are no credentials for S3") as error:
         cached(data)
 
     assert "credentials" in error.value.found

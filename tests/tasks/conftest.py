@@ -15,7 +15,7 @@ import pytest
 
 from aframe.cli import write_run_directory
 from aframe.parameters import BASE_SECTION
-from aframe.paths import RUN_VARIABLES
+from aframe.paths import OF_THE_MACHINE, RUN_VARIABLES
 
 STAND_IN = Path(__file__).with_name("stub_stage.py")
 ENVIRONMENT = Path(sys.executable).parent
@@ -115,6 +115,31 @@ class Run:
         }
 
 
+@dataclass
+class RunOnS3(Run):
+    """A run directory whose files lie below an address."""
+
+    home: str = ""
+    cache: Path = Path()
+
+    def environment(self, **steering):
+        """As on a disk, but for where the run lies."""
+        there = {n: f"{self.home}/{f}" for n, f in RUN_VARIABLES.items() if n not in OF_THE_MACHINE}
+        return {**super().environment(**steering), **there, "AFRAME_CACHE_DIR": str(self.cache)}
+
+    def calls(self):
+        """What the stand-ins were called for since the last look, each `step in folder`."""
+        calls = self.directory.parent / "calls"
+        text = calls.read_text() if calls.exists() else ""
+        calls.unlink(missing_ok=True)
+        found = map(json.loads, text.splitlines())
+        return [f"{call['step']} in {call['output'].removeprefix(self.home)[1:]}" for call in found]
+
+    def lose_machine(self):
+        """Go on with nothing of what was here."""
+        self.cache = self.cache.with_name(f"{self.cache.name}+")
+
+
 @pytest.fixture(scope="session")
 def stubs(tmp_path_factory):
     """A folder with the five commands, each a stand-in."""
@@ -162,3 +187,11 @@ def shared(monkeypatch, tmp_path):
     for name, folder in RUN_VARIABLES.items():
         monkeypatch.setenv(name, str(tmp_path / folder))
     return values
+
+
+@pytest.fixture
+def on_s3(tmp_path, stubs, bucket):
+    """A run of the demo in which nothing has run."""
+    home = f"{bucket.address}/my/run"
+    write_run_directory(tmp_path / "on-s3", preset="demo", s3_bucket=home)
+    return RunOnS3(tmp_path / "on-s3", stubs, home, tmp_path / "machine")

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
+from aframe.artifacts.cache import cached
 from aframe.artifacts.events import JULIAN_YEAR
 from aframe.artifacts.record import write_text
-from aframe.errors import AframeError
 from aframe.draft import Draft
+from aframe.errors import AframeError
 from aframe.program import Resources
 from aframe_sv.evidence import Evidence, Inputs
 from aframe_sv.far import in_words, rate_in_words
@@ -111,7 +112,7 @@ def read_runs(path: Path) -> Runs:
 
 
 def _evidence(run: Mapping[str, Any]) -> Evidence:
-    inputs = {name: Path(path) for name, path in run["inputs"].items() if path}
+    inputs = {name: cached(path) for name, path in run["inputs"].items() if path}
     return Evidence(Inputs(**inputs), read_records([Path(each) for each in run["records"]]))
 
 

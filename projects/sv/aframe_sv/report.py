@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from aframe.artifacts.record import Record, read_record, write_text
+from aframe.artifacts.inventory import read_record
+from aframe.artifacts.record import Record, write_text
 from aframe.draft import Draft
 from aframe.program import Resources
 from aframe_sv.evidence import Evidence, Inputs
@@ -94,7 +95,7 @@ def report(settings: ReportSettings, draft: Draft) -> None:
 
 
 def read_records(paths: Sequence[Path]) -> list[tuple[Path, Record]]:
-    """Read the records that are there."""
+    """Read the records that are there, here or on S3."""
     found = [(Path(path), read_record(path)) for path in paths]
     for path, record in found:
         if record is None:

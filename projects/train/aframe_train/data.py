@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningDataModule
 
+from aframe.artifacts.cache import cached
 from aframe.artifacts.preprocessing import Preprocessing
-from aframe.artifacts.remote import cached
 from aframe.artifacts.strain import StrainFile, list_strain
 from aframe.checks import refuse_short_psd
 from aframe.errors import AframeError

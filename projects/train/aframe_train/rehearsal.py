@@ -9,8 +9,8 @@ from typing import Any
 
 from lightning.pytorch import LightningDataModule
 
+from aframe.artifacts.cache import cached
 from aframe.artifacts.preprocessing import Preprocessing
-from aframe.artifacts.remote import cached
 from aframe.errors import AframeError
 from aframe_train.data import AframeData, place, refuse_nothing, refuse_unused, resolved
 from aframe_train.fit import FitSettings, arguments

@@ -10,9 +10,10 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import Trainer
 
+from aframe.artifacts.cache import fetch
 from aframe.artifacts.claim import Claim
 from aframe.artifacts.mirror import Mirror
-from aframe.artifacts.remote import Remote, address, fetch, here
+from aframe.artifacts.remote import Remote, address, here
 from aframe_train.callbacks import LAST
 
 

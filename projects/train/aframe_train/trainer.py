@@ -18,7 +18,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from aframe.artifacts.remote import cached
+from aframe.artifacts.cache import cached
 from aframe.errors import AframeError
 from aframe.program import hint
 from aframe_train import tracking
