@@ -12,7 +12,7 @@ import numpy as np
 import scipy
 
 from aframe.artifacts.segments import Segment
-from aframe.priors import load_prior, luminosity_distance, sample
+from aframe.priors import TIDES, load_prior, luminosity_distance, sample
 from aframe_data.noise import ColoredNoise
 from aframe_data.projection import optimal_snr, responses
 from aframe_data.resampling import resample_piece
@@ -88,11 +88,13 @@ def waveforms(
         if prior == "log_uniform_bbh":
             xyz = [0.0, 0.0, xyz[2], 0.0, 0.0, xyz[5]]
         binaries.append((mass_1, mass_2, *xyz, distance, inclination, phase, 0, 0, 0))
-    shape = 1 / length, 20.0, sample_rate / 2, 50.0, None, approximant.number
+    shape = 1 / length, 20.0, sample_rate / 2, 50.0
+    tides = zip(*(drawn.get(name, np.zeros(signals)) for name in TIDES), strict=True)
+    options = [deformed(*map(float, pair)) for pair in tides]
 
     def plain() -> None:
-        for binary in binaries:
-            lalsimulation.SimInspiralChooseFDWaveform(*binary, *shape)
+        for binary, option in zip(binaries, options, strict=True):
+            lalsimulation.SimInspiralChooseFDWaveform(*binary, *shape, option, approximant.number)
 
     compare(
         f"{model}, {duration:g} s at {sample_rate:.0f} Hz",
@@ -110,6 +112,16 @@ def waveforms(
             lambda: write_polarizations(settings, 0, signals, path),
             plain,
         )
+
+
+def deformed(lambda_1: float, lambda_2: float) -> object:
+    """LALSimulation's options of tidal deformabilities; none for none."""
+    if not (lambda_1 or lambda_2):
+        return None
+    options = lal.CreateDict()
+    lalsimulation.SimInspiralWaveformParamsInsertTidalLambda1(options, lambda_1)
+    lalsimulation.SimInspiralWaveformParamsInsertTidalLambda2(options, lambda_2)
+    return options
 
 
 def projection() -> None:
@@ -174,8 +186,11 @@ def main() -> None:
     for sample_rate in (1024.0, 2048.0):
         waveforms("log_uniform_bbh", "IMRPhenomD", sample_rate)
         waveforms("end_o3_ratesandpops", "IMRPhenomPv2", sample_rate)
+    waveforms("end_o3_ratesandpops", "IMRPhenomXPHM", 2048.0, signals=32)
     # From 20 Hz on, these neutron stars take 72 to 240 s, 143 s on average.
-    waveforms("end_o3_ratesandpops_bns", "IMRPhenomPv2", 2048.0, (90.0, 45.0), 143.0, 16)
+    stars = (90.0, 45.0), 143.0, 8
+    waveforms("end_o3_ratesandpops_bns", "IMRPhenomPv2", 2048.0, *stars)
+    waveforms("tidal_bns", "IMRPhenomPv2_NRTidalv2", 2048.0, *stars)
     projection()
 
 
