@@ -61,7 +61,7 @@ def _parsed(words: Sequence[str]) -> Segment:
     if len(words) not in (2, 4):
         raise ValueError(f"{len(words)} columns in the line {' '.join(words)!r}")
     start, stop = (float(word) for word in (words[1:3] if len(words) == 4 else words))  # noqa: PLR2004
-    if not start < stop:
+    if not -math.inf < start < stop < math.inf:
         raise ValueError(f"a segment from {start} to {stop}")
     return Segment(start, stop)
 
@@ -205,7 +205,7 @@ def slides_for_livetime(
     """
     if livetime <= 0:
         return 0
-    _refuse_no_lengths(psd_length=psd_length, livetime=livetime)
+    _refuse_no_lengths(psd_length=psd_length, livetime=livetime, segments=_longest(segments))
     step = _slide_step(shifts)
     lengths = [_microseconds(segment.duration - psd_length) for segment in segments]
 
@@ -252,7 +252,8 @@ def slides_for_injections(
         AframeError: If a slide would pair detectors as they were, a length is none, the slots
             have no length, or no number of slides is enough.
     """
-    _refuse_no_lengths(psd_length=psd_length, spacing=spacing, duration=duration, buffer=buffer)
+    lengths = {"spacing": spacing, "duration": duration, "buffer": buffer}
+    _refuse_no_lengths(psd_length=psd_length, segments=_longest(segments), **lengths)
     _slide_step(shifts)
     layout = {
         "spacing": spacing, "duration": duration, "buffer": buffer, "psd_length": psd_length
@@ -352,6 +353,12 @@ def _slide_step(shifts: Sequence[float]) -> int:
     """Time that each further slide loses (us)."""
     refuse_standing(shifts)
     return _microseconds(max(shifts))
+
+
+def _longest(segments: Sequence[Segment]) -> float:
+    """Longest duration (s), not negative; not a number where one of them is none."""
+    durations = [segment.duration for segment in segments]
+    return math.nan if any(map(math.isnan, durations)) else max([0.0, *durations])
 
 
 def _refuse_no_lengths(**lengths: float) -> None:

@@ -114,8 +114,10 @@ def test_the_lines_are_those_older_readers_split_at_tabs(tmp_path):
         ("0\t10\t20\t10\nonly three words", "3 columns in the line 'only three words'"),
         ("0\tten\t20\t10", "could not convert string to float: 'ten'"),
         ("0\t20\t10\t-10", r"a segment from 20.0 to 10.0"),
+        ("10 inf", r"a segment from 10.0 to inf"),
+        ("nan 10", r"a segment from nan to 10.0"),
     ],
-    ids=["missing", "columns", "words", "backwards"],
+    ids=["missing", "columns", "words", "backwards", "endless", "nan"],
 )
 def test_refuses_text(tmp_path, text, message):
     """What is not segwizard is refused with the line that is not."""
@@ -245,6 +247,17 @@ def test_refuses_lengths_that_are_none(length):
     assert caught.value.found == f"psd_length {length:g} s"
     with pytest.raises(AframeError, match="a length of the slides is none"):
         slides_for_injections(segments, [0, 1], num_signals=3, **{**LAYOUT, "buffer": length})
+
+
+@pytest.mark.parametrize(("start", "stop"), [(GPS, np.inf), (np.nan, GPS), (-np.inf, GPS)])
+def test_refuses_segments_that_never_end(start, stop):
+    """No number of slides comes of them."""
+    segments = [Segment(GPS, GPS + 1000), Segment(start, stop)]
+
+    with pytest.raises(AframeError, match="a length of the slides is none"):
+        slides_for_livetime(segments, [0, 1], psd_length=64, livetime=10)
+    with pytest.raises(AframeError, match="a length of the slides is none"):
+        slides_for_injections(segments, [0, 1], num_signals=3, **LAYOUT)
 
 
 #: What a hand may write: whole and half seconds, nothing, less than nothing, no number at all.

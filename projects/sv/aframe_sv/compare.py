@@ -36,13 +36,18 @@ from aframe_sv.page import (
 from aframe_sv.report import read_records
 from aframe_sv.sections.headline import Ranked
 from aframe_sv.sections.missed import efficiency
-from aframe_sv.sections.ranking import SNR_EDGES, SNR_TICKS, binomial_interval, found_by_snr
+from aframe_sv.sections.ranking import (
+    SNR_EDGES,
+    SNR_TICKS,
+    binomial_interval,
+    found_by_snr,
+    rates_by_statistic,
+)
 from aframe_sv.sections.sensitivity import distance_in_words, in_solar_masses
 
 OUTPUT = "comparison.html"
 _NONE = "none"
 _STYLES = ("-", "--", "-.", ":")
-_POINTS = 300
 _ALIKE = (
     "Shares and distances compare searches only where strain and injections are alike: the end of "
     "this page lists the settings that differ."
@@ -243,15 +248,13 @@ def false_alarm_rates(runs: Runs) -> Picture:
     with _plot(runs, said) as (ax, each):
         for (name, run), color, style in each:
             assert run.background is not None  # noqa: S101
-            loudest_first = np.sort(run.background.detection_statistic)[::-1]
-            counts = np.unique(np.geomspace(1, max(len(loudest_first), 1), _POINTS).astype(int))
-            counts = counts[counts <= len(loudest_first)]
-            fars = counts * JULIAN_YEAR / run.background.Tb
-            ax.plot(loudest_first[counts - 1], fars, style, color=color, label=name)
+            statistic, fars, low, high = rates_by_statistic(run.background)
+            ax.plot(statistic, fars, style, drawstyle="steps-pre", color=color, label=name)
+            ax.fill_between(statistic, low, high, step="pre", color=color, alpha=0.15, linewidth=0)
     return picture(
         ax,
-        caption="How often noise is at least as loud. Statistics of different networks have "
-        "different scales: only rates can be compared between them.",
+        caption="How often noise is at least as loud, with its Poisson uncertainty. Statistics of "
+        "different networks have different scales: only rates can be compared between them.",
         alt=f"False alarm rate against statistic for {', '.join(runs)}.",
     )
 

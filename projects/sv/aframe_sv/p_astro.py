@@ -19,6 +19,7 @@ from aframe.priors import load_prior
 from aframe.program import Resources
 from aframe_sv.densities import FEWEST, Model, Values, background, common_grid, foreground, suffice
 from aframe_sv.draws import Injections, Sources, read_injections, read_rejected, refuse_strangers
+from aframe_sv.far import poisson_interval
 from aframe_sv.reliability import Reliability, Scored, reliability
 from aframe_sv.volumes import Source
 
@@ -32,6 +33,8 @@ RATES_SOURCE = (
     "R. Abbott et al., Phys. Rev. X 13, 011048 (2023): 17.9 to 44 BBH (at redshift 0.2), "
     "7.8 to 140 NSBH, 10 to 1700 BNS per Gpc³ and year"
 )
+#: Columns of the events' false alarm rates.
+_RATES = ("false_alarm_rate", "false_alarm_rate_low", "false_alarm_rate_high")
 #: Halves of the events, of which one is scored by a model of the other.
 _FOLDS = 2
 #: Deviations of a bin (standard deviations) that a true model rarely has.
@@ -289,6 +292,17 @@ def _warn(told: dict[str, Any]) -> None:
         )
 
 
+def rates_of(noise: Events, zero_lag: Events) -> tuple[Values, Values, Values]:
+    """False alarm rate of each event (1/yr), and what its count in the background bounds it by.
+
+    The bounds are those of one standard deviation; no count leaves zero for the lower one.
+    """
+    counts = noise.counts_above(zero_lag.detection_statistic)
+    low, high = poisson_interval(counts)
+    year = JULIAN_YEAR / noise.Tb
+    return noise.false_alarm_rate(zero_lag.detection_statistic), low * year, high * year
+
+
 def write(
     path: Path,
     settings: PAstroSettings,
@@ -315,7 +329,8 @@ def write(
         events = file.create_group("events")
         events["detection_time"] = zero_lag.detection_time[order]
         events["detection_statistic"] = statistic
-        events["false_alarm_rate"] = noise.false_alarm_rate(zero_lag.detection_statistic[order])
+        for name, rates in zip(_RATES, rates_of(noise, zero_lag), strict=True):
+            events[name] = rates[order]
         # No background is as loud: the noise there is the tail's, continued.
         events["extrapolated"] = noise.counts_above(zero_lag.detection_statistic[order]) == 0
         probabilities = found.probabilities(statistic) if found else {}

@@ -15,6 +15,8 @@ from aframe.errors import AframeError
 #: Time by which a gate spoils the strain beyond its taper (s), as the older tool has it.
 GATE_MARGIN = 0.375
 _GATE_COLUMNS = 3
+#: Half-width that no gate has (s): there the second column is a GPS time.
+_WIDEST = 1e6
 Edges = Float[np.ndarray, " edge"]
 Times = Float[np.ndarray, " event"]
 
@@ -114,6 +116,11 @@ def _read_gates(path: Path) -> list[Segment]:
     except ValueError as error:
         raise _unreadable(f"{path}: {error}", "gates: center, half-width, taper (s)") from error
     center, half, taper = gates.T
+    if not (np.isfinite(gates).all() and (gates[:, 1:] >= 0).all() and (half < _WIDEST).all()):
+        raise _unreadable(
+            f"{path}: a line of three numbers that are no gate",
+            f"gates: center, half-width below {_WIDEST:g} s, taper (s)",
+        )
     reach = half + taper + GATE_MARGIN
     return [Segment(*pair) for pair in np.stack([center - reach, center + reach], 1).tolist()]
 

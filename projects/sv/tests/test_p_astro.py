@@ -18,6 +18,7 @@ from aframe.errors import AframeError
 from aframe.priors import load_prior
 from aframe_sv import p_astro as verb
 from aframe_sv.densities import Density
+from aframe_sv.far import ONE_SIGMA
 from aframe_sv.p_astro import (
     OUTPUT,
     RATES,
@@ -80,6 +81,15 @@ def test_each_event_has_a_probability_and_a_class(searched):
     total = got.events["p_BBH"] + got.events["p_terrestrial"]
     assert total == pytest.approx(1)
     assert got.events["extrapolated"].tolist() == [True, True, False]
+    low, rate, high = (
+        got.events[f"false_alarm_rate{end}"] * got.attributes["Tb"] / JULIAN_YEAR
+        for end in ("_low", "", "_high")
+    )
+    assert rate[:2] == pytest.approx(1.0), "one count at least"
+    assert (low[0], high[0]) == pytest.approx((0.0, -math.log((1 - ONE_SIGMA) / 2)))
+    assert low[2] < rate[2] < high[2]
+    # Two of three intervals of a large count are its root wide on either side.
+    assert high[2] - low[2] == pytest.approx(2 * math.sqrt(rate[2]), rel=0.05)
     assert json.loads(got.attributes["rates"]) == RATES
     assert "011048" in got.attributes["rates_source"]
     assert got.notes["found_a_year"].keys() == {"BBH"}, "this prior draws no neutron star"

@@ -72,6 +72,9 @@ def test_a_list_may_be_empty(tmp_path):
         ("V1-cat1.txt", "1 2\n", "of detector V1"),
         ("gates.txt", "1 2 3\n", "of detector gates.txt"),
         ("H1-gates.txt", "1 2 3\n1 2\n", "H1-gates.txt: "),
+        ("H1-cat1.txt", "1126259446 1126259478 32\n", "three numbers that are no gate"),
+        ("H1-gates.txt", "500 -1 0.5\n", "three numbers that are no gate"),
+        ("H1-gates.txt", "nan 1 0.5\n", "three numbers that are no gate"),
     ],
 )
 def test_what_is_no_list_is_refused(tmp_path, name, content, found):

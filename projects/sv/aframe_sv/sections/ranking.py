@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
-from scipy.stats import beta
+from scipy.stats import beta, poisson
 
 from aframe.artifacts.events import JULIAN_YEAR, Events
 from aframe_sv.clock import Clock, read_clock
@@ -50,6 +51,12 @@ _UNNAMED = (
     "the background too, and make its rates too high for noise alone."
 )
 _POINTS = 300
+#: Least number of events that is drawn.
+_LOWEST = 0.3
+#: SNR from which on injections tell how far off the times of clear signals are.
+_CLEAR = 15.0
+#: Fewest injections that tell a median.
+_ENOUGH = 20
 #: Zero-lag events that are marked, the loudest.
 _MARKED = 30
 #: Counts in the background at whose rates the efficiency is shown.
@@ -72,6 +79,8 @@ def section(evidence: Evidence) -> Section:
         return Section(name, title, ["There is no background in this run, and so no rate."])
     paragraphs = [_SLIDES, *_convention(evidence)]
     pictures = [false_alarm_rate(background, evidence.zero_lag)]
+    if evidence.zero_lag is not None and len(evidence.zero_lag) and evidence.zero_lag.Tb > 0:
+        pictures.append(counts(background, evidence.zero_lag))
     recovered = evidence.recovered
     if recovered is None:
         paragraphs.append("No injections were searched in this run.")
@@ -105,22 +114,15 @@ def _convention(evidence: Evidence) -> list[str]:
 
 def false_alarm_rate(background: Events, zero_lag: Events | None) -> Picture:
     """Plot the false alarm rate against the statistic, with the events of zero lag."""
-    loudest_first = np.sort(background.detection_statistic)[::-1]
-    counts = np.unique(np.geomspace(1, len(loudest_first), _POINTS).round().astype(int))
-    statistic, year = loudest_first[counts - 1], JULIAN_YEAR / background.Tb
-    lower, upper = poisson_interval(counts)
+    statistic, fars, low, high = rates_by_statistic(background)
     with axes() as ax:
-        # The rate of a statistic between two events is that of the louder one: a step.
-        x, low, middle, high = (values[::-1] for values in (statistic, lower, counts, upper))
-        ax.fill_between(
-            x, low * year, high * year, step="pre", color=COLORS[0], alpha=0.2, linewidth=0
-        )
-        ax.plot(x, middle * year, drawstyle="steps-pre", color=COLORS[0], label="background")
+        ax.fill_between(statistic, low, high, step="pre", color=COLORS[0], alpha=0.2, linewidth=0)
+        ax.plot(statistic, fars, drawstyle="steps-pre", color=COLORS[0], label="background")
         louder = 0
         if zero_lag is not None and len(zero_lag):
             louder = _mark(ax, background, zero_lag)
         ax.set(yscale="log", xlabel="Detection statistic", ylabel="False alarm rate (1/yr)")
-        ax.set_ylim(year / 4, None)
+        ax.set_ylim(JULIAN_YEAR / background.Tb / 4, None)
         _name_rates(ax)
         legend(ax)
         return picture(
@@ -129,9 +131,76 @@ def false_alarm_rate(background: Events, zero_lag: Events | None) -> Picture:
             "statistic with its Poisson uncertainty, and the zero-lag events at theirs. An arrow "
             "marks an event that no background event reaches: it stands at one count.",
             alt=f"False alarm rate against detection statistic; the loudest of {len(background):,} "
-            f"background events is at {loudest_first[0]:.2f}, and {louder} zero-lag events are "
+            f"background events is at {statistic[-1]:.2f}, and {louder} zero-lag events are "
             "louder.",
         )
+
+
+def counts(background: Events, zero_lag: Events) -> Picture:
+    """Plot how many zero-lag events are as rare as this, against what noise would give.
+
+    Noise alone gives Poisson counts about its false alarm rate times the time searched.
+    """
+    years = zero_lag.Tb / JULIAN_YEAR
+    rates = np.sort(background.false_alarm_rate(zero_lag.detection_statistic))
+    most = rates_by_statistic(background)[1].max()
+    grid = np.geomspace(JULIAN_YEAR / background.Tb, max(most, 1.01 * rates[0]), _POINTS)
+    with axes() as ax:
+        for sigmas in (3, 2, 1):
+            low, high = poisson.interval(math.erf(sigmas / math.sqrt(2)), grid * years)
+            ax.fill_between(
+                1 / grid, np.maximum(low, _LOWEST), high, color=FAINT, alpha=0.15, linewidth=0
+            )
+        ax.plot(1 / grid, grid * years, color=FAINT, linestyle=(0, (4, 3)), label="noise, expected")
+        ax.plot(
+            1 / rates, np.arange(1, len(rates) + 1), "o", color=COLORS[1], ms=4, label="zero lag"
+        )
+        ax.set(xscale="log", yscale="log", xlabel="Inverse false alarm rate (yr)")
+        ax.set(ylabel="Events at least as rare")
+        ax.set_ylim(_LOWEST, None)
+        legend(ax)
+        first, few = 1 / rates[0], float(rates[0] * years)
+        return picture(
+            ax,
+            caption="How many events zero lag has against how many noise would give: at each "
+            "inverse false alarm rate the events that are at least as rare, what the background "
+            "lets one expect, and the central intervals of a Poisson distribution about it that "
+            "hold as much as one, two and three standard deviations. Noise stays within; a signal "
+            "stands out on the right, where an event louder than all background stands at one "
+            "count.",
+            alt=f"Number of {len(zero_lag):,} zero-lag events against inverse false alarm rate; "
+            f"the rarest stands at {first:.2g} years, where noise gives {few:.2g} events.",
+        )
+
+
+def rates_by_statistic(
+    background: Events,
+) -> tuple[
+    Float[np.ndarray, " point"],
+    Float[np.ndarray, " point"],
+    Float[np.ndarray, " point"],
+    Float[np.ndarray, " point"],
+]:
+    """Tell false alarm rates at some of the background's statistics, quietest first.
+
+    The rate of a statistic between two events is that of the louder one: a step.
+
+    Args:
+        background: Events of the time slides.
+
+    Returns:
+        Statistics; the rate at each (1/yr), ties counted whole; and its bounds of one standard
+        deviation of the count.
+    """
+    if not len(background):
+        none = np.empty(0)
+        return none, none, none, none
+    loudest_first = np.sort(background.detection_statistic)[::-1]
+    chosen = np.unique(np.geomspace(1, len(loudest_first), _POINTS).round().astype(int))
+    statistic = np.unique(loudest_first[chosen - 1])
+    counts, year = background.counts_above(statistic), JULIAN_YEAR / background.Tb
+    low, high = poisson_interval(counts)
+    return statistic, counts * year, low * year, high * year
 
 
 def _mark(ax: Axes, background: Events, zero_lag: Events) -> int:
@@ -269,10 +338,24 @@ def timing(
         return picture(
             ax,
             caption="Event time less injection time, for injections louder than all background. "
-            f"The middle 68 % lie between {low:.0f} and {high:.0f} ms. {_grid(clock)}",
+            f"The middle 68 % lie between {low:.0f} and {high:.0f} ms. "
+            f"{_bias(recovered, found)}{_grid(clock)}",
             alt=f"Histogram of time differences of {found.sum():,} injections: median "
             f"{middle:.0f} ms, the middle 68 % between {low:.0f} and {high:.0f} ms.",
         )
+
+
+def _bias(recovered: Recovered, found: Bool[np.ndarray, " injection"]) -> str:
+    """Say how far off the times of clear signals are on average."""
+    clear = 1e3 * recovered.offset[found & (recovered.columns["snr"] >= _CLEAR)]
+    if len(clear) < _ENOUGH:
+        return ""
+    # Of the median of a normal distribution.
+    error = math.sqrt(math.pi / 2) * clear.std(ddof=1) / math.sqrt(len(clear))
+    return (
+        f"Of the {len(clear):,} with an SNR of {_CLEAR:g} or more the median is "
+        f"{np.median(clear) + 0.0:.0f} ± {error:.0f} ms. "
+    )
 
 
 def _grid(clock: Clock | None) -> str:

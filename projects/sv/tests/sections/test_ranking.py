@@ -13,10 +13,12 @@ from aframe_sv.evidence import Evidence, Recovered
 from aframe_sv.far import ONE_SIGMA
 from aframe_sv.sections.ranking import (
     binomial_interval,
+    counts,
     efficiency,
     false_alarm_rate,
     found_by_snr,
     histogram,
+    rates_by_statistic,
     section,
     timing,
 )
@@ -40,11 +42,47 @@ def recovered(snr, statistic, offset=0.0):
     return Recovered(columns, 1.0)
 
 
-def test_whole_run_has_four_figures(evidence):
-    """Rate, histogram, efficiency, timing."""
+def test_whole_run_has_five_figures(evidence):
+    """Rate, counts at zero lag, histogram, efficiency, timing."""
     alts = [each.alt for each in section(evidence()).pictures]
 
-    assert [alt.split(" ")[0] for alt in alts] == ["False", "Histograms", "Efficiency", "Histogram"]
+    first = [alt.split(" ")[0] for alt in alts]
+    assert first == ["False", "Number", "Histograms", "Efficiency", "Histogram"]
+
+
+def test_counts_at_zero_lag_are_held_against_those_of_noise():
+    """The rarest of ten days, of a year of background: once in it, and 0.027 such from noise."""
+    background, zero_lag = events(np.arange(1000.0)), events([1200.0, 500.0], JULIAN_YEAR / 36.525)
+
+    assert counts(background, zero_lag).alt == (
+        "Number of 2 zero-lag events against inverse false alarm rate; the rarest stands at 1 "
+        "years, where noise gives 0.027 events."
+    )
+    # One event that is at the rate of all background leaves no range of rates.
+    assert "0.027" in counts(events([1.0]), events([1.0], JULIAN_YEAR / 36.525)).alt
+
+
+def test_rates_hold_ties_whole_and_bound_the_count():
+    """Two events as loud as each other are two at that loudness; one has Garwood's interval."""
+    statistic, fars, low, high = rates_by_statistic(events([1.0, 2.0, 2.0, 3.0], 2 * JULIAN_YEAR))
+
+    assert statistic.tolist() == [1.0, 2.0, 3.0]
+    assert fars.tolist() == [2.0, 1.5, 0.5]
+    assert (low[2], high[2]) == pytest.approx((0.173 / 2, 3.300 / 2), abs=1e-3)
+    assert [len(each) for each in rates_by_statistic(events([]))] == [0, 0, 0, 0]
+
+
+def test_the_bias_of_clear_signals_is_told_with_its_error():
+    """Those of SNR 15 and more, if there are enough of them."""
+    loud = recovered([20.0] * 100 + [8.0] * 100, [5.0] * 200)
+    late = np.concatenate([np.tile([-0.02, 0.03], 50), np.full(100, 9.0)])
+    loud = replace(loud, columns={**loud.columns, "detection_time": late})
+
+    caption = timing(loud, np.ones(200, bool), None).caption
+    # 1.25 times 25 ms over the root of 100.
+    assert "Of the 100 with an SNR of 15 or more the median is 5 ± 3 ms." in caption
+    few = timing(loud, np.arange(200) < 19, None).caption
+    assert "SNR of 15" not in few
 
 
 def test_missing_files_leave_a_sentence(evidence, tmp_path):
@@ -55,7 +93,7 @@ def test_missing_files_leave_a_sentence(evidence, tmp_path):
     assert "no background in this run" in empty.paragraphs[0]
     alone = section(evidence(foreground=None))
     assert alone.paragraphs[1] == "No injections were searched in this run."
-    assert len(alone.pictures) == 1
+    assert len(alone.pictures) == 2
 
 
 def _record(command, settings, background):
@@ -103,7 +141,7 @@ def test_a_search_that_finds_nothing_says_so(evidence, tmp_path):
     got = section(evidence(background=tmp_path / "background.hdf5"))
 
     assert got.paragraphs[1] == "No injection is as loud as the loudest background event."
-    assert len(got.pictures) == 3
+    assert len(got.pictures) == 4
 
 
 def test_zero_lag_above_all_background_is_counted():
