@@ -259,8 +259,8 @@ def _ended(builds: dict[str, Future[None]]) -> int:
             build.result()
         except AframeError as error:
             errors.append(error)
-    for error in errors:
-        sys.stderr.write(f"build-containers: error: {error}\n")
+    for failure in errors:
+        sys.stderr.write(f"build-containers: error: {failure}\n")
     return _FAILED if errors else 0
 
 

@@ -7,6 +7,7 @@ declares it reads it there, unless its own section or the command line says othe
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -295,7 +296,20 @@ class Source(_Shared, luigi.DictParameter):
         content = super().parse(source)
         if not isinstance(content, Mapping) or content.get("kind") not in KEYS:
             raise self.refused(source)
-        return content
+        # Here, since in an image the home is another.
+        paths = {name: _at_home(content[name]) for name in ("paths", "psds") if name in content}
+        return {**content, **paths}
+
+
+def _at_home(value: Any) -> Any:
+    """Expand ``~`` in a path, or in all that *value* holds."""
+    if isinstance(value, str):
+        return os.path.expanduser(value)  # noqa: PTH111 (the name of a curve is no path)
+    if isinstance(value, Mapping):
+        return {name: _at_home(each) for name, each in value.items()}
+    if isinstance(value, Sequence):
+        return [_at_home(each) for each in value]
+    return value
 
 
 class OptionalSource(Source):

@@ -201,6 +201,18 @@ def test_paths_are_expanded(monkeypatch):
     assert PathParameter().parse("~/data") == Path("/home/einstein/data")
 
 
+def test_paths_of_a_source_are_expanded(monkeypatch):
+    """Of files, folders and curves; names of curves, and what a check refuses later, stay."""
+    monkeypatch.setenv("HOME", "/home/einstein")
+    given = {"kind": "files", "paths": ["~/H-*.gwf", "/x"], "psds": {"H1": "~/h1.txt", "L1": "a"}}
+    expanded = {"paths": ["/home/einstein/H-*.gwf", "/x"]}
+    expanded["psds"] = {"H1": "/home/einstein/h1.txt", "L1": "a"}
+
+    assert Source().parse(json.dumps(given)) == {**given, **expanded}
+    for odd in (3, None, [{}]):
+        assert Source().parse(json.dumps({"kind": "files", "paths": odd}))["paths"] == odd
+
+
 def test_none_brings_no_warning(recwarn):
     """Luigi warns of values of another type; none and a path are meant."""
     for parameter in (OptionalNumber(), OptionalPositive(), PathParameter()):
