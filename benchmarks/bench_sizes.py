@@ -1,4 +1,4 @@
-"""Memory of the injections that measure the search, at a fiftieth of its size and below.
+"""Memory of the injections that measure the search, and of its strain, at a fiftieth and below.
 
 Each size runs in a process of its own, planner and worker in one: what it prints is the
 most that either ever held. The plan alone is made at full size.
@@ -17,6 +17,8 @@ from aframe.artifacts.segments import Segment, write_segments
 from aframe.artifacts.strain import write_strain
 from aframe.draft import Draft
 from aframe.program import Resources
+from aframe_data.fetch import FetchInputs, FetchSettings, fetch
+from aframe_data.sources import Simulated
 from aframe_data.testing import (
     TestingInputs,
     TestingSettings,
@@ -54,6 +56,21 @@ def write_data(home: Path, files: int) -> None:
     write_segments(home / "segments.txt", [Segment(START, START + files * PIECE)])
 
 
+def fetch_noise(home: Path) -> None:
+    """Simulate the strain of all segments."""
+    source = Simulated("simulated", dict.fromkeys(IFOS, "aLIGOO3LowT1800545"))
+    draft = Draft(home / "draft")
+    draft.path.mkdir(exist_ok=True)
+    asked = FetchSettings(
+        output=home,
+        inputs=FetchInputs(home / "segments.txt"),
+        ifos=IFOS,
+        source=source,
+        sample_rate=RATE,
+    )
+    fetch(asked, draft)
+
+
 def report(what: str, begin: float) -> None:
     """Print what this process held at most, and how long it took."""
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
@@ -67,6 +84,10 @@ def run(kind: str, home: Path, signals: int) -> None:
         pieces = [Segment(START + t, START + t + 20_000) for t in range(0, MONTH - 20_000, 20_000)]
         times, *_ = injection_slots(settings(home, signals), pieces)
         report(f"plan of {len(times)} injections into a month", begin)
+        return
+    if kind == "strain":
+        fetch_noise(home)
+        report(f"{home.name} h of simulated strain", begin)
         return
     stars = {
         "prior": "tidal_bns",
@@ -88,6 +109,7 @@ def main() -> None:
         for kind, signals, files in (
             ("plan", ALL, 0),
             ("stars", 100, 1),
+            *(("strain", 0, times) for times in (1, 2, 4)),
             *(("binaries", SIGNALS * times, times) for times in (1, 2, 4)),
         ):
             hours = files * PIECE / 3600
