@@ -1,0 +1,329 @@
+"""The jobs of a set, against a queue that does what the test says (integration has a pool)."""
+
+import json
+import time
+
+import pytest
+
+from aframe.errors import AframeError
+from aframe.sites import jobs
+from aframe.sites.causes import COMPLETED, HELD, IDLE, REMOVED, RUNNING
+from aframe.sites.jobs import Jobs, PieceFailedError
+from aframe.sites.pieces import State
+from aframe.sites.queue import SchedulerUnreachableError
+from aframe.sites.requests import Request, Terms
+from aframe.sites.submission import Batch
+
+
+class Scripted:
+    """A queue in which each look is a turn of the *script*: called with its jobs, by piece."""
+
+    def __init__(self, script):
+        self.ads, self.script, self.looks = {}, script, 0
+        self.submissions, self.removed, self.edits = 0, [], []
+        self.lose_answer = False
+
+    def submit(self, description):
+        """Take the rows of the description's table."""
+        self.submissions += 1
+        for line in description.read_text().split("from (\n")[1].splitlines()[:-1]:
+            piece, attempt, *_ = line.split(",")
+            key = int(piece), int(attempt)
+            self.ads[key] = {
+                "ClusterId": self.submissions, "ProcId": int(piece), "JobStatus": IDLE,
+                "AframePiece": key[0], "AframeAttempt": key[1], "NumJobStarts": 0,
+                "QDate": time.time(), "EnteredCurrentStatus": time.time(),
+            }  # fmt: skip
+        if self.lose_answer:
+            self.lose_answer = False
+            raise SchedulerUnreachableError("connection lost")
+        return self.submissions
+
+    def query(self, constraint):
+        """Tell of all jobs, after the script had its turn."""
+        assert constraint == 'AframeRun == "run" && AframeSet == "token"'
+        self.looks += 1
+        self.script(self)
+        return [dict(ad) for ad in self.ads.values() if ad["JobStatus"] != REMOVED]
+
+    def history(self, constraint, count):
+        """Tell of the jobs that left."""
+        return [dict(ad) for ad in self.ads.values() if ad["JobStatus"] == REMOVED]
+
+    def remove(self, constraint):
+        """Note what was removed."""
+        self.removed.append(constraint)
+
+    def edit(self, constraint, attribute, value):
+        """Note what was edited."""
+        self.edits.append((constraint, attribute, value))
+
+    def end(self, piece, attempt=1, status=COMPLETED, **more):
+        """Have a job end."""
+        ended = {"LastRemoteHost": "slot1@node", "EnteredCurrentStatus": time.time()}
+        self.ads[piece, attempt] |= {"JobStatus": status, "ExitCode": 0, **ended, **more}
+
+
+class Numbers:
+    """Work of one row a piece, done where its number is among *done*."""
+
+    def __init__(self):
+        self.done, self.prepared, self.reports = set(), [], {}
+
+    def prepare(self, pieces):
+        """Note which."""
+        self.prepared += [(piece.number, piece.attempt) for piece in pieces]
+
+    def collect(self, piece):
+        """Nothing has to come back."""
+
+    def left(self, piece):
+        """Tell what is not done."""
+        return None if piece.number in self.done else piece.rows
+
+    def report(self, piece):
+        """Tell what the test says."""
+        return self.reports.get(piece.number)
+
+    def by_hand(self, piece):
+        """Give words."""
+        return ["aframe-data", "branches", "--rows", piece.rows]
+
+    def account(self, report, waited):
+        """Nothing is kept."""
+
+
+def _nothing(queue, work):
+    """Let things be."""
+
+
+@pytest.fixture
+def watch(tmp_path, monkeypatch, capsys):
+    """Run two pieces against a script; gives jobs, queue, work and what was said."""
+    monkeypatch.setattr(jobs.time, "sleep", lambda _: None)
+
+    def run(script, prepare=_nothing):
+        work = Numbers()
+        queue = Scripted(lambda queue: script(queue, work))
+        prepare(queue, work)
+        state = State(tmp_path / "state.json", "digest")
+        state.begin(0, ["0", "1"], Request())
+        state.token = "token"  # noqa: S105 (no secret)
+        batch = Batch("Fetch", "run", 0, "token", tmp_path, tmp_path, tmp_path)
+        told = Jobs(batch, Terms(), state, queue, work, tmp_path / "jobs.json")
+        try:
+            told.run()
+        finally:
+            queue.said = capsys.readouterr().err
+        return told, queue, work
+
+    return run
+
+
+def _finish(queue, work, *pieces, attempt=1):
+    for piece in pieces:
+        if (piece, attempt) in queue.ads:
+            work.done.add(piece)
+            queue.end(piece, attempt)
+
+
+def test_one_submission_and_a_look_at_a_time(watch, tmp_path):
+    """Jobs that ended are let go of, and what was seen is left for others to read."""
+
+    def script(queue, work):
+        if queue.looks == 2:
+            queue.ads[0, 1]["JobStatus"] = RUNNING
+        if queue.looks == 3:
+            _finish(queue, work, 0, 1)
+
+    _, queue, _ = watch(script)
+
+    assert (queue.submissions, queue.looks) == (1, 3)
+    assert [edit[1:] for edit in queue.edits] == [("LeaveJobInQueue", "false")]
+    assert "Fetch | of 2 jobs: 1 idle, 1 running\n" in queue.said
+    told = json.loads((tmp_path / "jobs.json").read_text())
+    assert told["jobs"] == {"idle": 0, "running": 0, "held": 0, "done": 2, "failed": 0}
+
+
+def test_a_lost_answer_submits_nothing_twice(watch):
+    """The jobs came through although the scheduler did not say so."""
+
+    def script(queue, work):
+        if queue.looks == 3:
+            _finish(queue, work, 0, 1)
+
+    def lose(queue, _work):
+        queue.lose_answer = True
+
+    _, queue, _ = watch(script, lose)
+
+    assert queue.submissions == 1
+    assert queue.said.count("HTCondor does not answer (connection lost)") == 1
+
+
+def test_a_silent_scheduler_is_told_of_once(watch):
+    """However often it is asked."""
+
+    def script(queue, work):
+        if 2 <= queue.looks < 20:
+            raise SchedulerUnreachableError("nobody there")
+        if queue.looks == 20:
+            _finish(queue, work, 0, 1)
+
+    _, queue, _ = watch(script)
+
+    assert queue.said.count("nobody there") == 1
+
+
+def test_what_is_refused_ends_the_run(watch):
+    """It would be refused again."""
+
+    def refuse(queue, _work):
+        def submit(_):
+            raise AframeError("HTCondor refuses the jobs", found="x", wanted_by="y", fix="z")
+
+        queue.submit = submit
+
+    with pytest.raises(AframeError, match="HTCondor refuses the jobs"):
+        watch(_nothing, refuse)
+
+
+def test_a_job_that_is_released_in_time_is_the_only_one(watch):
+    """Somebody held it, and let it go."""
+
+    def script(queue, work):
+        if queue.looks == 2:
+            queue.end(0, status=HELD, HoldReasonCode=1, HoldReason="via condor_hold")
+        if queue.looks == 4:
+            _finish(queue, work, 0, 1)
+
+    told, queue, work = watch(script)
+
+    assert "waits for condor_release" in queue.said
+    assert work.prepared == [(0, 1), (1, 1)]
+    assert told.state.attempts == []
+
+
+def test_one_that_is_not_gets_a_successor(watch, monkeypatch):
+    """And is removed."""
+    monkeypatch.setattr(jobs, "_HELD_FOR", 0.0)
+
+    def script(queue, work):
+        if queue.looks == 2:
+            queue.end(0, status=HELD, HoldReasonCode=1, HoldReason="via condor_hold")
+        if queue.looks == 4:
+            _finish(queue, work, 1)
+            _finish(queue, work, 0, attempt=2)
+
+    told, queue, _ = watch(script)
+
+    assert queue.removed == ["(ClusterId == 1 && ProcId == 0)"]
+    assert [each["cause"] for each in told.state.attempts] == ["held"]
+    assert queue.submissions == 2
+
+
+def test_files_may_be_seen_late_on_a_shared_disk(watch):
+    """A job that says it is done is believed for a while."""
+
+    def script(queue, work):
+        if queue.looks == 2:
+            queue.end(0)
+            _finish(queue, work, 1)
+        if queue.looks == 6:
+            work.done.add(0)
+
+    told, queue, _ = watch(script)
+
+    assert queue.looks == 6
+    assert told.state.attempts == []
+
+
+def test_but_not_for_ever(watch, monkeypatch):
+    """Then its work is done again."""
+    monkeypatch.setattr(jobs, "_GRACE", 0.0)
+    monkeypatch.setitem(jobs.answer.__globals__["_FIRST_WAIT"], "storage", 0.0)
+
+    def script(queue, work):
+        if queue.looks == 2:
+            queue.end(0)
+            _finish(queue, work, 1)
+        if queue.looks == 4:
+            _finish(queue, work, 0, attempt=2)
+
+    told, _, _ = watch(script)
+
+    assert told.state.attempts[0]["message"] == (
+        "the job says that it is done, but its files are not here"
+    )
+
+
+def test_an_eviction_is_htcondors_own_affair(watch):
+    """It is noted, once, and nothing submitted."""
+
+    def script(queue, work):
+        if queue.looks in (2, 3):
+            queue.ads[0, 1] |= {"JobStatus": RUNNING, "NumJobStarts": 1}
+        if queue.looks in (4, 5):
+            left = {"LastRemoteHost": "slot1@node", "VacateReason": "the starter died"}
+            queue.ads[0, 1] |= {"NumJobStarts": 2, **left}
+        if queue.looks == 6:
+            _finish(queue, work, 0, 1)
+
+    told, queue, _ = watch(script)
+
+    assert [each["cause"] for each in told.state.attempts] == ["evicted"]
+    assert "rows 0, attempt 1 on node: evicted" in queue.said
+    assert queue.submissions == 1
+
+
+def test_waiting_jobs_are_kept_from_a_bad_machine(watch):
+    """One piece finds it out for all."""
+
+    def script(queue, work):
+        if queue.looks == 2:
+            queue.end(0, ExitCode=127)
+        if queue.looks == 4:
+            _finish(queue, work, 1)
+            _finish(queue, work, 0, attempt=2)
+
+    told, queue, _ = watch(script)
+
+    constraint, attribute, value = queue.edits[0]
+    assert "JobStatus == 1" in constraint
+    assert (attribute, value) == ("AframeAvoid", '"node"')
+    assert [piece.avoid for piece in told.state.pieces] == [["node"], ["node"]]
+
+
+def test_a_failure_removes_the_other_jobs(watch, tmp_path):
+    """Those that failed alike are counted; the message is the report's."""
+    error = {"problem": "no such prior", "found": "x", "wanted_by": "y", "fix": "name one"}
+    report = {"status": "failed", "cause": "user", "error": error}
+
+    def script(queue, work):
+        if queue.looks == 2:
+            work.reports = {0: report, 1: report}
+            queue.end(0, ExitCode=2)
+            queue.end(1, ExitCode=2)
+
+    with pytest.raises(PieceFailedError, match="no such prior") as caught:
+        watch(script)
+
+    failure = caught.value.failure
+    assert (failure.count, failure.branch, failure.cause) == (2, "rows 0", "user")
+    assert (failure.host, failure.fix) == ("node", "name one")
+    assert failure.command == "aframe-data branches --rows 0"
+    assert failure.log == str(tmp_path / "0-0-1.log")
+
+
+def test_a_job_that_waits_long_says_where_to_ask(watch):
+    """Once in a while."""
+
+    def script(queue, work):
+        for ad in queue.ads.values():
+            ad["EnteredCurrentStatus"] = time.time() - 3600
+        if queue.looks == 5:
+            _finish(queue, work, 0, 1)
+
+    _, queue, _ = watch(script)
+
+    assert queue.said.count("condor_q -better-analyze 1.0") == 1
