@@ -40,7 +40,7 @@ _CAUSES = (
         ),
     ),
     (
-        r"toomanyrequests|[Tt]oo [Mm]any [Rr]equests|rate limit",
+        r"toomanyrequests|(?i:too many requests)|rate limit",
         "the registry limits its visitors: wait an hour, or start from an image at hand (--base)",
     ),
     (

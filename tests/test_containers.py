@@ -350,7 +350,7 @@ def test_an_installation_has_no_recipes(calls, capsys, root, monkeypatch, tmp_pa
 def test_a_stage_that_is_none(calls, capsys):
     """The nearest is offered."""
     with pytest.raises(SystemExit) as ended:
-        main(["trian"])
+        main(["traim"])
 
     assert ended.value.code == 2
     assert "did you mean train?" in capsys.readouterr().err
