@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import ray
 
 from aframe.errors import AframeError
@@ -24,7 +25,7 @@ from aframe_train.tune.settings import TuneResources
 #: Longest directory (bytes) in which Ray's sockets keep below the 107 that a system allows:
 #: it adds /session_<date>_<time>_<microseconds>_<process>/sockets/plasma_store.
 LONGEST = 107 - len("/session_2015-09-14_09-50-45_391000_4194304/sockets/plasma_store")
-_SECONDS_TO_ANSWER, _SECONDS_TO_JOIN = 10, 300
+_SECONDS_TO_ANSWER, _SECONDS_TO_JOIN, _SECONDS_TO_END = 10, 300, 30
 _ATTEMPTS = 10  # of half a minute each
 _PREFIX, _LOCK = "aframe-ray-", ".lock"
 _OBJECT_STORE = 100 * 2**20  # bytes; a search hands over no data
@@ -124,6 +125,7 @@ def _start(room: Room, directory: Path) -> None:
             )
         except Exception as error:
             ray.shutdown()
+            _end_parts(directory)
             if "timed out" not in str(error):  # Ray has no class for it
                 raise
             if not left:
@@ -135,6 +137,26 @@ def _start(room: Room, directory: Path) -> None:
                 ) from error
         else:
             return
+
+
+def _end_parts(directory: Path) -> None:
+    """End what a cluster in *directory* left: Ray forgets the parts of one that did not start."""
+    parts = [
+        process
+        for process in psutil.Process().children(recursive=True)
+        if any(str(directory) in word for word in _words(process))
+    ]
+    for process in parts:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(parts, timeout=_SECONDS_TO_END)
+
+
+def _words(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return []
 
 
 def _join(endpoint: str) -> None:

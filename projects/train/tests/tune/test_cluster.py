@@ -1,8 +1,11 @@
 """What a search gets of the machine, and where Ray writes."""
 
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from aframe.errors import AframeError
@@ -113,6 +116,32 @@ LATE = Exception("The current node timed out during startup.")
 def start():
     with cluster(TuneResources(device="cpu", num_workers=1), 1) as room:
         return room.cpus, room.gpus, room.trials
+
+
+def test_a_late_start_leaves_no_process(starts, monkeypatch, tmp_path):
+    """The parts of a cluster that did not start in time do not run on beside the next one."""
+    left = []
+
+    def late(_temp_dir, **_):
+        if left:
+            return
+        words = [
+            sys.executable,
+            "-c",
+            "import time; time.sleep(600)",
+            f"--log_dir={_temp_dir}/logs",
+        ]
+        left.append(subprocess.Popen(words))
+        raise LATE
+
+    monkeypatch.setattr("ray.init", late)
+    other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+
+    start()
+
+    assert not psutil.pid_exists(left[0].pid)
+    assert other.poll() is None
+    other.kill()
 
 
 def test_a_late_start_is_tried_again(starts):
