@@ -246,6 +246,8 @@ def answer(end: Ending, request: Request, tries: int) -> Answer:
     wait = min(first * 2.0 ** (tries - 1), _LONGEST_WAIT)
     avoid = end.host if end.cause == "node" else None
     told = f"trying again, {tries} of {most}"
+    if end.cause == "time":
+        told += ", with half of it"
     if wait:
         told += f", in {wait:.0f} s"
     if avoid:

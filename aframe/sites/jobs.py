@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from aframe.artifacts.record import write_text
 from aframe.failures import KEPT, Failure
 from aframe.sites.causes import COMPLETED, HELD, IDLE, RUNNING, Answer, Ending, answer, ending
-from aframe.sites.pieces import Piece, State
+from aframe.sites.pieces import Piece, State, rows_of, rows_text
 from aframe.sites.queue import Queue, SchedulerUnreachableError
 from aframe.sites.requests import Terms
 from aframe.sites.submission import Batch, description
@@ -202,8 +202,21 @@ class Jobs:
             raise PieceFailedError(self._failure(piece, end, what, ends))
         if what.avoid:
             self._shun(what.avoid)
-        piece.rows = rows
+        piece.rows = self._halved(piece, rows) if end.cause == "time" else rows
         piece.again(what.request, time.time() + what.wait, what.avoid)
+
+    def _halved(self, piece: Piece, rows: str) -> str:
+        """Give half of what was too long for one job to another piece; gives the other half."""
+        each = rows_of(rows)
+        if len(each) == 1 or not each:
+            return rows
+        half = len(each) // 2
+        rest = Piece(len(self.state.pieces), rows_text(each[half:]), piece.request)
+        rest.avoid += piece.avoid
+        self.state.pieces.append(rest)
+        # Shorter, it is another job.
+        piece.ends.pop("time")
+        return rows_text(each[:half])
 
     def _shun(self, machine: str) -> None:
         """Keep the work that waits from a machine that cannot do it."""

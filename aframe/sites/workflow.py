@@ -53,7 +53,8 @@ def run_step(work: PoolStep, queue: Queue | None = None) -> None:
             error.failure.write(failure_path(work.output, work.step.verb))
             raise StepFailedError(error.failure) from error
         except KeyboardInterrupt:
-            _tell_of_jobs(work)
+            if any(piece.submitted and not piece.done for piece in state.pieces):
+                _tell_of_jobs(work)
             raise
         failure_path(work.output, work.step.verb).unlink(missing_ok=True)
         shutil.rmtree(work.folder, ignore_errors=True)

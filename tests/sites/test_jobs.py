@@ -102,12 +102,12 @@ def watch(tmp_path, monkeypatch, capsys):
     """Run two pieces against a script; gives jobs, queue, work and what was said."""
     monkeypatch.setattr(jobs.time, "sleep", lambda _: None)
 
-    def run(script, prepare=_nothing):
+    def run(script, prepare=_nothing, rows=("0", "1")):
         work = Numbers()
         queue = Scripted(lambda queue: script(queue, work))
         prepare(queue, work)
         state = State(tmp_path / "state.json", "digest")
-        state.begin(0, ["0", "1"], Request())
+        state.begin(0, rows, Request())
         state.token = "token"  # noqa: S105 (no secret)
         batch = Batch("Fetch", "run", 0, "token", tmp_path, tmp_path, tmp_path)
         told = Jobs(batch, Terms(), state, queue, work, tmp_path / "jobs.json")
@@ -327,3 +327,22 @@ def test_a_job_that_waits_long_says_where_to_ask(watch):
     _, queue, _ = watch(script)
 
     assert queue.said.count("condor_q -better-analyze 1.0") == 1
+
+
+def test_what_runs_too_long_is_halved(watch):
+    """As often as it takes, down to a row."""
+
+    def script(queue, work):
+        if queue.looks in (2, 4):
+            queue.end(0, queue.looks // 2, HELD, HoldReasonCode=47, HoldReason="too long")
+        if queue.looks == 6:
+            _finish(queue, work, 1, 2)
+            _finish(queue, work, 0, attempt=3)
+
+    told, queue, _ = watch(script, rows=["0-4"])
+
+    assert [piece.rows for piece in told.state.pieces] == ["0", "2-4", "1"]
+    assert [each["answer"] for each in told.state.attempts] == [
+        "trying again, 1 of 2, with half of it"
+    ] * 2
+    assert queue.submissions == 3
