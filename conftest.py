@@ -18,5 +18,5 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 # Whoever starts the tests in the background makes them, and all that they start, deaf to Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-#: A bucket on S3, for the tests that ask for one.
-pytest_plugins = ["object_store"]
+#: A bucket on S3, and images, for the tests that ask for one.
+pytest_plugins = ["container_images", "object_store"]
