@@ -74,6 +74,15 @@ def refuse_broken(named: str) -> None:
     _values(path, above=())
 
 
+def values_of(path: Path) -> Values:
+    """All that the configuration file *path* says, with what it takes from others.
+
+    Raises:
+        AframeError: If law cannot use it.
+    """
+    return _values(Path(_expand(str(path))).absolute(), above=())
+
+
 def _expand(text: str) -> str:
     return os.path.expandvars(os.path.expanduser(text))  # noqa: PTH111 (text of any kind)
 

@@ -32,7 +32,7 @@ _REFUSED = re.compile(
 _RAISED = re.compile(r"^[A-Za-z_][\w.]*(?:Error|Exception|Exit|Interrupt|Warning)\b.*$")
 #: What in the words of a failure tells of its kind; the first that fits.
 _KINDS = (
-    ("memory", r"SIGKILL|want of memory|MemoryError|[Oo]ut of memory|OutOfMemory|worker process was killed"),
+    ("memory", r"SIGKILL|want of memory|MemoryError|[Oo]ut ?[Oo]f ?[Mm]emory|worker process was"),
     ("disk", r"disk is full|No space left|quota"),
     ("storage", r"store|S3|bucket|endpoint"),
 )

@@ -16,6 +16,7 @@ from typing import Any
 import law
 import luigi
 
+from aframe import site
 from aframe.errors import AframeError
 from aframe.sources import KEYS
 
@@ -57,6 +58,8 @@ class _Shared(luigi.Parameter):
         try:
             return super()._get_value(task_name, param_name)
         except AframeError as error:
+            if " in [site_" in error.wanted_by:
+                raise
             option = f"--{task_name}-{param_name.replace('_', '-')}"
             raise AframeError(
                 error.problem,
@@ -68,8 +71,20 @@ class _Shared(luigi.Parameter):
     def _value_iterator(self, task_name: str, param_name: str) -> Iterator[tuple[Any, Any]]:
         *own, default = super()._value_iterator(task_name, param_name)
         yield from own
+        of_site = site.value(task_name, param_name)
+        if of_site is not None:
+            yield self._parsed(param_name, *of_site), None
         yield self._get_value_from_config(BASE_SECTION, param_name), None
         yield default
+
+    def _parsed(self, param_name: str, text: str, place: str) -> Any:
+        """Parse what a site says, and tell of it as the site's where it cannot be used."""
+        try:
+            return self.parse(text)
+        except AframeError as error:
+            raise AframeError(
+                error.problem, found=f"{param_name} = {text!r}", wanted_by=place, fix=error.fix
+            ) from error
 
 
 class Text(_Shared):

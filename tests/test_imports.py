@@ -60,6 +60,17 @@ RULES = (
         ("numpy", "h5py", "jaxtyping"),
     ),
     Rule(("aframe.cfg",), ("aframe.errors",), ()),
+    Rule(("aframe.site",), ("aframe.errors", "aframe.cfg"), ("luigi",)),
+    Rule(
+        ("aframe.commands", "aframe.commands.*"),
+        (
+            *("aframe.errors", "aframe.failures", "aframe.cfg", "aframe.cli", "aframe.report"),
+            *("aframe.site", "aframe.images", "aframe.checkout", "aframe.parameters"),
+            *("aframe.tasks*", "aframe.sites*", "aframe.commands*", "aframe.artifacts.segments"),
+            *(f"aframe.artifacts.{name}" for name in ("record", "remote", "inventory")),
+        ),
+        LIGHT,
+    ),
     Rule(("aframe.failures",), ("aframe.errors", "aframe.artifacts.record"), ()),
     Rule(("aframe.checkout",), ("aframe.errors",), ()),
     Rule(("aframe.images",), ("aframe.errors", "aframe.checkout"), ()),
@@ -100,7 +111,7 @@ RULES = (
     Rule(
         ("aframe.stages", "aframe.parameters", "aframe.targets"),
         (
-            *("aframe.errors", "aframe.failures", "aframe.paths", "aframe.sources"),
+            *("aframe.errors", "aframe.failures", "aframe.paths", "aframe.site", "aframe.sources"),
             *("aframe.checkout", "aframe.images"),
             *LOOKING,
         ),

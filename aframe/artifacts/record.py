@@ -100,7 +100,7 @@ def read_record(path: Path) -> Record | None:
     """
     try:
         return parse_record(Path(path).read_bytes(), path)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Collection
 from pathlib import Path
@@ -24,11 +25,13 @@ from aframe.stages import Stage, Step
 from aframe.targets import RecordedTarget
 from aframe.tasks.configuration import (
     refuse_broken_file,
+    refuse_overlooked,
     refuse_unknown_keys,
     refuse_unknown_sections,
     set_defaults,
 )
 from aframe.tasks.foresight import refuse_missing_inputs, refuse_wrong, unfinished
+from aframe.tasks.outlook import lines
 from aframe.tasks.pool import PoolParameters
 from aframe.tasks.screen import prepare_screen, watch
 
@@ -92,6 +95,13 @@ class RunParameters(law.Task):
         description="what to do with an output that was made with other settings: stop and say "
         "which differ, or remake it; default: stop",
     )
+    site = Text(
+        default="",
+        significant=False,
+        always_in_help=False,
+        description="site whose section [site_<name>] says where and how steps run: laptop, gpu, "
+        "igwn, ospool or one of your own; default: none",
+    )
     train_task = Choice(
         choices=("Train", "TuneTask"),
         default="Train",
@@ -118,9 +128,15 @@ class RunParameters(law.Task):
     def check(self) -> None:
         """Refuse parameters that contradict each other; called when the task is built."""
 
+    def _print_deps(self, args: Any) -> None:
+        """Print the dependencies, and what each would do and why."""
+        super()._print_deps(args)
+        print("", *lines(self), sep="\n")  # noqa: T201 - law's own way
+
     def _print_status(self, args: Any) -> None:
-        """Print the status; then refuse what a run would, as far as that takes no time."""
+        """Print the status and what each step would do and why; then refuse what a run would."""
         super()._print_status(args)
+        print("", *lines(self), sep="\n")  # noqa: T201 - law's own way
         refuse_missing_inputs(unfinished(self))
 
     @property
@@ -239,12 +255,21 @@ class StageTask(RunParameters, PoolParameters):
 
         Raises:
             AframeError: If the output was made with other settings, unless *on_change* says to
-                remake it, or if the command fails.
+                remake it, if the command fails, or if the disk is full or refuses a file.
         """
         self.refuse_changed()
         remake = self.on_change == "remake"
         try:
             self._run(remake=remake)
+        except OSError as error:
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            raise AframeError(
+                "the disk is full" if full else "a file of the run cannot be written or read",
+                found=str(error),
+                wanted_by=f"{self.task_family} in {place(self.directory)}",
+                fix=f"{'free some space' if full else 'correct its permissions or path'}, then run "
+                "the same command: it resumes",
+            ) from error
         finally:
             inventory.forget()
 
@@ -307,5 +332,7 @@ class Pipeline(RunParameters, law.WrapperTask):
 
     def check(self) -> None:
         """Build every task, so that each refuses what it can before anything runs."""
-        tasks = {type(task) for task, *_ in self.walk_deps()}
-        refuse_unknown_sections(tasks)
+        tasks = [task for task, *_ in self.walk_deps()]
+        refuse_unknown_sections({type(task) for task in tasks})
+        for task in tasks:
+            refuse_overlooked(task, HANDED_ON)

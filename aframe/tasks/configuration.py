@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 import law
 import luigi
+from luigi.cmdline_parser import CmdlineParser
 
 from aframe.cfg import refuse_broken
 from aframe.errors import AframeError, did_you_mean
@@ -85,6 +86,47 @@ def refuse_unknown_sections(tasks: Iterable[type[luigi.Task]]) -> None:
             raise _unknown("section", f"[{section}]", ours)
     shared = set().union(*(_parameters(task) for task in tasks))
     _refuse_unknown(f"{_PREFIX}{BASE_SECTION}", shared | _referenced(), "shared parameter")
+
+
+def refuse_overlooked(task: luigi.Task, handed_on: Iterable[str]) -> None:
+    """Refuse what is said to *task* alone of a parameter that is one truth for all steps.
+
+    What requires the step hands its own value on, so that this one would be overlooked.
+
+    Args:
+        task: A step of a pipeline.
+        handed_on: Names of those parameters.
+
+    Raises:
+        AframeError: It names the parameter, both values, and where it belongs.
+    """
+    family = task.get_task_family()
+    for name, parameter in task.get_params():
+        if name not in handed_on:
+            continue
+        used = getattr(task, name)
+        for said in (_on_command_line(parameter, family, name), _in_section(family, name)):
+            if said is not None and parameter.normalize(parameter.parse(said)) != used:
+                raise AframeError(
+                    "a setting of all steps is given to one alone, and would be overlooked",
+                    found=f"{name} = {said} for {family}, {parameter.serialize(used)} for those "
+                    "that require it",
+                    wanted_by=f"--{family}-{name.replace('_', '-')} or [luigi_{family}] of the "
+                    ".cfg",
+                    fix=f"give {name} in [{_PREFIX}{BASE_SECTION}]",
+                )
+
+
+def _on_command_line(parameter: luigi.Parameter, family: str, name: str) -> str | None:
+    parser = CmdlineParser.get_instance()
+    known = vars(parser.known_args) if parser else {}
+    said = known.get(parameter._parser_global_dest(name, family))  # noqa: SLF001
+    return None if said is None else str(said)
+
+
+def _in_section(family: str, name: str) -> str | None:
+    parser = luigi.configuration.get_config()
+    return str(parser.get(family, name)) if parser.has_option(family, name) else None
 
 
 def wandb_settings() -> dict[str, str | list[str]]:

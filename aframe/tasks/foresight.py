@@ -30,14 +30,18 @@ def unfinished(task: Any) -> list[Any]:
     return list(found.values())
 
 
-def refuse_missing_inputs(steps: Iterable[Any]) -> None:
+def refuse_missing_inputs(steps: Iterable[Any], made: Iterable[Path] = ()) -> None:
     """Refuse to begin where a file that no step makes is not there.
+
+    Args:
+        steps: What is to run.
+        made: What is made besides.
 
     Raises:
         AframeError: It names the step and the file.
     """
     steps = list(steps)
-    made = {Path(output.path) for step in steps for output in _outputs(step)}
+    made = {*made} | {Path(output.path) for step in steps for output in _outputs(step)}
     for step in steps:
         for name, path in step.inputs().items():
             if path is None or path in made or _is_in_image(step, path) or exists(path):

@@ -174,7 +174,9 @@ def _refuse(
 ) -> NoReturn:
     near = [match for word in unknown for match in difflib.get_close_matches(word, known, n=1)]
     hint = f"did you mean {near[0]}? " if near else ""
-    command = " ".join(["law", *sys.argv[1:3]])
+    # law names itself "…/law run".
+    program = Path(sys.argv[0].removesuffix(" run")).name
+    command = " ".join([program, *sys.argv[1:3]])
     error = AframeError(problem, found=found, wanted_by=command, fix=f"{hint}{fix}")
     sys.stderr.write(f"ERROR: {error}\n")
     sys.exit(USER_ERROR)

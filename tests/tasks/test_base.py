@@ -1,5 +1,6 @@
 """What every task shares: what it hands on, how it may use the machine, what it refuses."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -125,3 +126,23 @@ def test_a_task_without_a_stage_has_no(member):
 def test_paths_may_be_given_as_text(shared):
     """In Python, too, a folder is a folder."""
     assert TrainLocal(run_dir="/x").directory.as_posix() == "/x"
+
+
+@pytest.mark.parametrize(
+    ("number", "problem", "fix"),
+    [
+        (errno.ENOSPC, "the disk is full", "free some space"),
+        (errno.EACCES, "a file of the run cannot be written or read", "correct its permissions"),
+    ],
+)
+def test_a_disk_that_refuses_is_no_fault_of_ours(shared, monkeypatch, number, problem, fix):
+    """A log that cannot be written ends the step in one block, not in a traceback."""
+
+    def refuse(*_words, **_options):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(base.Stage, "run", refuse)
+    with pytest.raises(AframeError, match=problem) as caught:
+        tasks.Query(start=0.0, stop=5000.0).run()
+    assert os.strerror(number) in caught.value.found
+    assert caught.value.fix.startswith(fix)

@@ -1,0 +1,109 @@
+"""`aframe accept`: keep an output though a setting or an input of it has changed."""
+
+from __future__ import annotations
+
+import getpass
+import platform
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from aframe.artifacts.record import (
+    Record,
+    canonical,
+    input_digest,
+    is_whole,
+    named_inputs,
+    write_record,
+)
+from aframe.artifacts.remote import address, copy_of, place
+from aframe.commands.run_directory import RunDirectory
+from aframe.commands.steps import named
+from aframe.errors import AframeError
+from aframe.tasks.outlook import RUNNING, Outlook, changes, outlooks
+
+
+def run(run_directory: RunDirectory, asked: Any, options: Sequence[str]) -> int:
+    """Accept the outputs of the steps that are asked for, and say what was accepted."""
+    with run_directory.task_to_run(options) as task:
+        found = outlooks(task)
+        steps = {each.name: each for word in asked.tasks for each in named(word, found)}
+        accepted = {name: _accepted(each, asked.because) for name, each in steps.items()}
+        for name, record in accepted.items():
+            if record is None:
+                print(f"{name} is as it is asked for: nothing was to be accepted")
+                continue
+            write_record(steps[name].step.record, record)
+            print(f"{name} is kept, though it was made with")
+            for line in record.notes["accepted"][-1]["changes"]:
+                print(f"  {line}")
+    return 0
+
+
+def _accepted(each: Outlook, because: str | None) -> Record | None:
+    """The record that *each* gets; ``None`` where nothing differs.
+
+    Raises:
+        AframeError: If there is no whole output, it is at work, or what differs cannot be known.
+    """
+    step, record = each.step, each.record
+    _refuse(each)
+    assert record is not None  # noqa: S101 (for the type checker: it was refused)
+    lines = changes(step, record)
+    if not lines:
+        return None
+    asked = canonical(step.settings())
+    there = {name: path for name, path in step.inputs().items() if path and copy_of(path).exists()}
+    digests = {name: input_digest(copy_of(path)) for name, path in there.items()}
+    note = {
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+        "who": f"{_user()} on {platform.node()}",
+        "because": because,
+        "changes": lines,
+        "settings": record.settings,
+        "inputs": record.inputs,
+    }
+    accepted = replace(
+        record,
+        settings={**record.settings, **asked},
+        inputs={**record.inputs, **digests, **named_inputs(step.settings())},
+        notes={**record.notes, "accepted": [*record.notes.get("accepted", ()), note]},
+        places={**record.places, **{name: place(path) for name, path in there.items()}},
+    )
+    left = changes(step, accepted)
+    if left:
+        raise AframeError(
+            "what changed cannot be accepted",
+            found="; ".join(left),
+            wanted_by=f"aframe accept {each.name}",
+            fix="have the inputs at hand, or make the output anew with --on-change remake",
+        )
+    return accepted
+
+
+def _refuse(each: Outlook) -> None:
+    step, record = each.step, each.record
+    found = None
+    if address(step.directory):
+        found = f"{place(step.directory)} is on S3: accept it where it lies on a disk"
+    elif each.state == RUNNING:
+        found = "it is being made at this moment"
+    elif record is None:
+        found = f"no {step.record}"
+    elif not is_whole(record, step.directory):
+        found = f"files of {step.record} are gone or cut short"
+    if found is not None:
+        raise AframeError(
+            "there is no whole output to accept",
+            found=found,
+            wanted_by=f"aframe accept {each.name}",
+            fix="run the step; only what was made whole can be kept",
+        )
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "an unknown user"

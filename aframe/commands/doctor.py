@@ -1,0 +1,281 @@
+"""`aframe doctor`: what a run needs of this machine, looked at before it is needed."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import shutil
+import socket
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from aframe import images
+from aframe.artifacts.remote import address, here
+from aframe.artifacts.segments import read_segments, slides_for_injections, slides_for_livetime
+from aframe.commands import credentials
+from aframe.commands.history import estimate, neighbors, pasts, spelled_size, spelled_time
+from aframe.commands.run_directory import RunDirectory
+from aframe.errors import AframeError
+from aframe.tasks.foresight import refuse_missing_inputs
+from aframe.tasks.outlook import DONE, Outlook, outlooks
+
+OK, WARNING, FAILED, SKIPPED = "ok", "warning", "failed", "-"
+_COLORS = {OK: 32, WARNING: 33, FAILED: 31, SKIPPED: 90}
+_SOON = 6 * 3600.0
+_LITTLE = 10e9
+#: What does not answer in this time is told as out of reach (s).
+_PATIENCE = 8.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was looked at, and how it is."""
+
+    about: str
+    state: str
+    found: str
+    fix: str | None = None
+
+
+def run(run_directory: RunDirectory, asked: Any, options: Sequence[str]) -> int:
+    """Print the findings; status 1 if anything a run needs is not as it must be."""
+    findings = list(_findings(run_directory, options))
+    if asked.json:
+        print(json.dumps([asdict(each) for each in findings], indent=2))
+    else:
+        print("\n".join(line for each in findings for line in _lines(each)))
+    return int(any(each.state == FAILED for each in findings))
+
+
+def _lines(each: Finding) -> Iterator[str]:
+    word = each.state
+    if os.environ.get("NO_COLOR") is None and os.isatty(1):
+        word = f"\033[{_COLORS[each.state]}m{each.state}\033[0m"
+    yield f"{word}{' ' * (8 - len(each.state))} {each.about}: {each.found}"
+    if each.fix and each.state in (FAILED, WARNING):
+        yield f"{' ' * 9}fix: {each.fix}"
+
+
+def _findings(run_directory: RunDirectory, options: Sequence[str]) -> Iterator[Finding]:
+    try:
+        with run_directory.task_to_run(options) as task:
+            steps = outlooks(task)
+            yield Finding("settings", OK, f"{len(steps)} steps of {task.task_family} agree")
+            yield from _of_steps(run_directory, steps)
+    except AframeError as error:
+        # Nyquist, PSD length, livetime and injections that fit are refused when steps are built.
+        found = f"{error.problem}: {error.found}, wanted by {error.wanted_by}"
+        yield Finding("settings", FAILED, found, error.fix)
+    yield _gpu()
+
+
+def _of_steps(run_directory: RunDirectory, steps: Sequence[Outlook]) -> Iterator[Finding]:
+    yield from _physics(steps)
+    yield from _programs(steps)
+    yield _inputs(steps)
+    yield from _directories(run_directory, steps)
+    yield from _credentials(steps)
+    yield from _pool(steps)
+    yield from _server(steps)
+
+
+def _tried(about: str, found: str, try_it: Callable[[], object]) -> Finding:
+    """Look whether *try_it* refuses."""
+    try:
+        try_it()
+    except AframeError as error:
+        return Finding(about, FAILED, f"{error.problem}: {error.found}", error.fix)
+    return Finding(about, OK, found)
+
+
+def _physics(steps: Sequence[Outlook]) -> Iterator[Finding]:
+    """Livetime and injections against the segments that were found, where they were."""
+    by_verb = {each.step.verb: each.step for each in steps}
+    search, injections = by_verb.get("infer"), by_verb.get("testing_waveforms")
+    if search is None or injections is None:
+        return
+    path = here(injections.inputs()["segments"])
+    if not path.is_file():
+        yield Finding("livetime", SKIPPED, "the testing strain's segments are not known yet")
+        return
+
+    def injected() -> None:
+        names = ("spacing", "buffer", "num_signals", "psd_length")
+        given = {name: getattr(injections, name) for name in names}
+        slides_for_injections(
+            read_segments(path), injections.shifts, duration=injections.waveform_duration, **given
+        )
+
+    def searched() -> None:
+        slides_for_livetime(
+            read_segments(path), search.shifts, psd_length=search.psd_length, livetime=search.Tb
+        )
+
+    yield _tried("livetime", f"{spelled_time(search.Tb)} of background fit", searched)
+    yield _tried("injections", f"{injections.num_signals} fit into the strain", injected)
+
+
+def _programs(steps: Sequence[Outlook]) -> Iterator[Finding]:
+    """The image or the command of each stage."""
+    seen = {(each.step.stage, each.step.where.image): each.step.where for each in steps}
+    for (stage, image), where in seen.items():
+        there = f"{image} is there" if image else f"aframe-{stage} is installed"
+        about = f"stage {stage}"
+        finding = _tried(about, there, where.refuse_missing)
+        other = images.outdated(stage, image) if image and finding.state == OK else None
+        build = images.how_to_build(stage, image) if image and other else None
+        yield Finding(about, WARNING, str(other), build) if other else finding
+
+
+def _inputs(steps: Sequence[Outlook]) -> Finding:
+    todo = [each.step for each in steps if each.state != DONE]
+    return _tried("inputs", "what no step makes is there", lambda: refuse_missing_inputs(todo))
+
+
+def _directories(run_directory: RunDirectory, steps: Sequence[Outlook]) -> Iterator[Finding]:
+    """Whether what is to be made can be written, and has room."""
+    known = pasts(neighbors(run_directory.path))
+    needed: dict[Path, float] = {}
+    for each in steps:
+        if address(each.step.settings_file()["output"]):
+            continue
+        cost = estimate(each.step, known) if each.state != DONE else None
+        folder = _existing(each.step.directory)
+        needed[folder] = needed.get(folder, 0.0) + (cost.written if cost else 0.0)
+    scratch = next((each.step.paths.tmp for each in steps), None)
+    if scratch is not None:
+        needed.setdefault(_existing(scratch), 0.0)
+    for folder, size in needed.items():
+        yield _directory(folder, size)
+
+
+def _existing(folder: Path) -> Path:
+    return next(each for each in (folder, *folder.parents) if each.exists())
+
+
+def _directory(folder: Path, size: float) -> Finding:
+    about = f"directory {folder}"
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        found = "it cannot be written" if folder.is_dir() else "a file is in its place"
+        return Finding(about, FAILED, found, "correct its permissions, or choose another directory")
+    free = shutil.disk_usage(folder).free
+    found = f"{spelled_size(free)} are free, about {spelled_size(size)} are to be written"
+    fix = "free some space, or choose another directory"
+    state = FAILED if free < size else WARNING if free < _LITTLE else OK
+    return Finding(about, state, found, fix)
+
+
+def _credentials(steps: Sequence[Outlook]) -> Iterator[Finding]:
+    """Each with its remaining life; it fails where something that is to run needs it."""
+    wanted = _wanted(steps)
+    for each in credentials.all_of():
+        needed = wanted.get(each.name)
+        suffix = f", wanted by {needed}" if needed else ""
+        if each.place is None:
+            state = FAILED if needed else SKIPPED
+            yield Finding(each.name, state, f"none{suffix or ', and none is needed'}", each.renew)
+        elif each.fault is not None or (each.left is not None and each.left <= 0):
+            found = each.fault or f"it ended {spelled_time(-(each.left or 0.0))} ago"
+            state = FAILED if needed else WARNING
+            yield Finding(each.name, state, f"{each.place}: {found}{suffix}", each.renew)
+        else:
+            left = "" if each.left is None else f", for {spelled_time(each.left)}"
+            state = WARNING if each.left is not None and each.left < _SOON and needed else OK
+            yield Finding(each.name, state, f"{each.place}{left}{suffix}", each.renew)
+
+
+def _wanted(steps: Sequence[Outlook]) -> dict[str, str]:
+    """Who needs which credential, among what is to run."""
+    found: dict[str, str] = {}
+    for each in steps:
+        told = each.step.settings_file()
+        paths = [told["output"], *filter(None, told.get("inputs", {}).values())]
+        if any(map(address, paths)):
+            found["S3 key"] = each.name
+        if each.state == DONE:
+            continue
+        kind = (told.get("source") or {}).get("kind")
+        if kind == "datafind":
+            found["bearer token"] = each.name
+        if kind == "nds2":
+            found["X.509 proxy"] = each.name
+    return found
+
+
+def _pool(steps: Sequence[Outlook]) -> Iterator[Finding]:
+    if not any(each.step.on_pool for each in steps):
+        yield Finding("HTCondor pool", SKIPPED, "no step runs on one")
+        return
+    from aframe.sites.queue import open_queue  # noqa: PLC0415 (only where a pool is asked for)
+
+    def ask() -> int:
+        return len(open_queue().query('AframeRun == "none"'))
+
+    yield _in_time(
+        "HTCondor pool", "its scheduler answers", ask, "condor_status -schedd tells more"
+    )
+
+
+def _in_time(about: str, found: str, ask: Callable[[], object], fix: str) -> Finding:
+    """Try *ask*, and give up soon."""
+    ended: queue.SimpleQueue[Finding] = queue.SimpleQueue()
+
+    def tell() -> None:
+        try:
+            ask()
+        except AframeError as error:
+            said = f"{error.problem}: {error.found}"
+            ended.put(Finding(about, FAILED, said, error.fix))
+        except Exception as error:  # noqa: BLE001 - whatever the pool's library says is a finding
+            ended.put(Finding(about, FAILED, f"{type(error).__name__}: {error}", fix))
+        else:
+            ended.put(Finding(about, OK, found))
+
+    # A pool of threads would have the end of this program wait for what does not answer.
+    threading.Thread(target=tell, daemon=True).start()
+    try:
+        return ended.get(timeout=_PATIENCE)
+    except queue.Empty:
+        return Finding(about, FAILED, f"no answer within {_PATIENCE:g} s", fix)
+
+
+def _gpu() -> Finding:
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return Finding("GPU", WARNING, "none is seen: training and search run on the CPU",
+                       "on a machine with a GPU, install NVIDIA's driver")  # fmt: skip
+    try:
+        done = subprocess.run(
+            [program, "--list-gpus"], capture_output=True, text=True, check=False, timeout=_PATIENCE
+        )
+    except subprocess.TimeoutExpired:
+        return Finding("GPU", FAILED, f"nvidia-smi did not answer within {_PATIENCE:g} s",
+                       "restart the driver")  # fmt: skip
+    names = [line.partition(": ")[2].partition(" (")[0] for line in done.stdout.splitlines()]
+    if done.returncode or not names:
+        said = (done.stderr or done.stdout).strip().splitlines()
+        return Finding("GPU", FAILED, said[-1] if said else "none", "see nvidia-smi")
+    return Finding("GPU", OK, ", ".join(names))
+
+
+def _server(steps: Sequence[Outlook]) -> Iterator[Finding]:
+    """The Triton server, where the search asks one that runs."""
+    for each in steps:
+        server = getattr(each.step, "server", "")
+        host, colon, port = str(server).rpartition(":")
+        if colon and port.isdigit():
+            yield _answering(server, host, int(port))
+
+
+def _answering(server: str, host: str, port: int) -> Finding:
+    try:
+        socket.create_connection((host, port), timeout=_PATIENCE / 2).close()
+    except OSError as error:
+        fix = "start it, correct --SandboxInfer-server, or leave that out"
+        return Finding("Triton server", FAILED, f"{server}: {error}", fix)
+    return Finding("Triton server", OK, f"{server} answers")

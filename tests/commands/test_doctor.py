@@ -1,0 +1,295 @@
+"""`aframe doctor`: what it finds amiss, and how to mend it."""
+
+import base64
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+
+import pytest
+
+from aframe.artifacts.segments import Segment, write_segments
+from aframe.commands import credentials, doctor
+
+VARIABLES = (
+    *("X509_USER_PROXY", "BEARER_TOKEN", "BEARER_TOKEN_FILE", "SCITOKEN", "SCITOKEN_FILE"),
+    *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_CREDENTIAL_EXPIRATION", "AWS_PROFILE"),
+    *("AWS_SHARED_CREDENTIALS_FILE", "WANDB_API_KEY", "NETRC"),
+)
+
+
+@pytest.fixture(autouse=True)
+def nobody(monkeypatch, tmp_path):
+    """No credentials and no GPU."""
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "runtime"))
+    monkeypatch.setattr(os, "getuid", lambda: 987654)
+    monkeypatch.setattr(doctor, "_LITTLE", 0.0)
+
+
+def _found(run, *words):
+    """Findings by what they are about, and the status."""
+    status, out, _ = run.aframe("doctor", "--json", *words)
+    return status, {each["about"]: each for each in json.loads(out)}
+
+
+def _token(seconds):
+    """An unsigned token that holds for so long."""
+    claims = base64.urlsafe_b64encode(json.dumps({"exp": time.time() + seconds}).encode()).decode()
+    return f"e30.{claims.rstrip('=')}.x"
+
+
+def test_a_run_that_can_begin(empty):
+    """Nothing fails; what is looked at stands in one line each, and nothing is written."""
+    status, out, _ = empty.aframe("doctor")
+    lines = {line[9:].partition(":")[0]: line for line in out.splitlines()}
+
+    assert status == 0, out
+    assert lines["settings"] == "ok       settings: 15 steps of Sandbox agree"
+    assert lines["stage data"] == "ok       stage data: aframe-data is installed"
+    assert "the testing strain's segments are not known yet" in lines["livetime"]
+    assert lines["X.509 proxy"] == "-        X.509 proxy: none, and none is needed"
+    assert lines["HTCondor pool"] == "-        HTCondor pool: no step runs on one"
+    assert "GPU" in lines
+    assert not (empty.directory / "data").exists()
+
+
+def test_settings_that_contradict_each_other(empty):
+    """Nyquist, PSD, livetime: the first that is refused, with its fix; the rest cannot be seen."""
+    empty.set("luigi_base", "highpass", "600")
+    status, found = _found(empty)
+
+    assert status == 1
+    assert found["settings"]["state"] == "failed"
+    assert "highpass is not between zero and the Nyquist frequency" in found["settings"]["found"]
+    assert found["settings"]["fix"].startswith("choose a highpass below 512 Hz")
+    assert set(found) == {"settings", "GPU"}
+
+
+def test_strain_that_is_too_short(empty):
+    """Once the segments are known, livetime and injections are held against them."""
+    folder = empty.directory / "data/test"
+    folder.mkdir(parents=True)
+    write_segments(folder / "segments.txt", [Segment(0.0, 3600.0)])
+    _, long = _found(empty)
+    write_segments(folder / "segments.txt", [Segment(0.0, 40.0)])
+    _, short = _found(empty)
+
+    assert (long["livetime"]["state"], long["injections"]["state"]) == ("ok", "ok")
+    assert (short["livetime"]["state"], short["injections"]["state"]) == ("failed", "failed")
+    assert "the segments are too short for the livetime asked for" in short["livetime"]["found"]
+
+
+def test_an_image_that_is_missing(empty, tmp_path):
+    """Of each stage, with the command that builds it."""
+    status, found = _found(empty, "--container-root", str(tmp_path))
+
+    assert status == 1
+    for stage in ("data", "train", "export", "infer", "sv"):
+        assert found[f"stage {stage}"]["state"] == "failed"
+        assert found[f"stage {stage}"]["found"].startswith(
+            f"no container image for stage '{stage}'"
+        )
+        assert stage in found[f"stage {stage}"]["fix"]
+
+
+def test_an_image_of_other_code(empty, tmp_path, monkeypatch):
+    """It is a warning: the run may want it so."""
+    for stage in ("data", "train", "export", "infer", "sv"):
+        (tmp_path / f"{stage}.sif").touch()
+    monkeypatch.setattr(doctor.images, "outdated", lambda stage, _: f"{stage} is old")
+    monkeypatch.setattr("aframe.stages.Stage.refuse_missing", lambda _: None)
+    status, found = _found(empty, "--container-root", str(tmp_path))
+
+    assert status == 0
+    assert (found["stage sv"]["state"], found["stage sv"]["found"]) == ("warning", "sv is old")
+    assert found["stage sv"]["fix"] == f"build-containers sv --root {tmp_path}"
+
+
+def test_a_missing_input(empty):
+    """What no step makes must be there."""
+    (empty.directory / "train.yaml").unlink()
+    status, found = _found(empty)
+
+    assert status == 1
+    assert found["inputs"]["found"] == (
+        f"an input is missing: {empty.directory}/train.yaml does not exist"
+    )
+
+
+def test_a_directory_that_cannot_be_written(empty, monkeypatch):
+    """Or in whose place a file lies."""
+    (empty.directory / "training").touch()
+    _, found = _found(empty)
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    status, closed = _found(empty)
+
+    assert found[f"directory {empty.directory}/training"]["found"] == "a file is in its place"
+    assert status == 1
+    assert closed[f"directory {empty.directory}"]["found"] == "it cannot be written"
+
+
+def test_a_disk_with_little_room(finished, monkeypatch):
+    """Less than is to be written fails; little is a warning."""
+    shutil.rmtree(finished.directory / "training")
+    free = shutil._ntuple_diskusage(10**12, 10**12, 1)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: free)
+    enough = doctor._directory(finished.directory, 0.5)
+    short = doctor._directory(finished.directory, 2.0)
+    monkeypatch.setattr(doctor, "_LITTLE", 1e10)
+
+    assert (enough.state, short.state) == ("ok", "failed")
+    assert doctor._directory(finished.directory, 0.5).state == "warning"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "state", "says"),
+    [(86400, "ok", ", for 2"), (3600, "warning", "min, wanted"), (-7200, "failed", "it ended 2")],
+)
+def test_the_life_of_a_token(empty, monkeypatch, seconds, state, says):
+    """Where strain is asked for with it, what is over fails and what ends soon is a warning."""
+    source = '{"kind": "datafind", "frametypes": {"H1": "H1_HOFT_C00", "L1": "L1_HOFT_C00"}}'
+    empty.set("luigi_base", "source", source)
+    token = _token(seconds + 5)
+    monkeypatch.setenv("BEARER_TOKEN", token)
+    _, out, _ = empty.aframe("doctor")
+    _, found = _found(empty)
+
+    assert found["bearer token"]["state"] == state, out
+    assert says in found["bearer token"]["found"]
+    assert "wanted by" in found["bearer token"]["found"]
+    # What it is, is nobody's business.
+    assert token not in out
+    monkeypatch.delenv("BEARER_TOKEN")
+    assert _found(empty)[1]["bearer token"]["state"] == "failed"
+
+
+def test_tokens_are_found_where_they_lie(tmp_path, monkeypatch):
+    """A variable, a file that one names, the user's own folder; what is no token says so."""
+    runtime = tmp_path / "runtime"
+    runtime.mkdir()
+    environment = {"XDG_RUNTIME_DIR": str(runtime)}
+    assert credentials.token(environment).place is None
+    (runtime / "bt_u987654").write_text(_token(100))
+    assert credentials.token(environment).place == str(runtime / "bt_u987654")
+    (tmp_path / "mine").write_text("no token")
+    mine = credentials.token({**environment, "BEARER_TOKEN_FILE": str(tmp_path / "mine")})
+    assert (mine.place, mine.fault) == (str(tmp_path / "mine"), "it is no JSON web token")
+    assert credentials.token({"SCITOKEN": _token(100)}).left == pytest.approx(100, abs=60)
+
+
+def test_the_life_of_a_proxy(tmp_path):
+    """Read from the certificate itself."""
+    path = tmp_path / "proxy.pem"
+    words = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=me"]
+    subprocess.run([*words, "-days", "3", "-keyout", "/dev/null", "-out", path], check=True,
+                   capture_output=True)  # fmt: skip
+    there = credentials.proxy({"X509_USER_PROXY": str(path)})
+    path.with_name("x").write_text("x")
+    broken = credentials.proxy({"X509_USER_PROXY": str(path.with_name("x"))})
+
+    # A clock that steps, and the seconds that openssl took.
+    assert there.left == pytest.approx(3 * 86400, abs=300)
+    assert broken.fault == "it is no certificate"
+    assert credentials.proxy({}).place is None
+
+
+def test_keys_of_s3(tmp_path):
+    """In the environment, whole or half, or in the file of the chosen profile."""
+    assert credentials.aws({"AWS_ACCESS_KEY_ID": "a"}).fault == "the other half is not set"
+    both = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
+    assert credentials.aws(both).place == "$AWS_ACCESS_KEY_ID"
+    assert credentials.aws({**both, "AWS_CREDENTIAL_EXPIRATION": "2000-01-01T00:00:00Z"}).left < 0
+    assert credentials.aws({**both, "AWS_CREDENTIAL_EXPIRATION": "soon"}).left is None
+    file = tmp_path / "credentials"
+    file.write_text("[lab]\naws_access_key_id = a\n")
+    named = {"AWS_SHARED_CREDENTIALS_FILE": str(file)}
+    assert credentials.aws(named).place is None
+    assert credentials.aws({**named, "AWS_PROFILE": "lab"}).place == f"[lab] of {file}"
+    file.write_text("x\n")
+    assert credentials.aws(named).fault == "the file cannot be read"
+
+
+def test_the_key_of_wandb(tmp_path):
+    """In the environment or the user's netrc."""
+    file = tmp_path / "netrc"
+    assert credentials.wandb({"WANDB_API_KEY": "k"}).place == "$WANDB_API_KEY"
+    assert credentials.wandb({"NETRC": str(file)}).place is None
+    file.write_text("machine api.wandb.ai login user password k\n")
+    assert credentials.wandb({"NETRC": str(file)}).place == str(file)
+    file.write_text("nonsense\n")
+    assert credentials.wandb({"NETRC": str(file)}).place is None
+
+
+def test_a_key_of_s3_that_is_wanted(empty, monkeypatch):
+    """By a step whose output is there."""
+    script = empty.directory / "run.sh"
+    text = script.read_text()
+    old = f"AFRAME_TRAIN_RUN_DIR={empty.directory}/training"
+    script.write_text(text.replace(old, "AFRAME_TRAIN_RUN_DIR=s3://bucket/run"))
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    _, found = _found(empty)
+
+    assert found["S3 key"]["state"] == "failed"
+    assert "wanted by " in found["S3 key"]["found"]
+
+
+def test_a_server_that_is_out_of_reach(empty):
+    """And one that answers."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        there = _found(empty, "--SandboxInfer-server", f"127.0.0.1:{port}")[1]
+    status, gone = _found(empty, "--SandboxInfer-server", f"127.0.0.1:{port}")
+
+    assert there["Triton server"]["state"] == "ok"
+    assert (status, gone["Triton server"]["state"]) == (1, "failed")
+
+
+@pytest.mark.parametrize(
+    ("script", "state", "found"),
+    [
+        ("echo 'GPU 0: NVIDIA A40 (UUID: x)'", "ok", "NVIDIA A40"),
+        ("echo 'no driver' >&2; exit 9", "failed", "no driver"),
+        ("exit 0", "failed", "none"),
+        ("exec sleep 60", "failed", "nvidia-smi did not answer within 0.2 s"),
+    ],
+)
+def test_gpus(tmp_path, monkeypatch, script, state, found):
+    """What NVIDIA's own program says of them."""
+    program = tmp_path / "nvidia-smi"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    if "sleep" in script:
+        monkeypatch.setattr(doctor, "_PATIENCE", 0.2)
+    else:
+        monkeypatch.setattr(doctor, "_PATIENCE", 60.0)
+
+    assert (doctor._gpu().state, doctor._gpu().found) == (state, found)
+
+
+def test_without_a_gpu(tmp_path, monkeypatch):
+    """No more than a warning."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    assert doctor._gpu().state == "warning"
+
+
+def test_what_does_not_answer_is_given_up(monkeypatch):
+    """And whatever a library says of it is a finding."""
+    monkeypatch.setattr(doctor, "_PATIENCE", 0.1)
+
+    def fail():
+        raise RuntimeError("no schedd")
+
+    slow = doctor._in_time("pool", "fine", lambda: time.sleep(0.5), "wait")
+    assert (slow.state, slow.found) == ("failed", "no answer within 0.1 s")
+    assert doctor._in_time("pool", "fine", fail, "wait").found == "RuntimeError: no schedd"
+    monkeypatch.setattr(doctor, "_PATIENCE", 60.0)
+    assert doctor._in_time("pool", "fine", lambda: 1, "wait").state == "ok"

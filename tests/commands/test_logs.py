@@ -1,0 +1,112 @@
+"""`aframe logs`: which log is shown, and what is added to it."""
+
+import json
+import os
+import platform
+import subprocess
+import threading
+import time
+
+import pytest
+
+from aframe.commands import logs
+
+
+def _log(run, path, text):
+    file = run.directory / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+    return file
+
+
+def _failure(run, path, log, when=1.0):
+    content = {"step": "X", "problem": "p", "command": "c", "ended": "e", "log": str(log)}
+    _log(run, path, json.dumps({**content, "when": when}))
+
+
+def test_the_log_of_a_step(empty):
+    """All of it, or its last lines; its path is on the other stream."""
+    path = _log(empty, "training/logs/fit.log", "one\ntwo\nthree\n")
+
+    assert empty.aframe("logs", "Train") == (0, "one\ntwo\nthree\n", f"{path}\n")
+    assert empty.aframe("logs", "Train", "--lines", "2")[1] == "two\nthree\n"
+
+
+def test_the_log_of_the_last_failure(empty):
+    """Of a job, where that failed; of several steps of one name, the one that failed last."""
+    whole = _log(empty, "data/test/logs/query.log", "whole\n")
+    job = _log(empty, "data/test/logs/query/0-1-2.log", "of the job\n")
+    _failure(empty, "data/test/logs/query.failure.json", job, when=2.0)
+    other = _log(empty, "data/train/logs/query.log", "other\n")
+    _failure(empty, "data/train/logs/query.failure.json", other, when=1.0)
+
+    assert empty.aframe("logs", "Query")[1] == "of the job\n"
+    job.unlink()
+    assert empty.aframe("logs", "Query")[2] == f"{whole}\n"
+
+
+def test_the_log_of_a_branch(empty):
+    """The last attempt that a pool made at it; of a step on this machine, that of the step."""
+    first = _log(empty, "data/test/logs/fetch/0-0-0.log", "first\n")
+    second = _log(empty, "data/test/logs/fetch/0-0-1.log", "second\n")
+    _log(empty, "data/test/logs/fetch.log", "whole\n")
+    attempts = [
+        {"rows": "0-39,44", "log": str(first)},
+        {"rows": "0-39,44", "log": str(second)},
+        {"rows": "40-43", "log": str(first)},
+    ]
+    _log(empty, "data/test/logs/fetch.jobs.json", json.dumps({"attempts": attempts}))
+
+    for branch, said in ((12, "second\n"), (44, "second\n"), (40, "first\n"), (99, "whole\n")):
+        assert empty.aframe("logs", f"FetchTest[{branch}]")[1] == said
+
+
+def test_no_log_yet(empty):
+    """The error says what to do first."""
+    status, _, err = empty.aframe("logs", "Train")
+
+    assert status == 2
+    assert "there is no log yet" in err
+    assert f"no {empty.directory}/training/logs/fit.log" in err
+
+
+def test_a_step_named_otherwise(empty):
+    """The form is shown."""
+    status, _, err = empty.aframe("logs", "Train[x]")
+
+    assert status == 2
+    assert "a step is named otherwise" in err
+    assert "FetchTrain[12]" in err
+
+
+@pytest.mark.parametrize("text", ["{", '{"attempts": 7}', "{}"])
+def test_jobs_that_cannot_be_read(empty, text):
+    """They tell of no attempt."""
+    path = _log(empty, "data/test/logs/fetch.log", "whole\n")
+    _log(empty, "data/test/logs/fetch.jobs.json", text)
+
+    assert empty.aframe("logs", "FetchTest[1]")[2] == f"{path}\n"
+
+
+def test_a_log_is_followed_until_its_step_ends(empty, monkeypatch):
+    """What is added meanwhile is shown, and the command ends with the step."""
+    monkeypatch.setattr(logs, "_BETWEEN_LOOKS", 0.01)
+    path = _log(empty, "training/logs/fit.log", "one\n")
+    process = subprocess.Popen(["sleep", "600"])
+    told = {"state": "running", "started": 0.0, "updated": time.time(), "host": platform.node()}
+    _log(empty, "training/logs/fit.status.json", json.dumps({**told, "pid": process.pid}))
+
+    def work():
+        with path.open("a") as file:
+            file.write("two\n")
+        told["pid"] = os.getpid()
+        _log(empty, "training/logs/fit.status.json", json.dumps({**told, "state": "done"}))
+        process.kill()
+        process.wait()
+
+    timer = threading.Timer(0.5, work)
+    timer.start()
+    status, out, _ = empty.aframe("logs", "Train", "--follow")
+    timer.join()
+
+    assert (status, out) == (0, "one\ntwo\n")
