@@ -33,7 +33,7 @@ _NOT_OF_A_STAGE = (
     *(
         f"aframe/{name}.py"
         for name in (
-            *("cfg", "cli", "containers", "images", "parameters", "paths"),
+            *("cfg", "cli", "containers", "failures", "images", "parameters", "paths"),
             *("report", "site", "stages", "targets"),
         )
     ),
