@@ -14,7 +14,7 @@ import law
 from aframe import sources
 from aframe.artifacts.inventory import exists, forget, is_whole, read_record, recorded_digest
 from aframe.artifacts.record import Record, differences, input_digest, named_inputs
-from aframe.artifacts.remote import Remote, address, copy_of, place
+from aframe.artifacts.remote import Remote, address, copy_of, here, place
 from aframe.errors import AframeError
 
 #: Settings, and the paths of inputs by name.
@@ -52,7 +52,7 @@ class RecordedTarget(law.LocalFileTarget):
         return [at] if return_all else at
 
     def remove(self, *, silent: bool = True, **options: Any) -> None:
-        """Remove it; on S3 the record goes first, without which nothing there counts."""
+        """Remove it; of what lies on S3 also the copy here, which would be sent again."""
         at = address(self.path)
         if at is None:
             super().remove(silent=silent, **options)
@@ -60,10 +60,12 @@ class RecordedTarget(law.LocalFileTarget):
         directory, _, name = at.rpartition("/")
         remote = Remote(directory)
         there = [each for each in remote.entries() if each == name or each.startswith(f"{name}/")]
-        if there:
-            remote.remove([self.record_path.name])
-            remote.remove(there)
-            forget()
+        remote.remove(there)
+        mine = here(at)
+        for path in [mine, *mine.rglob("*")]:
+            if path.is_file():
+                path.unlink()
+        forget()
 
     def stale(self, record: Record | None = None, remade: Collection[Path] = ()) -> list[str]:
         """The settings and inputs that differ from those asked for, one line each.

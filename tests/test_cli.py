@@ -337,3 +337,55 @@ def test_the_command_is_installed(tmp_path):
     assert done.returncode == 0
     for option in ("--mode", "--directory", "--preset", "--seed", "--strain", "--force"):
         assert option in done.stdout
+
+
+def _exports(directory, **surroundings):
+    """What `run.sh` exports, by a real shell."""
+    lines = (directory / "run.sh").read_text().splitlines()
+    script = "\n".join(line for line in lines if line.startswith("export ")) + "\nenv -0"
+    said = subprocess.run(
+        ["bash", "-c", script], env=surroundings, capture_output=True, text=True, check=True
+    )
+    pairs = (item.partition("=") for item in said.stdout.split("\0"))
+    return {name: value for name, _, value in pairs if name.startswith(("AFRAME_", "AWS_"))}
+
+
+def test_a_run_may_be_kept_on_s3(tmp_path, monkeypatch):
+    """All but scratch; the store is that of the day, unless another is named; no key is written."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "https://s3.example.org")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+
+    assert _init("--directory", tmp_path / "my run", "--s3-bucket", "s3://bucket/my/run/") == 0
+
+    exported = _exports(tmp_path / "my run")
+    assert exported == {
+        **{name: f"s3://bucket/my/run/{folder}" for name, folder in VARIABLES.items()},
+        "AFRAME_CONDOR_DIR": f"{tmp_path}/my run/condor",
+        "AFRAME_TMPDIR": f"{tmp_path}/my run/tmp",
+        "AFRAME_CACHE_DIR": f"{tmp_path}/my run/cache",
+        "AWS_ENDPOINT_URL": "https://s3.example.org",
+    }
+    others = {"AWS_ENDPOINT_URL": "http://inside:9000", "AFRAME_CACHE_DIR": "/scratch"}
+    assert others.items() <= _exports(tmp_path / "my run", **others).items()
+    assert not any("secret" in path.read_text() for path in (tmp_path / "my run").iterdir())
+
+
+def test_a_whole_bucket_may_be_a_run(tmp_path):
+    """Without a prefix."""
+    write_run_directory(tmp_path, s3_bucket="s3://bucket")
+
+    assert _exports(tmp_path)["AFRAME_RESULTS_DIR"] == "s3://bucket/results"
+
+
+@pytest.mark.parametrize(
+    "address", ["bucket/run", "/data/run", "s3://", "s3://My_Bucket", "s3:/b/r"]
+)
+def test_a_place_that_is_no_address_is_refused(tmp_path, capsys, address):
+    """Before anything is written, with how one is written."""
+    assert _init("--directory", tmp_path / "run", "--s3-bucket", address) == 2
+
+    said = capsys.readouterr().err
+    assert "the run cannot be kept there" in said
+    assert "s3://BUCKET/PREFIX" in said
+    assert not (tmp_path / "run").exists()

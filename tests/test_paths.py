@@ -3,6 +3,10 @@
 from dataclasses import asdict
 from pathlib import Path
 
+import pytest
+
+from aframe.artifacts.remote import address
+from aframe.errors import AframeError
 from aframe.paths import RUN_VARIABLES, run_paths
 
 
@@ -67,3 +71,27 @@ def test_the_training_may_be_kept_on_s3():
     paths = run_paths({"AFRAME_TRAIN_RUN_DIR": "s3://mine/training"})
 
     assert paths.train_run == Path("s3://mine/training")
+
+
+def test_each_piece_may_be_kept_on_s3():
+    """One of them, some or all; what lies in it is an address, too."""
+    paths = run_paths(
+        {
+            "AFRAME_TRAIN_DATA_DIR": "s3://mine/data/train",
+            "AFRAME_TEST_BACKGROUND_DIR": "s3://shared/strain",
+            "AFRAME_RESULTS_DIR": "s3://mine/results",
+        }
+    )
+
+    assert address(paths.train_background) == "s3://mine/data/train"
+    assert address(paths.zero_lag) == "s3://shared/strain/zero_lag"
+    assert address(paths.results / "plots") == "s3://mine/results/plots"
+    assert address(paths.test_waveforms) is None
+
+
+@pytest.mark.parametrize("name", ["AFRAME_TMPDIR", "AFRAME_CONDOR_DIR"])
+def test_scratch_is_of_this_machine(name):
+    """It says which variable names an address."""
+    with pytest.raises(AframeError, match="a folder of this machine cannot be on S3") as error:
+        run_paths({name: "s3://mine/tmp"})
+    assert (error.value.found, error.value.wanted_by) == ("s3://mine/tmp", name)

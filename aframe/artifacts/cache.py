@@ -190,7 +190,7 @@ def _sent(at: str) -> dict[str, Entry]:
 
 def _link(made: Path, path: Path, entry: Entry) -> bool:
     """Give a file that was made here a second name; whether that was possible."""
-    if size(made) != entry.size:
+    if made == path or size(made) != entry.size:
         return False
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.part")

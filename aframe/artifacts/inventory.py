@@ -20,7 +20,7 @@ from aframe.artifacts.store import NoAnswerError
 from aframe.errors import AframeError
 
 #: For how long what was seen of a store is believed (s).
-SECONDS_TO_TRUST = 30.0
+SECONDS_TO_TRUST = 120.0
 RECORD = ".record.json"
 _SIDE_BY_SIDE = 8
 

@@ -24,10 +24,20 @@ _seen: set[str] = set()
 
 def unfinished(task: Any) -> list[Any]:
     """Steps among *task* and all it rests on that are to be run, in an order they can run in."""
-    found = {each.task_id: each for dep in _required(task) for each in unfinished(dep)}
-    if task.publishes and (found or not all(made.exists() for made in _outputs(task))):
-        found[task.task_id] = task
-    return list(found.values())
+    looked: dict[str, bool] = {}
+    todo: list[Any] = []
+
+    def is_open(step: Any) -> bool:
+        if step.task_id not in looked:
+            below = [is_open(required) for required in _required(step)]
+            mine = step.publishes and (any(below) or not all(m.exists() for m in _outputs(step)))
+            if mine:
+                todo.append(step)
+            looked[step.task_id] = any(below) or bool(mine)
+        return looked[step.task_id]
+
+    is_open(task)
+    return todo
 
 
 def refuse_missing_inputs(steps: Iterable[Any], made: Iterable[Path] = ()) -> None:

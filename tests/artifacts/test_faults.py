@@ -145,8 +145,8 @@ def test_a_file_that_changes_between_listing_and_reading_is_refused(bucket, remo
 
 
 @pytest.fixture
-def _keys_count(_store):
-    """The store looks at keys."""
+def _keys_count(_store, remote):
+    """The store looks at keys, from now on."""
 
     def count_down(number):
         kind = {"Content-Type": "application/octet-stream"}

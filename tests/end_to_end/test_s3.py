@@ -1,0 +1,104 @@
+"""The real data stage with its directories on S3, against the same on a disk."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from aframe import report
+from aframe.artifacts import inventory
+from aframe.artifacts.record import Record, read_record, write_record
+from aframe.cli import write_run_directory
+
+#: One process runs these: each takes the machine's cores.
+pytestmark = pytest.mark.xdist_group("end_to_end")
+
+RECORDS = (
+    *("data/train/query", "data/train/fetch", "data/train/validation_waveforms"),
+    *("data/test/query", "data/test/fetch", "data/test/testing_waveforms"),
+)
+#: Ten minutes of strain each, and few signals.
+TINY = {"train_stop": "1240580383", "test_stop": "1240580983", "Tb": "1800"}
+SIGNALS = {"Training": 64, "Validation": 8, "Testing": 20}
+
+
+def _write(directory: Path, **options: str) -> None:
+    write_run_directory(directory, preset="demo", **options)
+    text = (directory / "sandbox.cfg").read_text()
+    for key, value in TINY.items():
+        text = re.sub(rf"(?m)^{key} = .*$", f"{key} = {value}", text)
+    for kind, number in SIGNALS.items():
+        section = rf"(\[luigi_{kind}Waveforms\]\n(?:#.*\n)*num_signals = )\d+"
+        text = re.sub(section, rf"\g<1>{number}", text)
+    (directory / "sandbox.cfg").write_text(text)
+
+
+def _run(directory: Path, task: str) -> str:
+    """Run *task* where `run.sh` would."""
+    script = (directory / "run.sh").read_text()
+    only = re.sub(r"law run \S+", f"law run {task}", script)
+    done = subprocess.run(
+        ["bash", "-c", only.replace("${BASH_SOURCE[0]}", str(directory / "run.sh"))],
+        env=dict(os.environ), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stderr
+
+
+def test_data_made_on_s3_are_those_of_a_disk(tmp_path, bucket, monkeypatch):
+    """Digest by digest; made once, also for a machine that has nothing of them."""
+    monkeypatch.delenv("AFRAME_CACHE_DIR")
+    _write(tmp_path / "disk")
+    _write(tmp_path / "s3", s3_bucket=f"{bucket.address}/my-run")
+    tasks = ("aframe.ValidationWaveforms", "aframe.TestingWaveforms")
+
+    for directory in (tmp_path / "disk", tmp_path / "s3"):
+        for task in tasks:
+            _run(directory, task)
+    shutil.rmtree(tmp_path / "s3" / "cache")
+    again = [_run(tmp_path / "s3", task) for task in tasks]
+
+    assert all("complete: nothing was to be done" in said for said in again)
+    inventory.forget()
+    for name in RECORDS:
+        here = read_record(tmp_path / "disk" / f"{name}.record.json")
+        there = inventory.read_record(f"{bucket.address}/my-run/{name}.record.json")
+        assert (there.outputs, there.inputs) == (here.outputs, here.inputs), name
+        assert all(place.startswith(f"{bucket.address}/my-run/") for place in there.places.values())
+    assert not (tmp_path / "s3" / "data").exists()
+    assert not [name for name in bucket.names() if "/." in name]
+
+
+def test_the_page_of_a_run_on_s3_is_made_anew(tmp_path, bucket, capfd):
+    """From an address, with a title of its own; it is kept there."""
+    _write(tmp_path / "run")
+    _run(tmp_path / "run", "aframe.TestingWaveforms")
+    search = tmp_path / "run" / "results"
+    _as_if_searched(search, tmp_path / "run")
+    bucket.put(tmp_path / "run" / "data", "mine/data")
+    bucket.put(search, "mine/results")
+    inventory.forget()
+
+    status = report.main(["report", f"{bucket.address}/mine", "--title", "From afar"])
+
+    assert status == 0, capfd.readouterr().err
+    assert b"From afar" in bucket.get("mine/results/report.html")
+    assert "mine/results/report.record.json" in bucket.names("mine/results/")
+
+
+def _as_if_searched(results: Path, run: Path) -> None:
+    """Leave the record of a search that found nothing to keep, of the injections that were made."""
+    results.mkdir()
+    places = {
+        "background": str(run / "data/test/background"),
+        "injections": str(run / "data/test/waveforms.hdf5"),
+        "output": str(results),
+    }
+    record = Record(
+        "aframe-infer infer", {"ifos": ["H1", "L1"]}, {}, {}, {},
+        started="2015-09-14T09:50:45+00:00", finished="2015-09-14T09:50:46+00:00", places=places,
+    )  # fmt: skip
+    write_record(results / "infer.record.json", record)
