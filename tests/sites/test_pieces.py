@@ -18,7 +18,7 @@ def test_rows_are_written_as_the_stage_reads_them(rows):
 
 
 @given(
-    st.integers(1, 3000), st.floats(0.01, 5000) | st.none(), st.floats(1, 20000), st.integers(1, 8)
+    st.integers(1, 300), st.floats(0.01, 5000) | st.none(), st.floats(1, 20000), st.integers(1, 8)
 )
 def test_every_row_is_in_one_job(count, seconds, length, workers):
     """Jobs are as alike as can be, and not longer than asked for, or of one row."""

@@ -1,13 +1,17 @@
 """What a task asks of a pool."""
 
+import configparser
 import os
+import re
 import subprocess
 from pathlib import Path
 
+import law
 import pytest
 
 from aframe.sites.requests import Request, Terms
 from aframe.tasks import FetchTrain, Infer, TrainLocal
+from aframe.tasks.pool import PoolParameters
 
 
 def test_requests_and_terms_come_from_the_configuration(shared):
@@ -83,6 +87,37 @@ def test_outputs_of_one_verb_have_folders_apart(shared, tmp_path):
     assert train.condor_folder.parent == tmp_path / "condor"
     assert train.condor_folder.name.startswith("FetchTrain-")
     assert train.condor_folder != train.requires().condor_folder
+
+
+GUIDE = (Path(__file__).parents[2] / "docs" / "htcondor.md").read_text()
+
+
+def test_the_guide_names_every_parameter_with_its_default():
+    """In its table, as they are read."""
+    rows = re.findall(r"^\| (`.*?) \| .*? \| (.*?) \|$", GUIDE, re.MULTILINE)
+    named = {key for keys, _ in rows for key in re.findall(r"`(\w+)`", keys)}
+    declared = {name for name, _ in PoolParameters.get_params()} - {
+        name for name, _ in law.Task.get_params()
+    }
+
+    assert named == declared
+    plain = FetchTrain()
+    assert (plain.request(), plain.workflow) == (Request(), "local")
+    assert (plain.shared_disk, plain.job_length) == (True, 3600.0)
+
+
+def test_the_example_of_the_guide_is_understood(empty):
+    """Each key in its section."""
+    example = configparser.ConfigParser(interpolation=None)
+    example.read_string(re.search(r"```ini\n(.*?)```", GUIDE, re.DOTALL)[1])
+    for section in example.sections():
+        for key, value in example[section].items():
+            empty.set(section, key, value)
+
+    done = empty.law("--print-status", "0")
+
+    assert done.returncode == 0, done.stderr
+    assert set(example.sections()) == {"luigi_base", "luigi_Train", "luigi_SandboxSV"}
 
 
 @pytest.mark.skipif(
