@@ -194,7 +194,7 @@ REFUSED = {
     "a key that its kind of source has not": (
         ("luigi_base", "source", '{"kind": "gwosc", "flag": "DATA"}'),
         "a source of kind gwosc does not take flag",
-        "a source with kind, flag",
+        '"flag": "DATA"',
         "it takes sample_rate, dataset, flags, gwosc_server, segment_server",
     ),
     "no files": (
