@@ -161,7 +161,8 @@ class Jobs:
 
     def _see_start(self, piece: Piece, ad: Mapping[str, Any]) -> None:
         """Note that HTCondor began a job anew, after it was put out of its machine."""
-        starts = int(ad.get("NumJobStarts", 0))
+        # What takes a job up again after the scheduler was away is no start.
+        starts = int(ad.get("NumShadowStarts", 0)) - int(ad.get("NumJobReconnects", 0))
         if piece.starts and starts > piece.starts:
             reason = ad.get("VacateReason")
             host = str(ad.get("LastRemoteHost", "")).rpartition("@")[2] or None

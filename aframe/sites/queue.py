@@ -18,8 +18,15 @@ from aframe.errors import AframeError
 ATTRIBUTES = (
     *("ClusterId", "ProcId", "JobStatus", "ExitBySignal", "ExitCode", "ExitSignal", "QDate"),
     *("HoldReason", "HoldReasonCode", "HoldReasonSubCode", "RemoveReason", "VacateReason"),
-    *("RemoteHost", "LastRemoteHost", "NumJobStarts", "JobStartDate", "ResidentSetSize"),
-    *("DiskUsage", "AframePiece", "AframeAttempt", "AframeSet", "EnteredCurrentStatus"),
+    *("RemoteHost", "LastRemoteHost", "NumShadowStarts", "JobStartDate", "ResidentSetSize"),
+    *(
+        "NumJobReconnects",
+        "DiskUsage",
+        "AframePiece",
+        "AframeAttempt",
+        "AframeSet",
+        "EnteredCurrentStatus",
+    ),
 )
 #: How HTCondor says that nobody answers, or that it cannot tell whom to ask.
 _NO_ANSWER = re.compile(

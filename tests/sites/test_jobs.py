@@ -31,7 +31,7 @@ class Scripted:
             key = int(piece), int(attempt)
             self.ads[key] = {
                 "ClusterId": self.submissions, "ProcId": int(piece), "JobStatus": IDLE,
-                "AframePiece": key[0], "AframeAttempt": key[1], "NumJobStarts": 0,
+                "AframePiece": key[0], "AframeAttempt": key[1], "NumShadowStarts": 0,
                 "QDate": time.time(), "EnteredCurrentStatus": time.time(),
             }  # fmt: skip
         if self.lose_answer:
@@ -262,11 +262,14 @@ def test_an_eviction_is_htcondors_own_affair(watch):
 
     def script(queue, work):
         if queue.looks in (2, 3):
-            queue.ads[0, 1] |= {"JobStatus": RUNNING, "NumJobStarts": 1}
+            queue.ads[0, 1] |= {"JobStatus": RUNNING, "NumShadowStarts": 1}
         if queue.looks in (4, 5):
             left = {"LastRemoteHost": "slot1@node", "VacateReason": "the starter died"}
-            queue.ads[0, 1] |= {"NumJobStarts": 2, **left}
+            queue.ads[0, 1] |= {"NumShadowStarts": 2, **left}
         if queue.looks == 6:
+            # The scheduler was away.
+            queue.ads[0, 1] |= {"NumShadowStarts": 3, "NumJobReconnects": 1}
+        if queue.looks == 7:
             _finish(queue, work, 0, 1)
 
     told, queue, _ = watch(script)
