@@ -191,12 +191,13 @@ def _shown(value: Any) -> str:
 
 def is_whole(record: Record, output: Path) -> bool:
     """Whether every file of *record* lies below *output* with its size."""
-    return all(_size(Path(output) / name) == size for name, size in record.sizes.items())
+    # Of 100 000 files, a path object each would be most of the time.
+    return all(_size(os.path.join(output, name)) == size for name, size in record.sizes.items())  # noqa: PTH118
 
 
-def _size(path: Path) -> int | None:
+def _size(path: Path | str) -> int | None:
     try:
-        return path.stat().st_size
+        return os.stat(path).st_size  # noqa: PTH116
     except OSError:
         return None
 
