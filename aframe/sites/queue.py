@@ -19,14 +19,7 @@ ATTRIBUTES = (
     *("ClusterId", "ProcId", "JobStatus", "ExitBySignal", "ExitCode", "ExitSignal", "QDate"),
     *("HoldReason", "HoldReasonCode", "HoldReasonSubCode", "RemoveReason", "VacateReason"),
     *("RemoteHost", "LastRemoteHost", "NumShadowStarts", "JobStartDate", "ResidentSetSize"),
-    *(
-        "NumJobReconnects",
-        "DiskUsage",
-        "AframePiece",
-        "AframeAttempt",
-        "AframeSet",
-        "EnteredCurrentStatus",
-    ),
+    *("NumJobReconnects", "DiskUsage", "EnteredCurrentStatus", "AframePiece", "AframeAttempt"),
 )
 #: How HTCondor says that nobody answers, or that it cannot tell whom to ask.
 _NO_ANSWER = re.compile(

@@ -22,10 +22,10 @@ def main(told):
     """Run the step; gives the exit status."""
     output = Path(told["output"])
     verb = told.get("verb", "make")
+    own = {"inputs": {"numbers": told["numbers"]}, "deeds": told["deeds"]}
     settings = {
-        "inputs": {"numbers": told["numbers"]},
+        **told.get("settings", own),
         "output": str(output),
-        "deeds": told["deeds"],
         "resources": {"workers": 1},
     }
 
@@ -40,7 +40,7 @@ def main(told):
         Request(**told.get("request", {"memory": 300, "disk": 100})),
         Terms(**{"job_length": 120.0, **told.get("terms", {})}),
         Path(told["folder"]),
-        branched=verb == "make",
+        branched=verb != "whole",
         published=published,
     )
     opened = {"bindings": queue.Bindings, "commands": queue.Commands, "": queue.open_queue}

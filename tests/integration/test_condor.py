@@ -53,17 +53,24 @@ class Step:
     told: dict
     environment: dict
 
+    @contextlib.contextmanager
     def start(self, **more):
-        """Begin it, its screen in a file."""
+        """Begin it, its screen in a file; it does not outlive a test that fails."""
         told = json.dumps({**self.told, **more})
         with (self.directory / "screen").open("a") as screen:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 _as_user(sys.executable, SUBMIT, told),
                 env=self.environment,
                 stdout=screen,
                 stderr=screen,
                 start_new_session=True,
             )
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
     def run(self, **more):
         """Run it to its end; gives the exit status."""
@@ -268,6 +275,15 @@ def test_nothing_needs_to_be_shared(step, machine, verb):
         assert record["places"]["output"] == str(step.output)
 
 
+@pytest.mark.parametrize("queue", ["bindings", "commands"])
+def test_what_htcondor_refuses_is_told(step, queue):
+    """In its words, with what to correct; nothing is lost by another try."""
+    assert step.run(queue=queue, terms={"requirements": "((TARGET.Cpus)"}) == 1
+    assert "ERROR: HTCondor refuses the jobs" in step.screen
+    assert "Parse error in expression" in step.screen
+    assert "Traceback" not in step.screen
+
+
 @pytest.mark.parametrize(
     ("deed", "problem", "cause"),
     [("refuse", "the number is odd (1)", "user"), ("crash", "ValueError: a bug", "bug")],
@@ -325,9 +341,9 @@ def test_what_happens_to_jobs_is_answered_by_cause(step):
     mark = step.directory / "mark"
     deeds = [f"until:{mark}"] * 3 + [f"expire:{mark}"]
     with step.start(deeds=deeds, terms={"job_length": 60}) as process:
-        running = "JobStatus == 2 && AframePiece < 3"
-        _until(lambda: len(step.jobs(running)) == 3, "three jobs running")
-        killed, removed, held = sorted(step.jobs(running))
+        _until(lambda: step.jobs("JobStatus == 2 && AframePiece < 3"), "a job running")
+        killed = step.jobs("JobStatus == 2 && AframePiece < 3")[0]
+        removed, held = sorted({*step.jobs("AframePiece < 3")} - {killed})
         _kill_starter(killed)
         subprocess.run(["condor_rm", removed], check=True)
         subprocess.run(["condor_hold", held], check=True)
