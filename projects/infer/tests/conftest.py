@@ -237,9 +237,11 @@ def program(server_environment, served_repository, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def server(program, served_repository, tmp_path_factory):
-    """A real server, for tests that do it no harm."""
-    with Server(program, served_repository, tmp_path_factory.mktemp("log") / "log") as started:
-        yield started
+    """A real server, for tests that do it no harm; other tests may take longer than it idles."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("aframe_infer.server.IDLE_SECONDS", 86_400.0)
+        with Server(program, served_repository, tmp_path_factory.mktemp("log") / "log") as started:
+            yield started
 
 
 def members(group):
