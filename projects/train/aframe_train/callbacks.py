@@ -25,7 +25,7 @@ from aframe.artifacts.hdf5 import writing
 from aframe.artifacts.record import write_text
 from aframe.errors import AframeError
 from aframe_train.data import AframeData
-from aframe_train.fit import PICTURES, PUBLISHES
+from aframe_train.outputs import PICTURES, PUBLISHES
 
 log = logging.getLogger(__name__)
 

@@ -2,8 +2,8 @@
 
 from aframe.program import Verb
 from aframe.program import main as run
-from aframe_train.fit import PUBLISHES as TRAINING
 from aframe_train.fit import FitSettings, fit
+from aframe_train.outputs import PUBLISHES as TRAINING
 from aframe_train.tune.settings import TuneSettings
 from aframe_train.tune.verb import PUBLISHES as SEARCH
 from aframe_train.tune.verb import tune

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from aframe_train.callbacks import run_directory
-from aframe_train.fit import PICTURES
+from aframe_train.outputs import PICTURES
 from aframe_train.runs import keep
 
 log = logging.getLogger(__name__)

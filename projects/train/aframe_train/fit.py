@@ -18,18 +18,6 @@ from aframe_train.checks import refuse_impossible
 
 log = logging.getLogger(__name__)
 
-PUBLISHES = (
-    "model.pt",
-    "best.ckpt",
-    "last.ckpt",
-    "batch.hdf5",
-    "val_batch.hdf5",
-    "preprocessing.json",
-    "metrics.csv",
-    "config.yaml",
-)
-#: Folder of the pictures that a validation may leave, which do not change.
-PICTURES = "validation"
 _ACCELERATORS = {"auto": "auto", "cpu": "cpu", "cuda": "gpu"}
 
 

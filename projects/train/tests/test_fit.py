@@ -15,7 +15,8 @@ from aframe.artifacts.record import input_digest
 from aframe.errors import AframeError
 from aframe_train import tracking
 from aframe_train.cli import VERBS, main
-from aframe_train.fit import PUBLISHES, FitInputs, FitResources, FitSettings, arguments, threads
+from aframe_train.fit import FitInputs, FitResources, FitSettings, arguments, threads
+from aframe_train.outputs import PUBLISHES
 
 
 @pytest.fixture

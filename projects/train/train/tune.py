@@ -21,7 +21,8 @@ from aframe.artifacts.claim import Claim
 from aframe.artifacts.remote import Remote, address, here
 from aframe.errors import AframeError
 from aframe.program import USER_ERROR
-from aframe_train.fit import PICTURES, FitResources
+from aframe_train.fit import FitResources
+from aframe_train.outputs import PICTURES
 from aframe_train.tune.environment import prepare
 from aframe_train.tune.settings import TuneResources, read_search
 from aframe_train.tune.training import DIRECTORY

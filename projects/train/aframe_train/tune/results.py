@@ -15,7 +15,7 @@ import yaml
 
 from aframe.artifacts.record import write_text
 from aframe_train.callbacks import copy_training
-from aframe_train.fit import PUBLISHES as TRAINING
+from aframe_train.outputs import PUBLISHES as TRAINING
 from aframe_train.tune.search import Outcome, Plan, locate
 from aframe_train.tune.training import SCORE
 from aframe_train.tune.trials import Trial

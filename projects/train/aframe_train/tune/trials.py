@@ -19,7 +19,7 @@ from typing import Any
 from aframe.artifacts.record import write_text
 from aframe.artifacts.remote import Remote, place
 from aframe.errors import AframeError
-from aframe_train.fit import PICTURES
+from aframe_train.outputs import PICTURES
 
 STATE, STOPPED, _CLAIM = "trial.json", "stopped", "search.json"
 #: What a training needs to go on on another machine, and what the next stages read.

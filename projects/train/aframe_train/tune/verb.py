@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aframe.draft import Draft
-from aframe_train.fit import PUBLISHES as TRAINING
 from aframe_train.fit import arguments
+from aframe_train.outputs import PUBLISHES as TRAINING
 from aframe_train.tune.environment import prepare
 from aframe_train.tune.settings import TuneSettings, read_search
 
