@@ -21,7 +21,10 @@ ORCHESTRATION = (
     *("aframe.tasks*", "aframe.pipelines*", "aframe.stages", "aframe.targets"),
     *("aframe.paths", "aframe.parameters", "aframe.cfg", "aframe.cli", "aframe.sites*"),
 )
-SHARED = ("aframe.errors", "aframe.checks", "aframe.program", "aframe.artifacts*")
+SHARED = (
+    *("aframe.errors", "aframe.checks", "aframe.program", "aframe.artifacts*"),
+    *("aframe.branches", "aframe.draft", "aframe.usage"),
+)
 
 #: Files on S3, each importing those before it; and what planning sees of them.
 ON_S3 = ("store", "remote", "inventory", "cache", "claim", "mirror")
@@ -41,8 +44,18 @@ class Rule(NamedTuple):
 
 #: The first row that fits a module holds for it.
 RULES = (
-    Rule(("aframe", "aframe.errors"), (), ()),
+    Rule(("aframe", "aframe.errors", "aframe.usage"), (), ()),
     Rule(("aframe.paths",), ("aframe.errors",), ()),
+    Rule(
+        ("aframe.draft",),
+        ("aframe.usage", "aframe.artifacts.record", "aframe.artifacts.mirror"),
+        (),
+    ),
+    Rule(
+        ("aframe.branches",),
+        ("aframe.errors", "aframe.draft", "aframe.usage", "aframe.artifacts.record"),
+        (),
+    ),
     Rule(("aframe.checks", "aframe.sources", "aframe.artifacts.record"), ("aframe.errors",), ()),
     Rule(
         ("aframe.artifacts.segments", "aframe.artifacts.preprocessing"),
@@ -51,7 +64,7 @@ RULES = (
     ),
     Rule(
         tuple(f"aframe.artifacts.{name}" for name in ON_S3),
-        ("aframe.errors", *(f"aframe.artifacts.{name}" for name in ("record", *ON_S3))),
+        ("aframe.errors", "aframe.artifacts.record", *(f"aframe.artifacts.{e}" for e in ON_S3)),
         ("boto3", "botocore"),
     ),
     Rule(
@@ -82,7 +95,8 @@ RULES = (
     Rule(
         ("aframe.program",),
         (
-            *("aframe.errors", "aframe.checkout"),
+            *("aframe.errors", "aframe.branches", "aframe.checkout", "aframe.draft"),
+            "aframe.usage",
             *(f"aframe.artifacts.{name}" for name in ("record", "remote", "cache", "mirror")),
         ),
         ("jsonargparse",),
@@ -122,7 +136,7 @@ RULES = (
         (
             *("aframe.errors", "aframe.failures", "aframe.branches", "aframe.usage"),
             *("aframe.checkout", "aframe.images", "aframe.stages", "aframe.sites*"),
-            *("aframe.artifacts.record", "aframe.artifacts.remote"),
+            *LOOKING,
         ),
         ("htcondor2",),
     ),

@@ -131,6 +131,9 @@ def _run_branches(work: PoolStep, state: State, queue: Queue) -> None:
     """Have the verb deal branches, see them done, and so on until it publishes."""
     tables = work.tables
     resources = {**work.step.settings["resources"], "deal": str(tables)}
+    if work.request.gpus:
+        # Not that of this machine, which may have none.
+        resources["device"] = "cuda"
     settings = {**work.step.settings, "resources": resources}
     verb, label = work.step.verb, work.step.label
     while True:

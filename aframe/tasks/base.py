@@ -299,8 +299,7 @@ class StageTask(RunParameters, PoolParameters):
             self.request(),
             self.terms(),
             self.condor_folder,
-            # What is planned on a machine without a GPU would not use that of another.
-            branched=self.branched and not self.request_gpus,
+            branched=self.branched,
             published=self.is_published,
             remake=remake,
         )

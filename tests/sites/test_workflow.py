@@ -3,6 +3,7 @@
 import fcntl
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -124,3 +125,21 @@ def test_one_submitter_at_a_time(tmp_path, capsys):
     thread.join()
 
     assert order == ["first", "second"]
+
+
+@pytest.mark.parametrize(("gpus", "device"), [(0, None), (1, "cuda")])
+def test_branches_are_dealt_for_the_machines_of_the_jobs(left, tmp_path, monkeypatch, gpus, device):
+    """A GPU that jobs ask for is used by them, whatever the machine that deals has."""
+    told = []
+
+    def run(_stage, _verb, settings, **_options):
+        told.append(settings["resources"])
+        return 0
+
+    monkeypatch.setattr(Stage, "run", run)
+    step = replace(_step(tmp_path, left), request=Request(gpus=gpus))
+
+    workflow._run_branches(step, State(left / "state.json", step.digest), Pool())
+
+    assert told[0]["deal"] == str(step.tables)
+    assert told[0].get("device") == device

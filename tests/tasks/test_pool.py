@@ -69,10 +69,10 @@ def test_only_named_variables_are_forwarded():
 
 @pytest.mark.parametrize(
     ("task", "gpus", "branched"),
-    [(FetchTrain, 0, True), (Infer, 0, True), (Infer, 1, False), (TrainLocal, 1, False)],
+    [(FetchTrain, 0, True), (Infer, 0, True), (Infer, 1, True), (TrainLocal, 1, False)],
 )
 def test_branches_are_jobs_of_their_own(shared, task, gpus, branched):
-    """But a training is one, and so is a search where a GPU is asked for."""
+    """But a training is one."""
     step = task(request_gpus=gpus, workflow="htcondor").pool_step()
 
     assert step.branched is branched
