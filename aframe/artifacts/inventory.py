@@ -17,7 +17,6 @@ from aframe.artifacts import record as of_machine
 from aframe.artifacts.record import Record, digest_in, parse_record
 from aframe.artifacts.remote import Entry, Remote, address
 from aframe.artifacts.store import NoAnswerError
-from aframe.errors import AframeError
 
 #: For how long what was seen of a store is believed (s).
 SECONDS_TO_TRUST = 120.0
@@ -218,14 +217,3 @@ def records_below(directory: str | Path) -> dict[str, Record]:
     names = (path.relative_to(home).as_posix() for path in sorted(home.rglob(f"*{RECORD}")))
     found = {name: of_machine.read_record(home / name) for name in filter(_is_record, names)}
     return {name: record for name, record in found.items() if record is not None}
-
-
-def why_unknown(path: str | Path) -> AframeError | None:
-    """Why it cannot be told what lies at *path*; ``None`` where it can."""
-    at = address(path)
-    try:
-        if at is not None:
-            _inventory().files(at)
-    except AframeError as error:
-        return error
-    return None

@@ -149,7 +149,7 @@ class Remote:
 
     def exists(self) -> bool:
         """Whether there is an object or a directory, in two requests at most."""
-        if self.itself():
+        if self.prefix and self.itself():
             return True
         start = f"{self.prefix}/" if self.prefix else ""
         with explained(self.address):

@@ -138,9 +138,11 @@ def test_a_file_that_changes_between_listing_and_reading_is_refused(bucket, remo
     for name in there:
         bucket.client.put_object(Bucket=bucket.name, Key=f"run/{name}", Body=b"new")
 
+    found = {"small": "PreconditionFailed", "large": f"large has 3 bytes, and had {LARGE}"}
     for name, entry in there.items():
-        with pytest.raises(AframeError, match="a file on S3 changed while it was read"):
+        with pytest.raises(AframeError, match="a file on S3 changed while it was read") as error:
             remote.download(name, tmp_path / name, entry)
+        assert found[name] in error.value.found
         assert not (tmp_path / name).exists()
 
 

@@ -237,6 +237,29 @@ def test_killed_before_it_was_sent_it_is_sent_by_the_next(bucket, settings, coun
     assert bucket.get("run/result.txt") == b"3 noise"
 
 
+def test_what_another_wrote_meanwhile_gets_no_record(bucket, settings, counter, monkeypatch):
+    """It is told, and the same command sends its own files again."""
+    upload = Remote.upload
+
+    def overwritten(self, path, name):
+        tag = upload(self, path, name)
+        if name == "result.txt":
+            bucket.client.put_object(Bucket=bucket.name, Key="run/result.txt", Body=b"other")
+        return tag
+
+    monkeypatch.setattr(Remote, "upload", overwritten)
+    with pytest.raises(AframeError, match="files on S3 are not what was sent there") as error:
+        run(counter, settings)
+    assert error.value.found == "1 of them, the first result.txt"
+    assert "run/count.record.json" not in bucket.names("run/")
+    monkeypatch.setattr(Remote, "upload", upload)
+    run(counter, settings)
+
+    assert counter.taken == 3
+    assert bucket.get("run/result.txt") == b"3 noise"
+    assert "run/count.record.json" in bucket.names("run/")
+
+
 def test_changed_inputs_are_seen(bucket, settings, counter, tmp_path):
     """Their content counts, wherever they lie."""
     run(counter, settings)

@@ -132,6 +132,13 @@ def test_says_what_the_store_keeps(bucket, monkeypatch):
     assert error.value.found == "1 are kept, the first x: AccessDenied"
 
 
+def test_a_whole_bucket_is_a_directory(data, bucket):
+    """Its address has no key; of what is not there it says so."""
+    assert data.startswith(bucket.address)
+    assert Remote(bucket.address).exists()
+    assert not Remote(f"{bucket.address}/none").exists()
+
+
 def test_an_upload_sends_the_file_that_was_there(bucket, tmp_path):
     """A file that takes its name meanwhile is not mixed in."""
     path = tmp_path / "x"
