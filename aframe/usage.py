@@ -135,10 +135,9 @@ class Table:
 
     def add(self, rows: Iterable[Usage]) -> None:
         """Note branches that are done."""
-        begun = self.path.exists()
         with self.path.open("a", newline="") as file:
             writer = csv.DictWriter(file, COLUMNS)
-            if not begun:
+            if not file.tell():
                 writer.writeheader()
             writer.writerows(asdict(each) for each in rows)
 

@@ -70,6 +70,15 @@ def test_a_line_cut_short_is_left_out(tmp_path):
     assert list(table.rows()) == [ROW]
 
 
+def test_a_table_without_its_first_line_gets_it(tmp_path):
+    """A kill right after the file was made loses none of the lines to come."""
+    table = Table(tmp_path / "accounting.csv")
+    table.path.touch()
+    table.add([ROW])
+
+    assert list(table.rows()) == [ROW]
+
+
 def test_no_table_has_no_rows(tmp_path):
     """A step without branches has none."""
     assert list(Table(tmp_path / "none.csv").rows()) == []
