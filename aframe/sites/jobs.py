@@ -122,6 +122,8 @@ class Jobs:
         of |= self._departed([piece for piece in watched if of[piece.number] is None])
         ends = [(piece, self._ending(piece, of[piece.number])) for piece in watched]
         ended = [(piece, end) for piece, end in ends if end is not None]
+        # What is done is brought back before a failure ends the run.
+        ended.sort(key=lambda each: each[1].cause != "done")
         for piece, end in ended:
             self._settle(piece, end, of[piece.number], [each for _, each in ended])
         if ended:

@@ -113,6 +113,13 @@ def _move(source: Path, target: Path) -> None:
         draft.replace(target)
 
 
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def take_verb_back(home: Path, output: Path, verb: str, inputs: Mapping[str, Path]) -> None:
     """Lay what a whole verb made where the same verb, run here, only has to publish it.
 
@@ -127,10 +134,13 @@ def take_verb_back(home: Path, output: Path, verb: str, inputs: Mapping[str, Pat
     record = read_record(returned / f"{verb}.record.json")
     if record is None:
         return
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True)
+    draft.mkdir(parents=True, exist_ok=True)
+    (draft / _PREPARED).unlink(missing_ok=True)
     for name in {Path(file).parts[0] for file in record.outputs}:
-        shutil.move(returned / name, draft / name)
+        # What is no longer there was moved before a kill.
+        if (returned / name).exists():
+            _remove(draft / name)
+            shutil.move(returned / name, draft / name)
     accounting = returned / "logs" / f"{verb}.branches.csv"
     if accounting.exists():
         shutil.move(accounting, output / "logs" / accounting.name)

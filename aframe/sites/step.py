@@ -64,6 +64,11 @@ class PoolStep:
         return self.output / f".draft-{self.step.verb}"
 
     @property
+    def returned(self) -> bool:
+        """Whether what a job made of the whole verb lies in the draft, to be published."""
+        return (self.draft / ".record.json").exists()
+
+    @property
     def digest(self) -> str:
         """Digest of what the jobs do; how they do it is left out."""
         plain = {name: value for name, value in self.step.settings.items() if name != "resources"}

@@ -191,7 +191,7 @@ class WholeWork(_Shared):
 
     def left(self, _piece: Piece) -> str | None:
         """Blank while the verb's output is not here; ``None`` once it is."""
-        returned = not self._on_disk and (self.step.draft / ".record.json").exists()
+        returned = not self._on_disk and self.step.returned
         return None if returned or self.step.published() else ""
 
     def by_hand(self, _piece: Piece) -> list[str]:

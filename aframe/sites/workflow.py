@@ -41,9 +41,10 @@ def run_step(work: PoolStep, queue: Queue | None = None) -> None:
     Raises:
         AframeError: If HTCondor is not installed or refuses the jobs, or if the step fails.
     """
-    for folder in (work.tables, work.reports, work.logs):
-        folder.mkdir(parents=True, exist_ok=True)
-    with _locked(work.folder / "lock", work.step.label):
+    # Beside the folder: that goes at the end, while others may wait.
+    with _locked(work.folder.with_name(f".{work.folder.name}.lock"), work.step.label):
+        for folder in (work.tables, work.reports, work.logs):
+            folder.mkdir(parents=True, exist_ok=True)
         queue = queue or open_queue()
         state = _taken_up(work, queue)
         try:
@@ -88,13 +89,13 @@ def withdraw(folder: Path, output: Path, verb: str) -> None:
 @contextlib.contextmanager
 def _locked(path: Path, label: str) -> Iterator[None]:
     """Let one submitter be at work on a step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             sys.stderr.write(f"{label} | another run is at work on it: waiting for that\n")
             fcntl.flock(lock, fcntl.LOCK_EX)
-        path.parent.mkdir(parents=True, exist_ok=True)
         yield
 
 
@@ -185,7 +186,11 @@ def _run_whole(work: PoolStep, state: State, queue: Queue) -> None:
     if state.set < 0:
         state.begin(0, [""], work.request)
     _see_done(work, state, queue, WholeWork(work, work.batch(0, state.token)))
-    state.end()
-    if not work.terms.shared_disk:
-        settings, verb = work.step.settings, work.step.verb
-        work.stage.run(verb, settings, label=work.step.label, remake=work.remake)
+    try:
+        if not work.terms.shared_disk:
+            settings, verb = work.step.settings, work.step.verb
+            work.stage.run(verb, settings, label=work.step.label, remake=work.remake)
+    finally:
+        # Until what the job made is published, the next run finds the job done.
+        if not work.returned:
+            state.end()

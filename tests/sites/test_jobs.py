@@ -318,6 +318,24 @@ def test_a_failure_removes_the_other_jobs(watch, tmp_path):
     assert failure.log == str(tmp_path / "0-0-1.log")
 
 
+def test_what_is_done_is_kept_when_another_fails(watch):
+    """Both ended between two looks."""
+    error = {"problem": "no such prior", "found": "x", "wanted_by": "y", "fix": "name one"}
+    collected = []
+
+    def script(queue, work):
+        work.collect = lambda piece: collected.append(piece.number)
+        if queue.looks == 2:
+            work.reports = {0: {"status": "failed", "cause": "user", "error": error}}
+            queue.end(0, ExitCode=2)
+            _finish(queue, work, 1)
+
+    with pytest.raises(PieceFailedError, match="no such prior"):
+        watch(script)
+
+    assert collected[0] == 1
+
+
 def test_a_job_that_waits_long_says_where_to_ask(watch):
     """Once in a while."""
 

@@ -133,6 +133,34 @@ def test_a_whole_verb_is_published_here(home, tmp_path, monkeypatch):
     assert not home.exists()
 
 
+def test_taken_back_half_way_it_goes_on(home, tmp_path, monkeypatch):
+    """A kill between two files loses neither; what an earlier run left in the draft is replaced."""
+    numbers, output = tmp_path / "numbers", tmp_path / "output"
+    numbers.mkdir()
+    (numbers / "n.txt").write_text("21")
+    (output / ".draft-times").mkdir(parents=True)
+    (output / ".draft-times" / "product.txt").write_text("old")
+    home.mkdir(parents=True)
+    monkeypatch.chdir(home)
+    program.run_verb("data", TIMES, _Settings(_Inputs(numbers), Path("out")))
+    move = staging.shutil.move
+
+    def killed(*words):
+        move(*words)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(staging.shutil, "move", killed)
+    with pytest.raises(KeyboardInterrupt):
+        staging.take_verb_back(home, output, "times", {"numbers": numbers})
+    monkeypatch.setattr(staging.shutil, "move", move)
+
+    staging.take_verb_back(home, output, "times", {"numbers": numbers})
+
+    assert (output / ".draft-times" / "product.txt").read_text() == "42"
+    assert (output / ".draft-times" / ".record.json").exists()
+    assert not home.exists()
+
+
 def test_a_verb_that_did_not_end_leaves_nothing(home, tmp_path):
     """Without its record, what came back is no output."""
     (home / "out").mkdir(parents=True)

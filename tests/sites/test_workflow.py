@@ -127,6 +127,35 @@ def test_one_submitter_at_a_time(tmp_path, capsys):
     assert order == ["first", "second"]
 
 
+def test_what_a_job_made_is_published_by_the_next_run(left, tmp_path, monkeypatch):
+    """Where a kill or a full disk came in between, no second job makes it again."""
+    step = replace(_step(tmp_path, left), terms=Terms(shared_disk=False), branched=False)
+    seen, published = [], iter([OSError("no space"), 0])
+
+    def see_done(_work, state, _queue, _what):
+        seen.append(all(piece.done for piece in state.pieces))
+        state.pieces[0].done = True
+        state.write()
+        (step.draft / ".record.json").touch()
+
+    def run(*_words, **_options):
+        answer = next(published)
+        if answer:
+            raise answer
+        (step.draft / ".record.json").unlink()
+        return answer
+
+    monkeypatch.setattr(workflow, "_see_done", see_done)
+    monkeypatch.setattr(Stage, "run", run)
+    State(left / "state.json", step.digest).write()
+    with pytest.raises(OSError, match="no space"):
+        workflow.run_step(step, Pool())
+    workflow.run_step(step, Pool())
+
+    assert seen == [False, True]
+    assert not left.exists()
+
+
 @pytest.mark.parametrize(("gpus", "device"), [(0, None), (1, "cuda")])
 def test_branches_are_dealt_for_the_machines_of_the_jobs(left, tmp_path, monkeypatch, gpus, device):
     """A GPU that jobs ask for is used by them, whatever the machine that deals has."""
