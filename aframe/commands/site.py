@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from fnmatch import fnmatch
 from typing import Any
 
 from aframe import site
@@ -76,8 +77,10 @@ def _submitted(each: Outlook) -> Iterator[str]:
     from aframe.sites.submission import description  # noqa: PLC0415
 
     work = step.pool_step()
-    for name in work.terms.forward:
-        yield f"# forwarded: {name} ({'set' if os.environ.get(name) else 'not set'})"
+    given = work.terms.forwarded(os.environ)
+    for pattern in work.terms.forward:
+        names = sorted(name for name in given if fnmatch(name, pattern))
+        yield f"# forwarded: {pattern} ({', '.join(names) or 'none is set'})"
     rows = "0-9" if work.branched else ""
     yield "# one line a job after queue; these ten rows stand for those that there will be" * bool(
         rows

@@ -268,9 +268,12 @@ def read_progress(folder: Path, verb: str) -> Progress | None:
     """Read how far *verb* is in its output *folder*; ``None`` where nothing tells."""
     try:
         said: Mapping[str, Any] = json.loads((folder / "logs" / f"{verb}.status.json").read_text())
+        jobs = folder / "logs" / f"{verb}.jobs.json"
+        # Who watches jobs of a pool writes there at each look.
+        looked = jobs.stat().st_mtime if jobs.exists() else 0.0
         return Progress(
             state=said["state"],
-            alive=said["state"] in ("running", "dealt") and _is_alive(said),
+            alive=said["state"] in ("running", "dealt") and _is_alive(said, looked),
             unit=said.get("unit"),
             done=said.get("done"),
             total=said.get("total"),
@@ -281,10 +284,15 @@ def read_progress(folder: Path, verb: str) -> Progress | None:
         return None
 
 
-def _is_alive(said: Mapping[str, Any]) -> bool:
-    """Whether the process that wrote a status is there: here by its number, elsewhere by word."""
+def _is_alive(said: Mapping[str, Any], looked: float) -> bool:
+    """Whether who wrote a status is there: here by its number, elsewhere and of jobs by word.
+
+    Args:
+        said: The status.
+        looked: When its jobs were last looked at (Unix time, s).
+    """
     if said.get("host") != platform.node() or said["state"] == "dealt":
-        return bool(time.time() - said["updated"] < _SILENT)
+        return bool(time.time() - max(said["updated"], looked) < _SILENT)
     try:
         os.kill(int(said["pid"]), 0)
     except ProcessLookupError:

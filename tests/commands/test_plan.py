@@ -182,6 +182,15 @@ def test_a_step_at_work_is_running(empty, said, alive):
     assert empty.plan()["FetchTrain"]["reasons"][-1] == f"rests on Query:data/train, {waits}"
 
 
+def test_a_step_on_a_pool_is_running(empty):
+    """As long as its jobs are looked at, however long ago its branches were dealt."""
+    _status(empty, "data/train", "query", state="dealt", updated=0.0)
+    assert empty.plan()["Query:data/train"]["state"] == "runs"
+    (empty.directory / "data/train/logs/query.jobs.json").write_text("{}")
+
+    assert empty.plan()["Query:data/train"]["state"] == "running"
+
+
 def test_a_status_that_was_cut_short_tells_nothing(empty):
     """No error either."""
     _status(empty, "data/train", "query")
