@@ -84,7 +84,7 @@ class Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="aframe-init", description=__doc__)
-    kinds = parser.add_subparsers(dest="kind", required=True)
+    kinds = parser.add_subparsers(dest="kind", metavar="COMMAND", required=True)
     offline = kinds.add_parser("offline", help="a search of archived or simulated strain")
     offline.add_argument("--mode", choices=sorted(MODES), required=True, help="pipeline to run")
     offline.add_argument("-d", "--directory", type=Path, required=True, help="where the run lives")

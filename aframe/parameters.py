@@ -28,6 +28,10 @@ _DETECTOR = re.compile(r"[A-Z]\d")
 _MIB = {"K": 1 / 1024, "": 1, "M": 1, "G": 1024, "T": 1024**2}
 
 
+class _RefusedError(AframeError):
+    """A value is none of what a parameter takes; which parameter that is, its caller knows."""
+
+
 class _Shared(luigi.Parameter):
     """A parameter that falls back to ``[luigi_base]`` before its default."""
 
@@ -47,7 +51,7 @@ class _Shared(luigi.Parameter):
 
     def refused(self, value: str) -> AframeError:
         """The error for a *value* that is none of what this parameter takes."""
-        return AframeError(
+        return _RefusedError(
             "a parameter cannot be used",
             found=repr(value),
             wanted_by=f"the parameter described as: {self.description}",
@@ -57,9 +61,7 @@ class _Shared(luigi.Parameter):
     def _get_value(self, task_name: str, param_name: str) -> Any:
         try:
             return super()._get_value(task_name, param_name)
-        except AframeError as error:
-            if " in [site_" in error.wanted_by:
-                raise
+        except _RefusedError as error:
             option = f"--{task_name}-{param_name.replace('_', '-')}"
             raise AframeError(
                 error.problem,

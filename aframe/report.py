@@ -71,7 +71,8 @@ class Run:
         if len(searches) != 1:
             raise AframeError(
                 "the directory holds not one finished search",
-                found=f"{len(searches)} infer.record.json below {place(directory)}",
+                found=f"{len(searches)} infer.record.json below {place(directory)}"
+                f"{'' if searches or exists(directory) else ', which does not exist'}",
                 wanted_by="aframe report",
                 fix="name a directory that run.sh was run in, once it has ended",
             )
@@ -144,7 +145,7 @@ class Run:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `aframe`; returns its exit status."""
     parser = Parser(prog="aframe", description="Look at finished runs.")
-    kinds = parser.add_subparsers(dest="kind", required=True)
+    kinds = parser.add_subparsers(dest="kind", metavar="COMMAND", required=True)
     report = kinds.add_parser("report", help="make the page of a run anew, or compare runs")
     report.add_argument(
         "directories", nargs="+", type=Path, metavar="DIR", help="run directory; of several, one "

@@ -302,7 +302,7 @@ def test_a_path_is_quoted_for_the_shell(tmp_path, capsys):
         (["offline", "--mode", "search", "-d", "x"], "invalid choice: 'search'"),
         (["offline", "--mode", "sandbox", "-d", "x", "--preset", "nsbh"], "invalid choice: 'nsbh'"),
         (["offline", "--mode", "sandbox", "-d", "x", "--seed", "a"], "invalid int value: 'a'"),
-        ([], "required: kind"),
+        ([], "required: COMMAND"),
     ],
 )
 def test_a_wrong_command_line_is_refused(words, message, capsys):

@@ -174,7 +174,8 @@ def test_a_page_that_cannot_be_made_leaves_the_old_one(run, tmp_path, capsys):
 def test_what_is_no_finished_search_is_refused(run, tmp_path, capsys):
     """Nothing there, or several; a run named twice."""
     assert report.main(["report", str(tmp_path / "nothing")]) == 2
-    assert "0 infer.record.json" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert f"0 infer.record.json below {tmp_path}/nothing, which does not exist\n" in err
     step(run / "second/infer.record.json", "aframe-infer infer")
     assert report.main(["report", str(run)]) == 2
     assert "the directory holds not one finished search" in capsys.readouterr().err

@@ -78,7 +78,11 @@ COMMANDS = {
     "site": Command(
         "where and how the steps would be at work, and what would be submitted",
         {
-            "what": {"choices": ["show", "list"], "help": "what the chosen site does, or all"},
+            "what": {
+                "choices": ["show", "list"],
+                "metavar": "show|list",
+                "help": "what the chosen site does, or all",
+            },
             "task": {**_TASK, "nargs": "?", "help": "step whose submission is shown"},
         },
     ),
@@ -117,7 +121,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> Parser:
     parser = Parser(prog="aframe", description=__doc__)
-    kinds = parser.add_subparsers(dest="kind", required=True)
+    kinds = parser.add_subparsers(dest="kind", metavar="COMMAND", required=True)
     for name, command in COMMANDS.items():
         one = kinds.add_parser(
             name,

@@ -164,7 +164,9 @@ def _directory(folder: Path, size: float) -> Finding:
         found = "it cannot be written" if folder.is_dir() else "a file is in its place"
         return Finding(about, FAILED, found, "correct its permissions, or choose another directory")
     free = shutil.disk_usage(folder).free
-    found = f"{spelled_size(free)} are free, about {spelled_size(size)} are to be written"
+    # Where no past run tells of a step, nothing is known of what it writes.
+    needed = f", about {spelled_size(size)} are to be written" if size else ""
+    found = f"{spelled_size(free)} are free{needed}"
     fix = "free some space, or choose another directory"
     state = FAILED if free < size else WARNING if free < _LITTLE else OK
     return Finding(about, state, found, fix)

@@ -6,11 +6,13 @@ import html
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from aframe.artifacts.record import write_text
 from aframe.commands.run_directory import RunDirectory
 from aframe.commands.words import COLORS
+from aframe.errors import AframeError
 from aframe.tasks.outlook import STATES, Outlook, outlooks
 
 # Sizes (px): of a box and the lane of an arrow, between layers and boxes, round all and in a box.
@@ -27,9 +29,21 @@ def run(run_directory: RunDirectory, asked: Any, options: Sequence[str]) -> int:
     if asked.output is None:
         sys.stdout.write(text)
     else:
-        write_text(asked.output.expanduser().absolute(), text)
+        _write(asked.output.expanduser().absolute(), text)
         sys.stderr.write(f"wrote {asked.output}\n")
     return 0
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        write_text(path, text)
+    except OSError as error:
+        raise AframeError(
+            "the picture cannot be written",
+            found=f"{error.strerror}: {path}",
+            wanted_by="--output",
+            fix="give a file in a folder that is there and may be written to",
+        ) from error
 
 
 def layers(found: Sequence[Outlook]) -> tuple[list[list[str]], list[list[str]]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -88,10 +88,13 @@ def _page(
     yield from _tree(found, costs)
     yield ""
     yield from _sum(costs)
+    stopping: defaultdict[tuple[str, str | None], list[str]] = defaultdict(list)
     for each in found:
         if each.state == STOPS:
-            yield f"{each.name} stops the run: {each.reasons[0]}"
-            yield f"  fix        {each.fix}"
+            stopping[each.reasons[0], each.fix].append(each.name)
+    for (reason, fix), names in stopping.items():
+        yield f"{', '.join(names)} {'stop' if names[1:] else 'stops'} the run: {reason}"
+        yield f"  fix        {fix}"
 
 
 def _tree(found: Sequence[Outlook], costs: dict[str, Estimate | None]) -> Iterator[str]:

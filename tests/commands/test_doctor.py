@@ -143,6 +143,8 @@ def test_a_disk_with_little_room(finished, monkeypatch):
     monkeypatch.setattr(doctor, "_LITTLE", 1e10)
 
     assert (enough.state, short.state) == ("ok", "failed")
+    assert short.found == "1 B are free, about 2 B are to be written"
+    assert doctor._directory(finished.directory, 0.0).found == "1 B are free"
     assert doctor._directory(finished.directory, 0.5).state == "warning"
 
 

@@ -37,6 +37,16 @@ def test_crossings_are_avoided():
     assert [name[1] for name in first] == [name[1] for name in second]
 
 
+def test_a_picture_that_cannot_be_written_is_refused(empty, tmp_path):
+    """With the file that was asked for, and nothing left behind."""
+    status, out, err = empty.aframe("graph", "--output", str(tmp_path / "none/run.svg"))
+
+    assert (status, out) == (2, "")
+    assert "the picture cannot be written" in err
+    assert f"found      No such file or directory: {tmp_path}/none/run.svg\n" in err
+    assert not (tmp_path / "none").exists()
+
+
 def test_every_step_is_drawn_in_the_color_of_its_state(finished, tmp_path):
     """With a legend that counts the states; boxes do not overlap and lie in the picture."""
     (finished.directory / "results/plots/sensitive_volume.h5").unlink()

@@ -81,6 +81,16 @@ def test_other_settings_stop_the_run(finished):
     assert "--on-change remake" in out
 
 
+def test_what_stops_several_steps_is_said_once(empty):
+    """With their names and the one fix, as where a stage has no image."""
+    status, out, _ = empty.aframe("plan", "--container-root", "/nowhere")
+
+    assert status == 2
+    assert "\nTrain stops the run: no container image for stage 'train'" in out
+    assert "\nSandboxSV, SandboxPAstro, SandboxReport stop the run: no container image" in out
+    assert out.count("  fix        build-containers ") == 5
+
+
 def test_other_settings_are_remade_where_that_is_asked_for(finished):
     """The same difference, which is then a reason to run."""
     steps = finished.plan("--SandboxInfer-Tb", "1000", "--on-change", "remake")

@@ -94,7 +94,7 @@ def test_a_site_that_is_not_there(empty):
     status, _, err = empty.aframe("plan", "--site", "iwgn")
 
     assert status == 2
-    assert "there is no such site" in err
+    assert "there is no such site\n  found      iwgn\n  wanted by  --site, or site in" in err
     assert "did you mean igwn?" in err
     assert "[site_iwgn]" in err
 
@@ -107,7 +107,7 @@ def test_a_key_that_is_no_business_of_a_site(empty, key):
 
     assert status == 2
     assert "a site says what is none of its business" in err
-    assert f"{key} in [site_lab]" in err
+    assert f"found      {key} in [site_lab]\n  wanted by  {empty.directory}/sandbox.cfg\n" in err
 
 
 def test_a_value_that_cannot_be_used(empty):
