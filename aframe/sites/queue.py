@@ -203,12 +203,10 @@ def _missing(program: str) -> AframeError:
 def open_queue() -> Queue:
     """The queue of this machine's scheduler, or of the one that HTCondor's configuration names.
 
-    The bindings submit as whoever runs them, and HTCondor runs nothing of root's.
-
     Raises:
         AframeError: If HTCondor is not installed.
     """
-    if importlib.util.find_spec("htcondor2") and _is_configured() and os.geteuid():
+    if _bindings_serve():
         return Bindings()
     refuse_missing()
     return Commands()
@@ -220,12 +218,16 @@ def refuse_missing() -> None:
     Raises:
         AframeError: If there are neither bindings nor commands.
     """
-    usable = importlib.util.find_spec("htcondor2") and _is_configured()
-    if not usable and shutil.which("condor_submit") is None:
+    if not _bindings_serve() and shutil.which("condor_submit") is None:
         raise _missing("condor_submit")
 
 
-def _is_configured() -> bool:
-    """Whether the bindings would find HTCondor's configuration; without, they ask nobody."""
+def _bindings_serve() -> bool:
+    """Whether the bindings are there, find HTCondor's configuration, and may submit.
+
+    Without a configuration they ask nobody. They submit as whoever runs them, and HTCondor runs
+    nothing of root's.
+    """
     places = ("/etc/condor/condor_config", "/usr/local/etc/condor_config")
-    return bool(os.environ.get("CONDOR_CONFIG")) or any(Path(each).exists() for each in places)
+    configured = os.environ.get("CONDOR_CONFIG") or any(Path(each).exists() for each in places)
+    return bool(importlib.util.find_spec("htcondor2") and configured and os.geteuid())
