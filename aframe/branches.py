@@ -355,9 +355,11 @@ def main(stage: str, words: Sequence[str]) -> int:
     arguments = _parser(stage).parse_args(words)
     started = time.time()
     done: list[Usage] = []
-    report: dict[str, Any] = {"status": "done", "error": None, "cause": None}
+    # What an interruption leaves.
+    report: dict[str, Any] = {"status": "failed", "error": None, "cause": "unknown"}
     try:
         _do(arguments, done)
+        report |= {"status": "done", "cause": None}
     except Exception as error:
         report = {"status": "failed", "error": _told(error), "cause": cause_of(error)}
         raise

@@ -215,6 +215,19 @@ class TestDeal:
         assert report["error"]["type"] == "FileNotFoundError"
         assert "Traceback" in report["error"]["traceback"]
 
+    def test_what_was_interrupted_is_not_reported_as_done(self, tmp_path, dealt, monkeypatch):
+        """What it had done by then is told."""
+
+        def interrupted(*_words):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("aframe.branches._measured", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            main("data", _words(dealt, "0-1", "--report", tmp_path / "report.json"))
+
+        report = json.loads((tmp_path / "report.json").read_text())
+        assert (report["status"], report["error"], report["rows_done"]) == ("failed", None, 0)
+
     @pytest.mark.parametrize(
         ("words", "found"),
         [
