@@ -195,8 +195,8 @@ def _missing(program: str) -> AframeError:
         "HTCondor is not installed",
         found=f"neither its Python bindings nor {program} on PATH",
         wanted_by="workflow = htcondor",
-        fix="run on a machine that submits to the pool (pip install aframe[htcondor] for the "
-        "bindings), or choose workflow = local",
+        fix="run on a machine that submits to the pool (pip install htcondor in the environment of "
+        "aframe for the bindings), or choose workflow = local",
     )
 
 

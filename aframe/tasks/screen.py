@@ -154,7 +154,10 @@ def _shorten_help(parser: argparse.ArgumentParser, root_task: str, *, all_tasks:
 def _refuse_options(parser: argparse.ArgumentParser, message: str) -> NoReturn:
     known = [name for action in parser._actions for name in action.option_strings]  # noqa: SLF001
     unknown = [word for word in re.findall(r"--[\w-]+", message) if word not in known]
-    _refuse("the command line cannot be used", message, "add --help to see all", unknown, known)
+    fix = "add --help to see all"
+    if message.endswith(": expected one argument") and "argument --print-" in message:
+        fix = f"give how deep to look, such as --print-status 9; {fix}"
+    _refuse("the command line cannot be used", message, fix, unknown, known)
 
 
 def _refuse_task(message: str, **_style: Any) -> NoReturn:

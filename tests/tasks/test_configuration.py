@@ -317,6 +317,11 @@ def test_a_wrong_option_is_refused_with_its_name(empty):
             "argument --SandboxInfer-Tb: expected one argument",
             "add --help to see all",
         ),
+        (
+            ("--print-status",),
+            "argument --print-status: expected one argument",
+            "give how deep to look, such as --print-status 9; add --help to see all",
+        ),
     ],
 )
 def test_an_option_that_cannot_be_is_refused(empty, words, found, fix):
