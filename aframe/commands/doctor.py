@@ -21,7 +21,7 @@ from aframe.commands import credentials
 from aframe.commands.history import estimate, neighbors, pasts, spelled_size, spelled_time
 from aframe.commands.run_directory import RunDirectory
 from aframe.errors import AframeError
-from aframe.tasks.foresight import refuse_missing_inputs
+from aframe.tasks.foresight import refuse_missing_inputs, refuse_wrong
 from aframe.tasks.outlook import DONE, Outlook, outlooks
 
 OK, WARNING, FAILED, SKIPPED = "ok", "warning", "failed", "-"
@@ -76,7 +76,10 @@ def _findings(run_directory: RunDirectory, options: Sequence[str]) -> Iterator[F
 
 def _of_steps(run_directory: RunDirectory, steps: Sequence[Outlook]) -> Iterator[Finding]:
     yield from _physics(steps)
-    yield from _programs(steps)
+    programs = list(_programs(steps))
+    yield from programs
+    if all(each.state != FAILED for each in programs):
+        yield _looked_through(steps)
     yield _inputs(steps)
     yield from _directories(run_directory, steps)
     yield from _credentials(steps)
@@ -130,6 +133,12 @@ def _programs(steps: Sequence[Outlook]) -> Iterator[Finding]:
         other = images.outdated(stage, image) if image and finding.state == OK else None
         build = images.how_to_build(stage, image) if image and other else None
         yield Finding(about, WARNING, str(other), build) if other else finding
+
+
+def _looked_through(steps: Sequence[Outlook]) -> Finding:
+    """What the stages themselves know to be wrong: priors, approximants, files of strain, keys."""
+    todo = [each.step for each in steps if each.state != DONE]
+    return _tried("steps", f"the stages refuse none of {len(todo)}", lambda: refuse_wrong(todo))
 
 
 def _inputs(steps: Sequence[Outlook]) -> Finding:

@@ -28,6 +28,7 @@ from aframe.tasks.configuration import (
     refuse_overlooked,
     refuse_unknown_keys,
     refuse_unknown_sections,
+    refuse_unread_run,
     set_defaults,
 )
 from aframe.tasks.foresight import refuse_missing_inputs, refuse_wrong, unfinished
@@ -331,6 +332,7 @@ class Pipeline(RunParameters, law.WrapperTask):
 
     def check(self) -> None:
         """Build every task, so that each refuses what it can before anything runs."""
+        refuse_unread_run()
         tasks = [task for task, *_ in self.walk_deps()]
         refuse_unknown_sections({type(task) for task in tasks})
         for task in tasks:

@@ -7,6 +7,7 @@ import os
 import re
 import warnings
 from collections.abc import Iterable
+from pathlib import Path
 
 import law
 import luigi
@@ -86,6 +87,25 @@ def refuse_unknown_sections(tasks: Iterable[type[luigi.Task]]) -> None:
             raise _unknown("section", f"[{section}]", ours)
     shared = set().union(*(_parameters(task) for task in tasks))
     _refuse_unknown(f"{_PREFIX}{BASE_SECTION}", shared | _referenced(), "shared parameter")
+
+
+def refuse_unread_run() -> None:
+    """Refuse to plan from defaults in the directory of a run, whose own settings nobody read.
+
+    Raises:
+        AframeError: It names the script that has them read.
+    """
+    script = Path.cwd() / "run.sh"
+    if "LAW_CONFIG_FILE" in os.environ or not script.is_file():
+        return
+    (configuration,) = re.findall(r"LAW_CONFIG_FILE=(\S+)", script.read_text())[-1:] or [None]
+    if configuration:
+        raise AframeError(
+            "the settings of the run that is here would not be read",
+            found=f"LAW_CONFIG_FILE is not set, though {script} sets it",
+            wanted_by="law run in the directory of a run",
+            fix=f"bash run.sh takes the same options; or export LAW_CONFIG_FILE={configuration}",
+        )
 
 
 def refuse_overlooked(task: luigi.Task, handed_on: Iterable[str]) -> None:

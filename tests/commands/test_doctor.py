@@ -103,6 +103,8 @@ def test_an_image_of_other_code(empty, tmp_path, monkeypatch):
         (tmp_path / f"{stage}.sif").touch()
     monkeypatch.setattr(doctor.images, "outdated", lambda stage, _: f"{stage} is old")
     monkeypatch.setattr("aframe.stages.Stage.refuse_missing", lambda _: None)
+    # The images are empty files, in which nothing can look.
+    monkeypatch.setattr(doctor, "refuse_wrong", lambda _: None)
     status, found = _found(empty, "--container-root", str(tmp_path))
 
     assert status == 0
@@ -295,3 +297,24 @@ def test_what_does_not_answer_is_given_up(monkeypatch):
     assert doctor._in_time("pool", "fine", fail, "wait").found == "RuntimeError: no schedd"
     monkeypatch.setattr(doctor, "_PATIENCE", 60.0)
     assert doctor._in_time("pool", "fine", lambda: 1, "wait").state == "ok"
+
+
+def test_what_a_stage_refuses(empty, monkeypatch):
+    """A prior or a noise curve that there is not is known to its stage alone, and told here."""
+    monkeypatch.setenv("STUB_REFUSE", "data testing_waveforms")
+
+    status, found = _found(empty)
+
+    assert status == 1
+    assert found["steps"]["state"] == "failed"
+    assert found["steps"]["fix"]
+
+
+def test_what_no_stage_refuses(empty):
+    """All that are to run are looked through."""
+    _, found = _found(empty)
+
+    assert (found["steps"]["state"], found["steps"]["found"]) == (
+        "ok",
+        "the stages refuse none of 15",
+    )

@@ -479,3 +479,26 @@ def test_no_name_is_near():
 
     assert isinstance(error, AframeError)
     assert error.fix == "known are: alpha, beta"
+
+
+def test_the_directory_of_a_run_is_not_planned_from_defaults(tmp_path, monkeypatch):
+    """Typed there without its configuration, law would begin another search in its files."""
+    (tmp_path / "run.sh").write_text("LAW_CONFIG_FILE=/runs/a/sandbox.cfg law run x\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LAW_CONFIG_FILE", raising=False)
+
+    with pytest.raises(AframeError, match="settings of the run that is here would not be") as told:
+        configuration.refuse_unread_run()
+
+    assert told.value.fix.endswith("or export LAW_CONFIG_FILE=/runs/a/sandbox.cfg")
+
+
+@pytest.mark.parametrize("script", [None, "echo something else\n"])
+def test_other_directories_are_planned_in(tmp_path, monkeypatch, script):
+    """A script of that name may be anybody's."""
+    if script:
+        (tmp_path / "run.sh").write_text(script)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LAW_CONFIG_FILE", raising=False)
+
+    configuration.refuse_unread_run()
