@@ -78,10 +78,3 @@ def test_a_search_through_images_makes_the_same_files(half, finished):
         assert (half.directory / path).read_text() == (finished.directory / path).read_text()
     assert _made(half.directory) == _made(finished.directory)
     assert (half.directory / "results" / "report.html").exists()
-
-    _forget(half.directory / "results", "report")
-    status, said = half.run("--dev")
-    assert status == 0, said
-    assert set(re.findall(r"^(\w+) \| apptainer run ", said, re.MULTILINE)) == {"SandboxReport"}
-    assert ":/opt/aframe " in said
-    assert (half.directory / "results" / "report.html").exists()
