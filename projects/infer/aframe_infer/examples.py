@@ -7,7 +7,7 @@ from jaxtyping import Float
 
 from aframe_infer.timing import Event, Found
 
-#: How many of each kind.
+#: How many of each kind, and of the loudest background events.
 NUM_EXAMPLES = 6
 #: An event this far from an injection is not its own (s).
 RECOVERY = 1.0

@@ -14,7 +14,7 @@ from aframe.artifacts.hdf5 import reading, writing
 from aframe.artifacts.ledger import read_ledger, write_ledger
 from aframe.artifacts.segments import Segment, coalesce, event_time, gps, intersect
 from aframe.draft import Draft
-from aframe_infer.examples import choose
+from aframe_infer.examples import NUM_EXAMPLES, choose
 from aframe_infer.injections import Injections
 from aframe_infer.planning import in_background
 from aframe_infer.settings import InferSettings
@@ -27,7 +27,7 @@ EXAMPLES = "examples.hdf5"
 #: Zero-lag events that are looked at closely, the loudest.
 NUM_CANDIDATES = 10
 _KIND = "the result of a branch"
-#: What the examples say of their injections.
+#: What examples say of their injections.
 _SAID = ("snr", "mass_1", "mass_2", "redshift")
 
 
@@ -59,7 +59,8 @@ def write(
     livetime = sum(_livetime(search, branch) for branch in injected)
     _write_foreground(recovered, injections, livetime, calibration, draft.path / FOREGROUND)
     _write_background(settings, search, in_background(branches), calibration, draft)
-    _write_examples(viewer, recovered, calibration, draft)
+    noise = _loudest(in_background(branches), draft.work)
+    _write_examples(viewer, recovered, noise, calibration, draft)
     if zero_lag:
         _write_zero_lag(viewer, zero_lag, calibration, draft)
     if search.keep_scores:
@@ -90,6 +91,19 @@ def _found(branches: Sequence[Branch], work: Path, name: str) -> Found:
         np.concatenate([none, *(statistics for statistics, _ in columns)]),
         np.concatenate([none, *rows]).astype(int) if rows else np.full(sum(sizes), -1),
     )
+
+
+def _loudest(branches: Sequence[Branch], work: Path) -> Found:
+    """The loudest events of the time slides, loudest first; no more than those are in memory."""
+    loudest = Found(branches, *(np.empty(0, kind) for kind in (int, float, float, int)))
+    for number, branch in enumerate(branches):
+        statistics, times = _columns(branch, work, "background")
+        kept = np.argsort(-statistics, kind="stable")[:NUM_EXAMPLES]
+        own = np.full(len(kept), number), times[kept], statistics[kept], np.full(len(kept), -1)
+        both = (loudest.owner, loudest.raw_time, loudest.statistic, loudest.row)
+        joined = Found(branches, *(np.concatenate(pair) for pair in zip(both, own, strict=True)))
+        loudest = joined[np.argsort(-joined.statistic, kind="stable")[:NUM_EXAMPLES]]
+    return loudest
 
 
 def _write_background(
@@ -174,12 +188,10 @@ def _write_zero_lag(
 
 
 def _write_examples(
-    viewer: Viewer, recovered: Found, calibration: Calibration, draft: Draft
+    viewer: Viewer, recovered: Found, noise: Found, calibration: Calibration, draft: Draft
 ) -> None:
-    """Write what is seen around some injections, held against the loudest background event."""
-    with reading(draft.path / BACKGROUND, "a file of events") as file:
-        background = file["parameters/detection_statistic"]
-        threshold = float(background[-1]) if len(background) else -np.inf
+    """Write what is seen around some injections, and around the loudest background events."""
+    threshold = float(np.float32(noise.statistic[0])) if len(noise) else -np.inf
     injections, offset = viewer.injections, calibration.grid_offset
     parameters = read_ledger(injections.path, waveforms=()).parameters
     events = dict(zip(recovered.row, recovered.raw_time + offset, strict=True))
@@ -193,6 +205,10 @@ def _write_examples(
             group.attrs["row"], group.attrs["found"] = event.row, found
             said = {name: parameters[name][event.row] for name in _SAID if name in parameters}
             group.attrs.update(said)
+        for place, event in enumerate(noise, len(chosen)):
+            group = file.create_group(str(place))
+            _write_candidate(group, event, event.raw_time + offset, viewer(event), calibration)
+            group.attrs["shift"] = event.branch.shifts
 
 
 def _write_candidate(

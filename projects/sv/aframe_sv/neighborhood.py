@@ -45,6 +45,7 @@ class Candidate:
         offset: Time of the event after *time* (s).
         injection: Parameters of the injection that this is; none for an event.
         found: Whether the search found it.
+        shifts: How much later each detector's strain is read than *time* says, in a slide (s).
     """
 
     time: float
@@ -55,15 +56,21 @@ class Candidate:
     offset: float = 0.0
     injection: dict[str, float] = field(default_factory=dict)
     found: bool = True
+    shifts: tuple[float, ...] = ()
 
     @property
     def injected(self) -> bool:
         """Whether this is an injection."""
         return bool(self.injection)
 
+    @property
+    def slid(self) -> bool:
+        """Whether this is an event of the background."""
+        return bool(self.shifts)
+
 
 def read_candidates(path: Path, most: int | None = None) -> list[Candidate]:
-    """Read the first candidates, or examples of injections: all of them, or the first *most*.
+    """Read the first candidates or examples: all of them, or the first *most*.
 
     Raises:
         AframeError: If the file is not one of candidates.
@@ -81,10 +88,7 @@ def read_candidates(path: Path, most: int | None = None) -> list[Candidate]:
             injection = {name: float(group.attrs[name]) for name in _SAID if name in group.attrs}
             time = injection.get("injection_time", event)
             was_found = bool(group.attrs.get("found", True))
-            offset = event - time
-            found.append(
-                Candidate(
-                    time, statistic, **series, offset=offset, injection=injection, found=was_found
-                )
-            )
+            shifts = tuple(map(float, group.attrs.get("shift", ())))
+            said = {"injection": injection, "found": was_found, "shifts": shifts}
+            found.append(Candidate(time, statistic, **series, offset=event - time, **said))
         return found

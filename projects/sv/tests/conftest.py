@@ -265,7 +265,11 @@ def write_zero_lag(folder, rng):
 
 
 def write_examples(folder):
-    """Call the neighborhood of the loud event one of a found injection, and the other's missed."""
+    """Call the neighborhood of the loud event one of a found injection, and the other's missed.
+
+    That one is the loudest event of the background as well, with one that a veto has removed.
+    """
+    background = Events.read(folder / "background.hdf5")
     with (
         h5py.File(folder / "candidates.hdf5") as source,
         h5py.File(folder / "examples.hdf5", "w") as file,
@@ -278,6 +282,12 @@ def write_examples(folder):
             said["detection_time"] += (4.2, 0.0)[place]
             said.update(snr=(14.5, 9.1)[place], mass_1=44.0, mass_2=33.0, redshift=0.1)
             said.update(row=place, found=bool(place))
+        for place, time in enumerate((background.detection_time[-1], -1.0), 2):
+            source.copy("1", file, str(place))
+            said = file[str(place)].attrs
+            statistic = background.detection_statistic[-1]
+            said.update(detection_time=time, detection_statistic=statistic)
+            said["shift"] = background.shift[-1]
 
 
 def write_training(folder):

@@ -34,6 +34,11 @@ _BELOW_NYQUIST = 0.9
 _NEAR = 0.5
 #: What the line at zero is, for an event and for an injection.
 _DASHED = {False: "the time that the search gives", True: "the merger, as injected"}
+_MERGER = (
+    "A merger is an oscillation that grows in height and pitch and then stops, in all detectors "
+    "within 10 ms of one another."
+)
+_SLID = "The detectors' strain is of different times here: what is in several of them is chance."
 _PALE, _TALL = "#c3c9cf", (5.2, 3.9)
 
 
@@ -69,9 +74,9 @@ def strain(candidate: Candidate, ifos: Sequence[str], name: str) -> Picture:
         return picture(
             plots[0],
             caption=f"What the detectors measured around {name}, in standard deviations of "
-            f"their noise (gray; in color {_BAND[0]:.0f} to {_BAND[1]:.0f} Hz). A merger is an "
-            "oscillation that grows in height and pitch and then stops, in all detectors within "
-            f"10 ms of one another. Dashed: {_DASHED[candidate.injected]}.",
+            f"their noise (gray; in color {_BAND[0]:.0f} to {_BAND[1]:.0f} Hz). "
+            + (_SLID if candidate.slid else _MERGER)
+            + f" Dashed: {_DASHED[candidate.injected]}.",
             alt=f"Whitened strain around GPS {candidate.time:.2f}; largest values in the band: "
             + ", ".join(f"{ifo} {peak:.1f}" for ifo, peak in zip(names, peaks, strict=False))
             + " standard deviations.",

@@ -113,7 +113,7 @@ def folds(evidence: Evidence, group: str) -> list[Fold]:
     path = evidence.inputs.examples
     if path is None:
         return []
-    shown = read_candidates(path)
+    shown = [example for example in read_candidates(path) if example.injected]
     return [
         Fold(
             title(example),

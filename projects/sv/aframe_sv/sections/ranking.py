@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,10 +16,12 @@ from aframe.artifacts.events import JULIAN_YEAR, Events
 from aframe_sv.clock import Clock, read_clock
 from aframe_sv.evidence import Evidence, Recovered
 from aframe_sv.far import ONE_SIGMA, in_words, poisson_interval, rate_in_words
+from aframe_sv.neighborhood import read_candidates
 from aframe_sv.page import (
     COLORS,
     FAINT,
     INK,
+    Fold,
     Picture,
     Section,
     axes,
@@ -27,6 +29,7 @@ from aframe_sv.page import (
     legend,
     picture,
 )
+from aframe_sv.sections.closeup import close_up
 
 SNR_EDGES = np.array([4.0, 5, 6, 7, 8, 9, 10, 12, 14, 16, 20, 25, 35, 50, 100])
 SNR_TICKS = (4, 6, 8, 10, 15, 20, 30, 50, 100)
@@ -49,6 +52,10 @@ _KEPT = (
 _UNNAMED = (
     "No known event was named to the search (known_events): signals that the strain holds are in "
     "the background too, and make its rates too high for noise alone."
+)
+_OPEN = (
+    "Open one of the loudest background events at the end of this section to see what the network "
+    "took for a signal."
 )
 _POINTS = 300
 #: Least number of events that is drawn.
@@ -81,10 +88,12 @@ def section(evidence: Evidence) -> Section:
     pictures = [false_alarm_rate(background, evidence.zero_lag)]
     if evidence.zero_lag is not None and len(evidence.zero_lag) and evidence.zero_lag.Tb > 0:
         pictures.append(counts(background, evidence.zero_lag))
+    shown = folds(evidence, background, name)
+    opening = [_OPEN] if shown else []
     recovered = evidence.recovered
     if recovered is None:
         paragraphs.append("No injections were searched in this run.")
-        return Section(name, title, paragraphs, pictures=pictures)
+        return Section(name, title, [*paragraphs, *opening], pictures=pictures, folds=shown)
     pictures += [
         histogram(background, recovered, evidence.zero_lag),
         efficiency(background, recovered),
@@ -94,7 +103,40 @@ def section(evidence: Evidence) -> Section:
         pictures.append(timing(recovered, found, read_clock(evidence.inputs)))
     else:
         paragraphs.append("No injection is as loud as the loudest background event.")
-    return Section(name, title, paragraphs, pictures=pictures)
+    return Section(name, title, [*paragraphs, *opening], pictures=pictures, folds=shown)
+
+
+def folds(evidence: Evidence, background: Events, group: str) -> list[Fold]:
+    """Show the loudest events of the background that the search kept, one to open at a time."""
+    if evidence.inputs.examples is None:
+        return []
+    shown = [
+        example
+        for example in read_candidates(evidence.inputs.examples)
+        # Of a background with vetoes, those that are left.
+        if example.slid and np.any(background.detection_time == example.time)
+    ]
+    return [
+        Fold(
+            f"Background event {number}: statistic {example.statistic:.2f}, "
+            + slide(evidence.ifos, example.shifts),
+            pictures=close_up(example, evidence, f"background event {number}"),
+            group=group,
+        )
+        for number, example in enumerate(shown, 1)
+    ]
+
+
+def slide(ifos: Sequence[str], shifts: Sequence[float]) -> str:
+    """Say which detector's strain is read how much later than another's.
+
+    Example:
+        >>> slide(["H1", "L1", "V1"], [0.0, 2.0, 4.5])
+        'L1 2 s and V1 4.5 s after H1'
+    """
+    first, *others = zip(ifos, shifts, strict=True)
+    later = [f"{ifo} {shift - first[1]:g} s" for ifo, shift in others]
+    return f"{' and '.join(later)} after {first[0]}"
 
 
 def _convention(evidence: Evidence) -> list[str]:

@@ -50,6 +50,22 @@ def test_whole_run_has_five_figures(evidence):
     assert first == ["False", "Number", "Histograms", "Efficiency", "Histogram"]
 
 
+def test_background_events_can_be_opened(evidence):
+    """Those that the search kept and no veto removed, with the slide that they are of."""
+    everything = evidence()
+    shown = section(everything)
+    (event,) = shown.folds
+
+    loudest, shift = everything.background.detection_statistic[-1], everything.background.shift[-1]
+    assert event.title == (
+        f"Background event 1: statistic {loudest:.2f}, L1 {shift[1] - shift[0]:g} s after H1"
+    )
+    assert "of different times here" in event.pictures[0].caption
+    without = section(evidence(examples=None))
+    assert without.folds == []
+    assert len(without.paragraphs) == len(shown.paragraphs) - 1
+
+
 def test_counts_at_zero_lag_are_held_against_those_of_noise():
     """The rarest of ten days, of a year of background: once in it, and 0.027 such from noise."""
     background, zero_lag = events(np.arange(1000.0)), events([1200.0, 500.0], JULIAN_YEAR / 36.525)
@@ -126,7 +142,7 @@ def test_the_convention_of_known_events_is_named(
     searched = _record("aframe-infer infer", {"inference_sampling_rate": 4.0}, told)
     fetched = _record("aframe-data fetch", {"source": {"kind": kind}}, {})
     write_record(tmp_path / "fetch.record.json", fetched)
-    there = replace(found.inputs, test_background=tmp_path / "background")
+    there = replace(found.inputs, test_background=tmp_path / "background", examples=None)
 
     paragraphs = section(Evidence(there, [(tmp_path, searched)])).paragraphs
 
