@@ -138,6 +138,12 @@ class Aframe(LightningModule, ABC):
             self.log(f"{SCORE}_{rate:g}", area, sync_dist=True)
         self.metric.reset()
 
+    @property
+    def logged(self) -> tuple[str, ...]:
+        """Names of what is logged, by which callbacks may judge; who logs more adds to them."""
+        rates = self.metric.rates[1:]
+        return "train_loss", SCORE, *(f"{SCORE}_{rate:g}" for rate in rates)
+
     def configure_callbacks(self) -> list[Callback]:
         """What every training says and leaves on disk."""
         return [Progress(), Artifacts(), Checkpoints(self.checkpoint_steps)]

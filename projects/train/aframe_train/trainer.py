@@ -19,7 +19,7 @@ from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from aframe.artifacts.cache import cached
-from aframe.errors import AframeError
+from aframe.errors import AframeError, did_you_mean
 from aframe.program import hint
 from aframe_train import tracking
 from aframe_train.callbacks import Progress, SaveConfig
@@ -105,6 +105,7 @@ class AframeCLI(LightningCLI):
         with _explained(self.words):
             _refuse_unknown_rate(self._get(self.config, "model"))
             super().instantiate_classes()
+        _refuse_unknown_metric(self.trainer, self.model)
 
     def before_instantiate_classes(self) -> None:
         """Bring here what lies on S3, find what to resume from, and name the run at W&B."""
@@ -244,6 +245,20 @@ def _refuse_vain(trainer: Trainer) -> None:
             fix="give trainer.max_epochs of one at least, no fewer than "
             "trainer.check_val_every_n_epoch, and a limit_val_batches above zero",
         )
+
+
+def _refuse_unknown_metric(trainer: Trainer, model: LightningModule) -> None:
+    """Refuse callbacks that would judge by what is never logged, before an epoch is lost."""
+    logged: tuple[str, ...] = getattr(model, "logged", ())
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        monitored = getattr(callback, "monitor", None)
+        if logged and monitored is not None and monitored not in logged:
+            raise AframeError(
+                "a callback watches a metric that is not logged",
+                found=f"monitor {monitored}",
+                wanted_by=f"{type(callback).__name__} in trainer.callbacks",
+                fix=did_you_mean(monitored, logged) + f"give one of {', '.join(logged)}",
+            )
 
 
 def _refuse_unknown_rate(model: jsonargparse.Namespace) -> None:

@@ -243,6 +243,23 @@ def test_refuses_a_training_in_vain(words, tmp_path, options, message):
     assert not (tmp_path / "run" / "last.ckpt").exists()
 
 
+def test_a_callback_that_watches_nothing_is_refused(words, tmp_path):
+    """Before the first epoch, with what there is to watch; what is logged is taken."""
+    stopping = "--trainer.callbacks+=lightning.pytorch.callbacks.EarlyStopping"
+    options = [stopping, "--trainer.callbacks.mode=max", "--trainer.max_epochs=1"]
+
+    with pytest.raises(AframeError, match="a metric that is not logged") as refused:
+        train([*words, *options, "--trainer.callbacks.monitor=valid_aurok"])
+
+    assert refused.value.found == "monitor valid_aurok"
+    assert "EarlyStopping" in refused.value.wanted_by
+    assert "did you mean valid_auroc?" in refused.value.fix
+    assert "train_loss" in refused.value.fix
+    assert not (tmp_path / "run" / "metrics.csv").exists()
+    cli = train([*words, *options, "--trainer.callbacks.monitor=valid_auroc"])
+    assert set(cli.model.logged) <= set(cli.trainer.callback_metrics)
+
+
 def test_a_training_that_ends_before_its_first_validation_says_so(words):
     """Which only the data tell."""
     with pytest.raises(AframeError, match="no weights are the best"):
