@@ -89,6 +89,9 @@ def read_candidates(path: Path, most: int | None = None) -> list[Candidate]:
             time = injection.get("injection_time", event)
             was_found = bool(group.attrs.get("found", True))
             shifts = tuple(map(float, group.attrs.get("shift", ())))
-            said = {"injection": injection, "found": was_found, "shifts": shifts}
-            found.append(Candidate(time, statistic, **series, offset=event - time, **said))
+            offset = event - time
+            found.append(
+                Candidate(time, statistic, **series, offset=offset, injection=injection,
+                          found=was_found, shifts=shifts)
+            )  # fmt: skip
         return found
