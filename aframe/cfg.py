@@ -15,9 +15,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from aframe.errors import AframeError
+from aframe.errors import USER_ERROR, AframeError
 
-USER_ERROR = 2
 #: Sections that law hands to luigi, where each key must have a value.
 _LUIGI = "luigi_"
 _REFERENCE = re.compile(r"&(?:::(?P<section>[^:]+))?::(?P<key>.+)")

@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import NoReturn
 
 from aframe.artifacts.record import write_text
-from aframe.errors import AframeError
+from aframe.errors import USER_ERROR, AframeError
 from aframe.paths import OF_THE_MACHINE, RUN_VARIABLES, S3
 
 CONFIGS = Path(__file__).parent / "pipelines" / "configs"
-USER_ERROR = 2
 #: How files of strain begin, and how much of them tells where they end.
 _HDF5, _FRAME, _HEAD = b"\x89HDF\r\n\x1a\n", b"IGWD", 64
 #: What each mode runs, and the training presets it offers.

@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import NoReturn, TextIO
 
 from aframe.checkout import BASE, STAGES, checkout
-from aframe.cli import USER_ERROR, Parser
-from aframe.errors import AframeError
+from aframe.cli import Parser
+from aframe.errors import USER_ERROR, AframeError
 from aframe.failures import indented
 from aframe.images import labels, outdated
 
@@ -286,7 +286,7 @@ def _parser() -> argparse.ArgumentParser:
         "localimage for a path, else docker"
     )  # fmt: skip
     parser.add_argument(
-        "--max-workers", type=int, default=0, help="builds side by side; default: one a core"
+        "--max-workers", type=_count, default=0, help="builds side by side; default: one a core"
     )
     parser.add_argument("--force", action="store_true", help="build what is current, too")
     return parser
@@ -297,6 +297,12 @@ def _stage(name: str) -> str:
         known = ", ".join(map(repr, STAGES))
         raise argparse.ArgumentTypeError(f"invalid choice: {name!r} (choose from {known})")
     return name
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of builds")
+    return int(text)
 
 
 def _asked_for(asked: argparse.Namespace) -> Build:

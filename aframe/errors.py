@@ -5,9 +5,12 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+#: Exit status of a command that ends with such an error.
+USER_ERROR = 2
+
 
 class AframeError(Exception):
-    """Something the user can mend: shown without a traceback, exit status 2.
+    """Something the user can mend: shown without a traceback, exit status :data:`USER_ERROR`.
 
     Args:
         problem: What is wrong, in one line.

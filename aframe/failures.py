@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from aframe.artifacts.record import write_text
-from aframe.errors import AframeError
+from aframe.errors import USER_ERROR, AframeError
 
 #: Lines of a log that the record keeps, and that are shown.
 KEPT, SHOWN = 40, 6
@@ -37,7 +37,6 @@ _KINDS = (
     ("storage", r"store|S3|bucket|endpoint"),
 )
 _INTERRUPTED = 130
-_USER_ERROR = 2
 
 
 @dataclass(frozen=True)
@@ -134,7 +133,7 @@ def how_it_ended(code: int) -> str:
 def _said(code: int, lines: Sequence[str]) -> tuple[str, str | None]:
     """The problem in a sentence and, where the step says it, its fix."""
     refused = [*_REFUSED.finditer("\n".join(lines) + "\n")]
-    if refused and code == _USER_ERROR:
+    if refused and code == USER_ERROR:
         last = refused[-1]
         found = " ".join(last["found"].split())
         return f"{last['problem']} ({found})", last["fix"]
@@ -157,7 +156,7 @@ def _kind(code: int, words: str) -> str:
     for kind, pattern in _KINDS:
         if re.search(pattern, words):
             return kind
-    return "user" if code == _USER_ERROR else "unknown"
+    return "user" if code == USER_ERROR else "unknown"
 
 
 class StepFailedError(AframeError):

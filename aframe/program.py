@@ -49,13 +49,11 @@ from aframe.branches import BRANCHES, DEALT, Dealt
 from aframe.branches import main as do_branches
 from aframe.checkout import commit
 from aframe.draft import Deal, Draft, Status
-from aframe.errors import AframeError, did_you_mean
+from aframe.errors import USER_ERROR, AframeError, did_you_mean
 from aframe.usage import Meter, total
 
 log = logging.getLogger(__name__)
 
-#: Exit status of an error that the user can mend.
-USER_ERROR = 2
 #: The word that looks through steps before any of them runs; no stage has a verb of this name.
 CHECK = "check"
 _DISK = {

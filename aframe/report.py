@@ -16,8 +16,8 @@ from typing import Any
 from aframe.artifacts.inventory import exists, read_record, records_below
 from aframe.artifacts.record import Record, record_path, write_text
 from aframe.artifacts.remote import Remote, address, cache_directory, copy_of, here, place
-from aframe.cli import USER_ERROR, Parser
-from aframe.errors import AframeError
+from aframe.cli import Parser
+from aframe.errors import USER_ERROR, AframeError
 from aframe.stages import Stage
 
 PAGE, COMPARISON, LIST = "report.html", "comparison.html", "runs.json"

@@ -17,6 +17,7 @@ from luigi.cmdline_parser import CmdlineParser
 from luigi.task_register import Register
 
 from aframe.cfg import values_of
+from aframe.checkout import STAGES
 from aframe.errors import AframeError, did_you_mean
 
 PREFIX = "site_"
@@ -30,7 +31,6 @@ KEYS = (
     *("accounting_group", "accounting_group_user", "requirements", "use_oauth_services"),
     *("forward", "server", "server_timeout"),
 )
-STAGES = ("data", "train", "export", "infer", "sv")
 
 
 def sites() -> dict[str, dict[str, str]]:

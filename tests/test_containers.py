@@ -356,6 +356,16 @@ def test_a_stage_that_is_none(calls, capsys):
     assert "did you mean train?" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("count", ["-1", "0", "many"])
+def test_a_number_of_builds_that_is_none(calls, capsys, root, count):
+    """Nothing is begun."""
+    with pytest.raises(SystemExit) as ended:
+        main(["sv", "--root", str(root), "--max-workers", count])
+
+    assert ended.value.code == 2
+    assert f"'{count}' is no number of builds" in capsys.readouterr().err
+
+
 def test_the_command_is_installed():
     """Its name is the published one."""
     done = subprocess.run(

@@ -73,7 +73,7 @@ RULES = (
         ("numpy", "h5py", "jaxtyping"),
     ),
     Rule(("aframe.cfg",), ("aframe.errors",), ()),
-    Rule(("aframe.site",), ("aframe.errors", "aframe.cfg"), ("luigi",)),
+    Rule(("aframe.site",), ("aframe.errors", "aframe.cfg", "aframe.checkout"), ("luigi",)),
     Rule(
         ("aframe.commands", "aframe.commands.*"),
         (
@@ -144,7 +144,7 @@ RULES = (
         ("aframe.tasks", "aframe.tasks.*"),
         (
             *("aframe.errors", "aframe.checks", "aframe.paths", "aframe.parameters"),
-            *("aframe.failures", "aframe.sources"),
+            *("aframe.failures", "aframe.site", "aframe.sources"),
             *("aframe.tasks*", "aframe.sites.*", "aframe.stages", "aframe.targets"),
             *("aframe.checkout", "aframe.images"),
             *("aframe.artifacts.segments", "aframe.cfg"),

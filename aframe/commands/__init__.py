@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from aframe import report
-from aframe.cli import USER_ERROR, Parser
+from aframe.cli import Parser
 from aframe.commands.run_directory import RunDirectory
-from aframe.errors import AframeError
+from aframe.errors import USER_ERROR, AframeError
 
 #: Exit status of what Ctrl-C ended.
 INTERRUPTED = 130

@@ -23,6 +23,8 @@ from aframe.commands.steps import named
 from aframe.errors import AframeError
 from aframe.tasks.outlook import RUNNING, Outlook, changes, outlooks
 
+_NO_REASON = "  no reason is kept; who reads the record would want one: --because TEXT"
+
 
 def run(run_directory: RunDirectory, asked: Any, options: Sequence[str]) -> int:
     """Accept the outputs of the steps that are asked for, and say what was accepted."""
@@ -38,6 +40,7 @@ def run(run_directory: RunDirectory, asked: Any, options: Sequence[str]) -> int:
             print(f"{name} is kept, though it was made with")
             for line in record.notes["accepted"][-1]["changes"]:
                 print(f"  {line}")
+            print(f"  because {asked.because}" if asked.because else _NO_REASON)
     return 0
 
 

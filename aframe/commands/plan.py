@@ -12,6 +12,7 @@ from aframe.artifacts.remote import place
 from aframe.commands.history import Estimate, estimate, neighbors, pasts, spelled_size, spelled_time
 from aframe.commands.run_directory import RunDirectory
 from aframe.commands.words import colored
+from aframe.errors import USER_ERROR, AframeError
 from aframe.tasks.outlook import (
     DONE,
     RUNNING,
@@ -24,7 +25,6 @@ from aframe.tasks.outlook import (
     reasons_text,
 )
 
-USER_ERROR = 2
 _COUNTED = {
     DONE: "done",
     RUNNING: "running",
@@ -36,6 +36,8 @@ _COUNTED = {
 
 def run(run_directory: RunDirectory, asked: Any, options: Sequence[str]) -> int:
     """Print the plan; status 2 where a step would be refused."""
+    for path in asked.past:
+        _refuse_missing(path)
     with run_directory.task_to_run(options) as task:
         found = outlooks(task)
         known = pasts([*neighbors(run_directory.path), *asked.past])
@@ -45,6 +47,16 @@ def run(run_directory: RunDirectory, asked: Any, options: Sequence[str]) -> int:
     else:
         print("\n".join(_page(task, run_directory.path, found, costs)))
     return USER_ERROR if any(each.state == STOPS for each in found) else 0
+
+
+def _refuse_missing(past: Path) -> None:
+    if not past.is_dir():
+        raise AframeError(
+            "there is no such run directory to estimate from",
+            found=str(past),
+            wanted_by="aframe plan --past",
+            fix="correct the path; run directories beside this one are known without it",
+        )
 
 
 def _as_json(

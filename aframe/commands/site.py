@@ -60,6 +60,8 @@ def _summary(step: Any) -> Iterator[str]:
         cores = f"{request.cpus} core{'s' * (request.cpus > 1)}"
         yield f"{cores}{gpus}, {spelled(request.memory)} memory, {spelled(request.disk)} disk a job"
         yield f"jobs of {spelled_time(terms.job_length)}"
+        group = terms.accounting_group
+        yield f"charged to {group}" if group else "no accounting_group, which some pools want"
     else:
         yield f"local, {step.stage_resources()['workers']} processes"
         if step.gpus:

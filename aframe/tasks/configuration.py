@@ -13,6 +13,7 @@ import law
 import luigi
 from luigi.cmdline_parser import CmdlineParser
 
+from aframe import site
 from aframe.cfg import refuse_broken
 from aframe.errors import AframeError, did_you_mean
 from aframe.parameters import BASE_SECTION
@@ -69,7 +70,7 @@ def refuse_unknown_keys(task: type[luigi.Task]) -> None:
 
 
 def refuse_unknown_sections(tasks: Iterable[type[luigi.Task]]) -> None:
-    """Refuse sections of tasks that do not exist, and shared values that nobody reads.
+    """Refuse sections of tasks that do not exist, shared values that nobody reads, wrong sites.
 
     Args:
         tasks: The tasks of the pipeline.
@@ -78,6 +79,7 @@ def refuse_unknown_sections(tasks: Iterable[type[luigi.Task]]) -> None:
         AframeError: It names the section or key, the file and the nearest right name.
     """
     tasks = list(tasks)
+    site.sites()
     readable = {*luigi.task_register.Register.task_names(), BASE_SECTION}
     ours = {f"[{_PREFIX}{name}]" for name in (BASE_SECTION, *(t.get_task_family() for t in tasks))}
     for section in _config().sections():

@@ -29,8 +29,8 @@ def unfinished(task: Any) -> list[Any]:
 
     def is_open(step: Any) -> bool:
         if step.task_id not in looked:
-            below = [is_open(required) for required in _required(step)]
-            mine = step.publishes and (any(below) or not all(m.exists() for m in _outputs(step)))
+            below = [is_open(each) for each in required(step)]
+            mine = step.publishes and (any(below) or not all(m.exists() for m in outputs(step)))
             if mine:
                 todo.append(step)
             looked[step.task_id] = any(below) or bool(mine)
@@ -51,7 +51,7 @@ def refuse_missing_inputs(steps: Iterable[Any], made: Iterable[Path] = ()) -> No
         AframeError: It names the step and the file.
     """
     steps = list(steps)
-    made = {*made} | {Path(output.path) for step in steps for output in _outputs(step)}
+    made = {*made} | {Path(output.path) for step in steps for output in outputs(step)}
     for step in steps:
         for name, path in step.inputs().items():
             if path is None or path in made or _is_in_image(step, path) or exists(path):
@@ -89,9 +89,11 @@ def refuse_wrong(steps: Iterable[Any]) -> None:
             pass
 
 
-def _required(task: Any) -> Iterable[Any]:
-    return law.util.flatten(task.requires())
+def required(task: Any) -> list[Any]:
+    """What *task* rests on, one after another."""
+    return list(law.util.flatten(task.requires()))
 
 
-def _outputs(task: Any) -> Iterable[Any]:
-    return law.util.flatten(task.output())
+def outputs(task: Any) -> list[Any]:
+    """Targets of *task*, one after another."""
+    return list(law.util.flatten(task.output()))

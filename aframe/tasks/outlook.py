@@ -11,15 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import law
-
 from aframe.artifacts.inventory import exists, is_whole, read_record
 from aframe.artifacts.record import Record
 from aframe.artifacts.remote import address, here, place
 from aframe.errors import AframeError
 from aframe.failures import Failure, failure_path, read_failure
 from aframe.sites.queue import refuse_missing as refuse_missing_pool
-from aframe.tasks.foresight import refuse_missing_inputs
+from aframe.tasks.foresight import outputs, refuse_missing_inputs, required
 
 #: What a step would do: nothing; it is at work; it would run; it rests on one that would, or on
 #: one that cannot; it would be refused.
@@ -89,24 +87,16 @@ def outlooks(task: Any) -> list[Outlook]:
     names = _names(list(steps.values()))
     found: dict[str, Outlook] = {}
     for number, step in steps.items():
-        before = [found[each.task_id] for each in _required(step) if each.task_id in found]
+        before = [found[each.task_id] for each in required(step) if each.task_id in found]
         found[number] = _look(step, names[number], before, list(found.values()))
     return list(found.values())
 
 
 def _walk(task: Any) -> Iterator[Any]:
-    for each in _required(task):
+    for each in required(task):
         yield from _walk(each)
     if task.publishes:
         yield task
-
-
-def _required(task: Any) -> list[Any]:
-    return list(law.util.flatten(task.requires()))
-
-
-def _outputs(step: Any) -> list[Any]:
-    return list(law.util.flatten(step.output()))
 
 
 def _names(steps: Sequence[Any]) -> dict[str, str]:
@@ -127,7 +117,7 @@ def _look(step: Any, name: str, before: Sequence[Outlook], earlier: Sequence[Out
     try:
         record = read_record(step.record)
         made = {Path(each.path) for past in earlier if past.state != DONE for each in
-                _outputs(past.step)}  # fmt: skip
+                outputs(past.step)}  # fmt: skip
         why = list(_reasons(step, record, made))
     except AframeError as error:
         return Outlook(**told, state=STOPS, reasons=[f"{error.problem}: {error.found}"],
@@ -167,7 +157,7 @@ def changes(step: Any, record: Record, remade: Collection[Path] = ()) -> list[st
         record: What its output was made with.
         remade: Inputs that are to be made anew, so that what they hold now says nothing.
     """
-    stale: list[str] = _outputs(step)[0].stale(record, remade=remade)
+    stale: list[str] = outputs(step)[0].stale(record, remade=remade)
     return stale
 
 
@@ -178,7 +168,7 @@ def _reasons(step: Any, record: Record | None, remade: set[Path]) -> Iterator[st
         return
     if not is_whole(record, step.directory):
         yield f"lost: {', '.join(_lost(step, record)[:3]) or 'files on S3'}"
-    targets = _outputs(step)
+    targets = outputs(step)
     changed = changes(step, record, remade)
     settings = [line for line in changed if not line.startswith("input ")]
     inputs = [line for line in changed if line.startswith("input ")]
@@ -223,7 +213,7 @@ def _refusal(step: Any, made: set[Path]) -> AframeError | None:
 def _refuse_foreign(step: Any) -> None:
     if read_record(step.record) is not None:
         return
-    for target in _outputs(step):
+    for target in outputs(step):
         if exists(target.path):
             raise AframeError(
                 "a file without a record is in the way",

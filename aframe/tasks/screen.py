@@ -19,10 +19,9 @@ import law
 from luigi.cmdline_parser import CmdlineParser
 from luigi.task_register import Register
 
-from aframe.errors import AframeError
+from aframe.errors import USER_ERROR, AframeError
 from aframe.failures import StepFailedError, read_failure, told
 
-USER_ERROR = 2
 #: Where the steps that this process is to run leave the records of their failures.
 _watched: set[Path] = set()
 _BEGAN = time.time()

@@ -24,6 +24,7 @@ def test_a_setting_is_accepted(finished):
     assert status == 0
     assert out == (
         "TrainingWaveforms is kept, though it was made with\n  num_signals: 10000 -> 9999\n"
+        "  because one signal is no matter\n"
     )
     assert {step["state"] for step in finished.plan().values()} == {"done"}
     assert (note["settings"]["num_signals"], note["because"]) == (10000, "one signal is no matter")
@@ -38,9 +39,11 @@ def test_an_input_is_accepted(finished):
     """A comment in a file that a step reads."""
     with (finished.directory / "train.yaml").open("a") as file:
         file.write("# a comment\n")
-    status, _, _ = finished.aframe("accept", "Train")
+    status, out, _ = finished.aframe("accept", "Train")
 
     assert status == 0
+    assert "no reason is kept" in out
+    assert "--because TEXT" in out
     assert {step["state"] for step in finished.plan().values()} == {"done"}
     assert _accepted(finished, "training/fit.record.json")[0]["because"] is None
 

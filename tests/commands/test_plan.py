@@ -5,7 +5,9 @@ import os
 import platform
 import re
 import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -241,6 +243,28 @@ def test_a_missing_image_stops_what_needs_it(finished, tmp_path):
     assert step["state"] == "stops"
     assert step["reasons"][0].startswith("no container image for stage 'sv'")
     assert step["fix"]
+
+
+def test_a_pool_without_its_commands_stops_what_runs_there(empty, monkeypatch):
+    """Whatever is done, since nothing could be submitted."""
+    empty.set("luigi_Train", "workflow", "htcondor")
+    monkeypatch.setattr("aframe.sites.queue._bindings_serve", lambda: False)
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent))
+    steps = empty.plan()
+
+    assert steps["Train"]["state"] == "stops"
+    assert "HTCondor" in steps["Train"]["reasons"][0]
+    assert steps["Train"]["fix"]
+    assert steps["Query:data/train"]["state"] == "runs"
+
+
+def test_a_past_that_is_not_there_is_refused(empty):
+    """It would only be left out of the estimates."""
+    status, _, err = empty.aframe("plan", "--past", str(empty.directory.parent / "lasst-year"))
+
+    assert status == 2
+    assert "there is no such run directory to estimate from" in err
+    assert "lasst-year" in err
 
 
 def test_a_record_that_cannot_be_read_stops_its_step(finished):

@@ -58,11 +58,15 @@ def test_a_step_asks_its_site(empty):
 def test_what_would_be_submitted(empty, monkeypatch):
     """The description that HTCondor gets, of the shipped sites with a pool."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "secret")
+    monkeypatch.delenv("LIGO_GROUP", raising=False)
     words = ("site", "show", "Train", "--Train-forward", "AWS_ACCESS_*,NOSUCH")
     _, igwn, _ = empty.aframe(*words, "--site", "igwn")
     _, ospool, _ = empty.aframe(*words, "--site", "ospool")
 
     assert "# Train: htcondor, shared disk; 4 cores, 1 GPU, 32 GB memory, 4 GB disk a job" in igwn
+    assert "; no accounting_group, which some pools want; " in igwn
+    _, charged, _ = empty.aframe(*words, "--site", "igwn", "--Train-accounting-group", "ligo.dev")
+    assert "; charged to ligo.dev; " in charged
     assert "\nrequest_gpus = 1\n" in igwn
     assert "\nshould_transfer_files = NO\n" in igwn
     assert "\nuse_oauth_services = scitokens\n" in igwn
@@ -108,6 +112,15 @@ def test_a_key_that_is_no_business_of_a_site(empty, key):
     assert status == 2
     assert "a site says what is none of its business" in err
     assert f"found      {key} in [site_lab]\n  wanted by  {empty.directory}/sandbox.cfg\n" in err
+
+
+def test_a_site_that_is_not_chosen_is_read_too(empty):
+    """Who chooses it tomorrow, on the pool, has no use for a slip that is found there."""
+    _append(empty, "\n[site_lab]\nrequest_mem = 1\n")
+    status, _, err = empty.aframe("plan")
+
+    assert status == 2
+    assert "found      request_mem in [site_lab]\n" in err
 
 
 def test_a_value_that_cannot_be_used(empty):

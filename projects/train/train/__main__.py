@@ -3,8 +3,7 @@
 import logging
 import sys
 
-from aframe.errors import AframeError
-from aframe.program import USER_ERROR
+from aframe.errors import USER_ERROR, AframeError
 
 
 def main() -> int:

@@ -19,8 +19,7 @@ import jsonargparse
 
 from aframe.artifacts.claim import Claim
 from aframe.artifacts.remote import Remote, address, here
-from aframe.errors import AframeError
-from aframe.program import USER_ERROR
+from aframe.errors import USER_ERROR, AframeError
 from aframe_train.fit import FitResources
 from aframe_train.outputs import PICTURES
 from aframe_train.tune.environment import prepare
