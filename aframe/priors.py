@@ -35,6 +35,7 @@ from bilby.core.prior import (
 from bilby.core.utils.random import Generator as BilbyGenerator
 from bilby.gw.prior import UniformComovingVolume, UniformSourceFrame
 from jaxtyping import Float
+from scipy.interpolate import CubicSpline
 from scipy.stats import qmc
 
 from aframe.errors import AframeError, did_you_mean
@@ -58,6 +59,8 @@ _POINTS = 18
 _TRIALS = 6
 #: Redshifts between which a density of them is interpolated.
 _KNOTS = 1501
+#: Redshift up to which distances are interpolated.
+_FARTHEST = 20.0
 
 
 def _orientation() -> dict[str, Any]:
@@ -575,4 +578,17 @@ def volume_element(redshift: Values) -> Values:
 
 def luminosity_distance(redshift: Values) -> Values:
     """Luminosity distance (Mpc), Planck 2015."""
-    return np.asarray(Planck15.luminosity_distance(redshift).value)
+    redshift = np.asarray(redshift)
+    if redshift.size and (redshift.min() < 0 or redshift.max() > _FARTHEST):
+        return np.asarray(Planck15.luminosity_distance(redshift).value)
+    # astropy integrates for each one anew, which takes as long as part of a waveform.
+    return np.asarray(_distance_by_redshift()(np.log1p(redshift)) * redshift)
+
+
+@functools.cache
+def _distance_by_redshift() -> CubicSpline:
+    """Luminosity distance over redshift (Mpc), by ``log(1 + z)``: good to 1e-11."""
+    knots = np.linspace(0, math.log1p(_FARTHEST), _KNOTS)
+    redshift = np.expm1(knots[1:])
+    ratios = Planck15.luminosity_distance(redshift).value / redshift
+    return CubicSpline(knots, [Planck15.hubble_distance.value, *ratios])

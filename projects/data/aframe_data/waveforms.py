@@ -300,6 +300,7 @@ def _from_spectra(
         many = max(1, min(_BATCH, _BATCH_SAMPLES // size))
         for batch in np.split(members, range(many, len(members), many)):
             some = [signals[index] for index in batch]
+            step = window.sample_rate / size
             spectra = _spectra(some, approximant, window, size)
             circle = irfft(spectra, size, axis=-1, norm="forward", overwrite_x=True)
             for index, signal, rows in zip(batch, some, circle, strict=True):
@@ -309,8 +310,9 @@ def _from_spectra(
                 before = math.ceil(signal.before * window.sample_rate)
                 right = min(window.size - middle, size - before)
                 left = min(middle, size - right)
-                strain[index, :, middle - left : middle] = rows[:, size - left :]
-                strain[index, :, middle : middle + right] = rows[:, :right]
+                there = strain[index]
+                np.multiply(rows[:, size - left :], step, out=there[:, middle - left : middle])
+                np.multiply(rows[:, :right], step, out=there[:, middle : middle + right])
 
 
 def _transform_size(signal: _Signal, window: Window) -> int:
@@ -324,20 +326,21 @@ def _transform_size(signal: _Signal, window: Window) -> int:
 def _spectra(
     signals: list[_Signal], approximant: Approximant, window: Window, size: int
 ) -> Complex64[np.ndarray, "signal polarization frequency"]:
-    """Spectra times the frequency step, which the transform back leaves to be multiplied."""
+    """Spectra; the transform back leaves the frequency step to be multiplied."""
     step = window.sample_rate / size
     # Single precision, as in the file: its relative error of 1e-7 is far below any model's.
     spectra = np.empty((len(signals), 2, size // 2 + 1), np.complex64)
     for signal, rows in zip(signals, spectra, strict=True):
         shape = step, signal.start, window.sample_rate / 2
         both = _generated(lalsimulation.SimInspiralChooseFDWaveform, signal, approximant, shape)
-        begin = slice(int(signal.start / step), math.ceil(signal.whole / step))
-        turn_on = _turn_on(np.arange(begin.start, begin.stop) * step, signal)
+        first, last = (math.ceil(edge / step) for edge in (signal.start, signal.whole))
+        turn_on = _turn_on(np.arange(first, last) * step, signal)
         for row, series in zip(rows, both, strict=True):
             values = series.data.data[: len(row)]
-            np.multiply(values, step, out=row[: len(values)], casting="same_kind")
+            row[:first] = 0
+            row[first : len(values)] = values[first:]
             row[len(values) :] = 0
-            row[begin] *= turn_on
+            row[first:last] *= turn_on
     return spectra
 
 
@@ -366,10 +369,12 @@ def _options(lambda_1: float, lambda_2: float) -> Any:
     return options
 
 
-def _turn_on(frequencies: Float[np.ndarray, " frequency"], signal: _Signal) -> np.ndarray:
+def _turn_on(
+    frequencies: Float[np.ndarray, " frequency"], signal: _Signal
+) -> Float32[np.ndarray, " frequency"]:
     """Raised cosine, as LALSimulation's, that lets the waveform begin without a bang."""
     share = (frequencies - signal.start) / (signal.whole - signal.start)
-    return (1 - np.cos(np.pi * np.clip(share, 0, 1))) / 2
+    return (0.5 - 0.5 * np.cos(np.pi * share)).astype(np.float32)
 
 
 def _from_series(
