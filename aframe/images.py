@@ -104,12 +104,15 @@ def shown(environment: Mapping[str, str]) -> dict[str, str]:
 
 def private(environment: Mapping[str, str]) -> dict[str, str]:
     """Variables of *environment* that hold secrets, or say where those or the servers are."""
-    found = {
+    return {
         name: value
-        for name, value in environment.items()
+        for name, value in with_files(environment).items()
         if value and any(fnmatch(name, pattern) for pattern in _PRIVATE)
     }
-    # Where libraries look by themselves: in a home that an image does not see.
+
+
+def with_files(environment: Mapping[str, str]) -> dict[str, str]:
+    """Add to *environment* where libraries look for credentials by themselves: in a home."""
     runtime = Path(environment.get("XDG_RUNTIME_DIR") or "/nowhere")
     by_default = {
         "AWS_SHARED_CREDENTIALS_FILE": Path.home() / ".aws" / "credentials",
@@ -117,9 +120,10 @@ def private(environment: Mapping[str, str]) -> dict[str, str]:
         "NETRC": Path.home() / ".netrc",
         "BEARER_TOKEN_FILE": runtime / f"bt_u{os.getuid()}",
     }
-    if "BEARER_TOKEN" in found:
+    if environment.get("BEARER_TOKEN"):
         del by_default["BEARER_TOKEN_FILE"]
-    return {name: str(path) for name, path in by_default.items() if path.is_file()} | found
+    there = {name: str(path) for name, path in by_default.items() if path.is_file()}
+    return there | {name: value for name, value in environment.items() if value}
 
 
 def named_by(variables: Mapping[str, str]) -> list[str]:

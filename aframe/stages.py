@@ -352,9 +352,17 @@ def folders_of(settings: Mapping[str, Any]) -> list[Path]:
 
 def _without_pattern(path: str) -> Path:
     """The part of *path* before its first wildcard, and one name after it."""
-    parts = Path(path).parts
-    fixed = list(itertools.takewhile(lambda part: not set(part) & set("*?["), parts))
-    return Path(*fixed, *parts[len(fixed) : len(fixed) + 1])
+    return Path(*Path(path).parts[: len(before_pattern(path).parts) + 1])
+
+
+def before_pattern(path: str) -> Path:
+    """The folders of *path* before its first wildcard.
+
+    Example:
+        >>> str(before_pattern("/data/O3/*/H-*.gwf"))
+        '/data/O3'
+    """
+    return Path(*itertools.takewhile(lambda part: not set(part) & set("*?["), Path(path).parts))
 
 
 def _exists(relative: Path) -> bool:

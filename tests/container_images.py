@@ -18,6 +18,13 @@ BASE = os.environ.get("AFRAME_TEST_BASE_IMAGE", "")
 FAST = "-comp zstd -Xcompression-level 1"
 
 
+def missing():
+    """What is not here that images need; `None` where all is."""
+    if shutil.which("apptainer") is None:
+        return "no apptainer on PATH"
+    return None if Path(BASE).is_file() else "AFRAME_TEST_BASE_IMAGE names no image"
+
+
 def build(root):
     """Build what is not current of the images in *root*; gives what the command did."""
     words = [ENVIRONMENT / "build-containers", "sv", "data", "--root", root, "--base", BASE]
@@ -28,10 +35,8 @@ def build(root):
 @pytest.fixture(scope="session")
 def images(tmp_path_factory):
     """Folder with the images of the stages sv and data."""
-    if shutil.which("apptainer") is None:
-        pytest.skip("no apptainer on PATH")
-    if not Path(BASE).is_file():
-        pytest.skip("AFRAME_TEST_BASE_IMAGE names no image")
+    if lack := missing():
+        pytest.skip(lack)
     kept = os.environ.get("AFRAME_TEST_IMAGES")
     root = Path(kept) if kept else tmp_path_factory.mktemp("images")
     done = build(root)

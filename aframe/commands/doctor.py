@@ -138,7 +138,8 @@ def _programs(steps: Sequence[Outlook]) -> Iterator[Finding]:
 def _looked_through(steps: Sequence[Outlook]) -> Finding:
     """What the stages themselves know to be wrong: priors, approximants, files of strain, keys."""
     todo = [each.step for each in steps if each.state != DONE]
-    return _tried("steps", f"the stages refuse none of {len(todo)}", lambda: refuse_wrong(todo))
+    found = f"the stages refuse none of {len(todo)}"
+    return _tried("steps", found, lambda: refuse_wrong(todo, remember=False))
 
 
 def _inputs(steps: Sequence[Outlook]) -> Finding:

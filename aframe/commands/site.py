@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from fnmatch import fnmatch
 from typing import Any
 
-from aframe import site
+from aframe import images, site
 from aframe.artifacts.remote import place
 from aframe.commands.history import spelled_time
 from aframe.commands.run_directory import RunDirectory
@@ -79,7 +79,7 @@ def _submitted(each: Outlook) -> Iterator[str]:
     from aframe.sites.submission import description  # noqa: PLC0415
 
     work = step.pool_step()
-    given = work.terms.forwarded(os.environ)
+    given = work.terms.forwarded(images.with_files(os.environ))
     for pattern in work.terms.forward:
         names = sorted(name for name in given if fnmatch(name, pattern))
         yield f"# forwarded: {pattern} ({', '.join(names) or 'none is set'})"

@@ -65,8 +65,8 @@ class Terms:
         accounting_group_user: User that it is charged to, likewise.
         requirements: What a machine must offer, as a ClassAd expression.
         use_oauth_services: Names of the tokens that jobs get.
-        forward: Patterns of variables of this environment that jobs get, in a file that only
-            their owner reads.
+        forward: Patterns of variables of this environment that jobs get, with the files that they
+            name, where only their owner reads them.
         job_length: How long a job should run (s).
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ from typing import Any
 from aframe.artifacts.record import input_digest, read_record, write_record
 from aframe.artifacts.remote import place
 from aframe.sites.submission import RETURNED, SCRATCH, SENT
+from aframe.stages import before_pattern
 
 #: Where a job reports.
 REPORT = "report.json"
@@ -68,17 +70,21 @@ def roots_there(dealt: Mapping[str, Any]) -> list[str]:
 
 
 def send_settings(home: Path, settings: Mapping[str, Any]) -> None:
-    """Have a verb's whole settings go along, with every file that they name.
+    """Have a verb's whole settings go along, with the files of its inputs, records and source.
 
     A job's folder is no part of them: the script goes there before all else.
     """
 
     def sent(name: str, path: Any) -> Any:
-        if not isinstance(path, str) or not Path(path).is_absolute() or not Path(path).exists():
+        """Send what is here of *path*, which may be a pattern; gives where it lies there."""
+        if not isinstance(path, str) or not Path(path).is_absolute():
             return path
-        along = f"roots/{name}/{Path(path).name}"
-        send(home, Path(path), along)
-        return f"{SENT}/{along}"
+        is_plain = Path(path).exists()
+        found = [path] if is_plain else glob.glob(path, recursive=True)  # noqa: PTH207 (absolute)
+        top, along = Path(path).parent if is_plain else before_pattern(path), Path("roots", name)
+        for each in found:
+            send(home, Path(each), str(along / Path(each).relative_to(top)))
+        return str(Path(SENT) / along / Path(path).relative_to(top)) if found else path
 
     inputs = {name: sent(name, path) for name, path in (settings.get("inputs") or {}).items()}
     resources = {**settings["resources"]}
@@ -88,6 +94,13 @@ def send_settings(home: Path, settings: Mapping[str, Any]) -> None:
     told = {**settings, "output": RETURNED, "resources": resources}
     if inputs:
         told["inputs"] = inputs
+    source = settings.get("source") or {}
+    if "paths" in source:
+        paths = [sent(f"paths.{n}", path) for n, path in enumerate(source["paths"])]
+        told["source"] = {**source, "paths": paths}
+    if "psds" in source:
+        psds = {ifo: sent(f"psds.{ifo}", path) for ifo, path in source["psds"].items()}
+        told["source"] = {**source, "psds": psds}
     path = home / SENT / "settings.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(told, indent=2) + "\n")

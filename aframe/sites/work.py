@@ -20,7 +20,9 @@ from aframe.sites.submission import NAME, RETURNED, ROWS, SCRATCH, SENT, Batch, 
 from aframe.stages import folders_of
 from aframe.usage import Table, from_text, with_queue
 
-_SECRETS = "secrets.env"
+#: Files of what jobs must not show: variables, and copies of the files that some of these name.
+_SECRETS = "secrets."
+_VARIABLES = f"{_SECRETS}env"
 
 
 class _Shared:
@@ -53,13 +55,12 @@ class _Shared:
 
     def _write_script(self, words: Sequence[str], folders: Iterable[Path]) -> None:
         """Write the script that each job runs, and the file of what it must not show."""
-        secrets = self.step.folder / _SECRETS
-        given = self.step.terms.forwarded(os.environ)
-        secrets.touch(mode=0o600)
-        secrets.write_text(images.file_of(given))
-        there = secrets if self._on_disk else Path(SCRATCH, SENT, _SECRETS)
+        given = self._given()
+        secrets = _keep_secret(self.step.folder / _VARIABLES, images.file_of(given).encode())
+        there = secrets if self._on_disk else Path(SCRATCH, SENT, _VARIABLES)
+        binds = [*map(images.bind, folders), *images.named_by(given)] if self._on_disk else []
         text = script(
-            self._command(words, folders, there),
+            self._command(words, binds, there),
             environment=_environment() if self._on_disk else {},
             secrets=there,
             shared_disk=self._on_disk,
@@ -67,14 +68,24 @@ class _Shared:
         write_text(self.batch.script, text)
         self.batch.script.chmod(0o755)
 
-    def _command(self, words: Sequence[str], folders: Iterable[Path], secrets: Path) -> list[str]:
+    def _given(self) -> dict[str, str]:
+        """Variables that jobs get; of the files that they name, copies that jobs see."""
+        given = self.step.terms.forwarded(images.with_files(os.environ))
+        for name, value in given.items():
+            if Path(value).is_absolute() and Path(value).is_file():
+                copy = self.step.folder / f"{_SECRETS}{name}"
+                _keep_secret(copy, Path(value).read_bytes())
+                # Jobs without a shared disk begin in their folder, in an image or not.
+                given[name] = str(copy if self._on_disk else Path(SENT, copy.name))
+        return given
+
+    def _command(self, words: Sequence[str], binds: list[str], secrets: Path) -> list[str]:
         """The words that run the stage's command on the machine that a job gets."""
         stage = self.step.stage
         if stage.image is None:
             return stage.words(words, [])
-        binds = [*map(images.bind, folders)] if self._on_disk else []
         if stage.dev:
-            binds.append(images.bind(checkout("--dev"), CODE_IN_IMAGE))
+            binds = [*binds, images.bind(checkout("--dev"), CODE_IN_IMAGE)]
         environment = {"AFRAME_CACHE_DIR": str(cache_directory())} if self._on_disk else {}
         return images.words(
             [stage.program, *words],
@@ -88,9 +99,22 @@ class _Shared:
 
     def _send_along(self, home: Path) -> None:
         """Have the image and the secrets go along."""
-        for path in (self.step.stage.image, self.step.folder / _SECRETS):
-            if path is not None and path.exists():
-                staging.send_file(home, path, path.name)
+        image = self.step.stage.image
+        for path in (*([image] if image else []), *self.step.folder.glob(f"{_SECRETS}*")):
+            staging.send_file(home, path, path.name)
+
+
+def _keep_secret(path: Path, content: bytes) -> Path:
+    """Write a file that nobody else may read."""
+    path.touch(mode=0o600)
+    path.write_bytes(content)
+    return path
+
+
+def forget_secrets(folder: Path) -> None:
+    """Remove from *folder* what jobs must not show, when there are none that want it."""
+    for path in folder.glob(f"{_SECRETS}*"):
+        path.unlink()
 
 
 class RowsWork(_Shared):

@@ -21,7 +21,7 @@ from aframe.sites.jobs import Jobs, PieceFailedError, Work
 from aframe.sites.pieces import State, grouped, read_state
 from aframe.sites.queue import Queue, SchedulerUnreachableError, open_queue
 from aframe.sites.step import PoolStep, run_name
-from aframe.sites.work import RowsWork, WholeWork
+from aframe.sites.work import RowsWork, WholeWork, forget_secrets
 from aframe.usage import Table
 
 _STATE = "state.json"
@@ -51,6 +51,7 @@ def run_step(work: PoolStep, queue: Queue | None = None) -> None:
             (_run_branches if work.branched else _run_whole)(work, state, queue)
         except PieceFailedError as error:
             state.end()
+            forget_secrets(work.folder)
             error.failure.write(failure_path(work.output, work.step.verb))
             raise StepFailedError(error.failure) from error
         except KeyboardInterrupt:

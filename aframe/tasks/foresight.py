@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import hashlib
 import json
 import sys
 from collections import defaultdict
@@ -13,13 +16,14 @@ from typing import Any
 import law
 
 from aframe.artifacts.inventory import exists
-from aframe.artifacts.remote import place
-from aframe.checkout import CODE_IN_IMAGE
+from aframe.artifacts.remote import cache_directory, copy_of, place
+from aframe.checkout import CODE_IN_IMAGE, code_digest
 from aframe.errors import AframeError
 from aframe.stages import Stage, Step
 
 #: Steps that were looked through in this process: luigi asks of each task several times.
 _seen: set[str] = set()
+_code = functools.cache(code_digest)
 
 
 def unfinished(task: Any) -> list[Any]:
@@ -68,18 +72,26 @@ def _is_in_image(step: Any, path: Path) -> bool:
     return step.where.image is not None and path.is_relative_to(CODE_IN_IMAGE)
 
 
-def refuse_wrong(steps: Iterable[Any]) -> None:
+def refuse_wrong(steps: Iterable[Any], *, remember: bool = True) -> None:
     """Refuse steps that their stages know to be wrong; each stage is asked once, side by side.
+
+    Args:
+        steps: What is to run.
+        remember: Whether to leave out what an earlier run looked through and found right, with
+            the same settings, files and code; and to keep the same of these.
 
     Raises:
         AframeError: What the first stage says that refuses one.
     """
     stages: defaultdict[Stage, list[Step]] = defaultdict(list)
+    marks = []
     for step in steps:
-        key = json.dumps([step.stage, step.verb, step.settings_file()])
-        if key not in _seen:
+        key = _all_that_decides(step)
+        mark = cache_directory() / ".looked-through" / key
+        if key not in _seen and not (remember and mark.exists()):
             stages[step.where].append(Step(step.task_family, step.verb, step.settings_file()))
-            _seen.add(key)
+            marks.append(mark)
+        _seen.add(key)
     if not stages:
         return
     count = sum(map(len, stages.values()))
@@ -87,6 +99,28 @@ def refuse_wrong(steps: Iterable[Any]) -> None:
     with ThreadPoolExecutor(len(stages)) as pool:
         for _ in pool.map(lambda stage: stage.refuse_wrong(stages[stage]), stages):
             pass
+    for mark in marks if remember else ():
+        # Without it the next run looks once more, which is no harm.
+        with contextlib.suppress(OSError):
+            mark.parent.mkdir(parents=True, exist_ok=True)
+            mark.touch()
+
+
+def _all_that_decides(step: Any) -> str:
+    """Digest of what a stage looks at in *step*: settings, the inputs' state, its own code."""
+    where = step.where
+    code = _state(where.image) if where.image and not where.dev else _code(where.name)
+    inputs = {name: path and _state(copy_of(path)) for name, path in step.inputs().items()}
+    told = [where.name, str(where.image), code, step.verb, step.settings_file(), inputs]
+    return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _state(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
 
 
 def required(task: Any) -> list[Any]:

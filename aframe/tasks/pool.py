@@ -9,8 +9,11 @@ import law
 from aframe.parameters import Choice, Count, Flag, Integer, Positive, Size, Text, Words
 from aframe.sites.requests import Request, Terms
 
-#: Credentials and servers that stages ask for.
-FORWARDED = ("AWS_*", "WANDB_*", "GWDATAFIND_SERVER", "DEFAULT_SEGMENT_SERVER", "NDSSERVER")
+#: Credentials and servers that stages ask for. Files of tokens are a pool's own to give.
+FORWARDED = (
+    *("AWS_*", "WANDB_*", "NETRC", "X509_USER_PROXY", "BEARER_TOKEN", "SCITOKEN"),
+    *("GWDATAFIND_SERVER", "DEFAULT_SEGMENT_SERVER", "NDSSERVER"),
+)
 
 
 class PoolParameters(law.Task):
@@ -103,8 +106,8 @@ class PoolParameters(law.Task):
         default=FORWARDED,
         significant=False,
         always_in_help=False,
-        description="variables of the environment that jobs get, in a file that only their owner "
-        f"reads; * stands for anything; default: {','.join(FORWARDED)}",
+        description="variables of the environment that jobs get, with the files that they name, "
+        f"where only their owner reads them; * stands for anything; default: {','.join(FORWARDED)}",
     )
 
     @property

@@ -104,7 +104,7 @@ def test_an_image_of_other_code(empty, tmp_path, monkeypatch):
     monkeypatch.setattr(doctor.images, "outdated", lambda stage, _: f"{stage} is old")
     monkeypatch.setattr("aframe.stages.Stage.refuse_missing", lambda _: None)
     # The images are empty files, in which nothing can look.
-    monkeypatch.setattr(doctor, "refuse_wrong", lambda _: None)
+    monkeypatch.setattr(doctor, "refuse_wrong", lambda *_, **__: None)
     status, found = _found(empty, "--container-root", str(tmp_path))
 
     assert status == 0

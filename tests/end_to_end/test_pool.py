@@ -1,17 +1,31 @@
-"""The whole search as jobs of a real HTCondor pool, where one answers."""
+"""The whole search as jobs of a real HTCondor pool, and in real images, where there are any."""
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from dataclasses import replace
 
+import container_images
 import pytest
 from end_to_end.test_sandbox import records, results
 
-#: One process runs these: they share one search.
+#: One process runs these: they share one search, and the images.
 pytestmark = pytest.mark.xdist_group("end_to_end")
+
+#: Tasks of each stage that has an image; the others run in the environment at hand.
+IN_IMAGES = {
+    "data": (
+        *("Query", "FetchTrain", "FetchTest", "FetchZeroLag"),
+        *("TrainingWaveforms", "ValidationWaveforms", "TestingWaveforms"),
+    ),
+    "sv": ("SandboxSV", "SandboxPAstro", "SandboxReport"),
+}
+VERBS = ("estimate", "p_astro", "report")
+#: The task whose code is that at hand, not that of its image, and its command.
+DEV = ("SandboxPAstro", "aframe-sv p_astro")
 
 
 def _answers() -> bool:
@@ -21,41 +35,90 @@ def _answers() -> bool:
     return done.returncode == 0
 
 
-@pytest.mark.skipif(not _answers(), reason="no HTCondor pool answers condor_q")
-def test_every_step_on_a_pool_gives_the_same_files(finished, tmp_path):
-    """From strain to report no file differs from those that this machine made."""
+def _written(sections: dict[str, dict[str, str]]) -> str:
+    """The sections of a `.cfg`."""
+    lines = [
+        line
+        for section, keys in sections.items()
+        for line in (f"[{section}]", *(f"{key} = {value}" for key, value in keys.items()), "")
+    ]
+    return "\n".join(lines)
+
+
+@pytest.fixture
+def elsewhere(finished, tmp_path, request):
+    """The finished search in a new directory, on the pool and in images as far as there are any."""
+    pool, images = _answers(), container_images.missing() is None
+    if not (pool or images):
+        pytest.skip(f"no HTCondor pool answers condor_q, and {container_images.missing()}")
     old, run = finished.directory, replace(finished, directory=tmp_path / "run")
     run.directory.mkdir()
     for name in ("sandbox.cfg", "train.yaml", "run.sh"):
         text = (old / name).read_text()
         (run.directory / name).write_text(text.replace(str(old), str(run.directory)))
-    # A training's sums depend on the number of its threads.
-    asked = {
-        "workflow": "htcondor",
-        "job_length": "120",
-        "request_memory": "2GB",
-        "request_disk": "1GB",
-        "request_cpus": str(records(old)["training/fit.record.json"].notes["threads"]),
-    }
+    asked = {"luigi_base": {}}
+    if pool:
+        asked["luigi_base"] = {
+            "workflow": "htcondor",
+            "job_length": "120",
+            "request_memory": "2GB",
+            "request_disk": "1GB",
+            # A training's sums depend on the number of its threads.
+            "request_cpus": str(records(old)["training/fit.record.json"].notes["threads"]),
+        }
+    if images:
+        folder = request.getfixturevalue("images")
+        for stage, tasks in IN_IMAGES.items():
+            asked |= {f"luigi_{task}": {"image": f"{folder}/{stage}.sif"} for task in tasks}
+        asked[f"luigi_{DEV[0]}"]["dev"] = "True"
     configuration = run.directory / "sandbox.cfg"
-    lines = "".join(f"{key} = {value}\n" for key, value in asked.items())
-    configuration.write_text(
-        configuration.read_text().replace("[luigi_base]\n", f"[luigi_base]\n{lines}", 1)
-    )
+    text = configuration.read_text()
+    for section, keys in asked.items():
+        head, added = f"[{section}]\n", _written({section: keys})
+        text = text.replace(head, added) if head in text else f"{text}\n{added}"
+    configuration.write_text(text)
+    return run, pool, images
+
+
+@pytest.fixture
+def calls(tmp_path, monkeypatch):
+    """File of the words of each `apptainer`, here and in jobs."""
+    path, real = tmp_path / "calls", shutil.which("apptainer")
+    path.touch(mode=0o666)
+    (tmp_path / "bin").mkdir()
+    spy = tmp_path / "bin" / "apptainer"
+    spy.write_text(f'#!/bin/sh\necho "$@" >>{path}\nexec {real} "$@"\n')
+    spy.chmod(0o755)
+    monkeypatch.setenv("PATH", str(spy.parent), prepend=os.pathsep)
+    return path
+
+
+def test_every_step_elsewhere_gives_the_same_files(elsewhere, finished, calls):
+    """From strain to report no file differs from those that this machine made without images."""
+    run, pool, images = elsewhere
+    old = finished.directory
 
     status, said = run.run()
 
     assert status == 0, said
+    assert "WARNING" not in said
     made, expected = results(run.directory), results(old)
     # It names where its inputs lie.
     assert made.pop("training/config.yaml") != expected.pop("training/config.yaml")
     assert made == expected
+    assert (run.directory / "results" / "report.html").exists()
     assert {path: record.settings for path, record in records(run.directory).items()} == {
         path: record.settings for path, record in records(old).items()
     }
-    told = list(run.directory.rglob("*.jobs.json"))
-    assert len(told) == len(records(run.directory)) - _without_branches(run.directory)
-    assert all(json.loads(path.read_text())["jobs"]["done"] for path in told)
+    if images:
+        for program in ("aframe-data branches", *(f"aframe-sv {verb}" for verb in VERBS)):
+            ran = [words for words in calls.read_text().splitlines() if f" {program} " in words]
+            assert ran, f"{program} did not run in its image"
+            assert all((":/opt/aframe " in words) == (program == DEV[1]) for words in ran)
+    if pool:
+        told = list(run.directory.rglob("*.jobs.json"))
+        assert len(told) == len(records(run.directory)) - _without_branches(run.directory)
+        assert all(json.loads(path.read_text())["jobs"]["done"] for path in told)
 
 
 def _without_branches(directory) -> int:

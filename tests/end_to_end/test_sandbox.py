@@ -146,9 +146,11 @@ def test_another_threshold_is_named_before_it_is_remade(finished):
 
 
 def test_killed_anywhere_it_ends_with_the_same_files(finished):
-    """`kill -9` once within each step; the same command then finishes, bit for bit the same."""
+    """`kill -9` once within each verb; the same command then finishes, bit for bit the same."""
     expected = results(finished.directory)
-    steps = {name: _seconds(record) for name, record in records(finished.directory).items()}
+    # Strain is fetched three times: it is enough that one of them is killed.
+    verbs = {record.command: name for name, record in records(finished.directory).items()}
+    steps = {name: _seconds(records(finished.directory)[name]) for name in verbs.values()}
     for folder in ("data", "training", "results"):
         shutil.rmtree(finished.directory / folder)
     rng = random.Random(150914)  # noqa: S311 (moments to kill at)

@@ -109,7 +109,7 @@ class Run:
             str(path.relative_to(self.directory)): path.read_text()
             for path in sorted(self.directory.rglob("*"))
             if path.is_file()
-            and not path.name.startswith(".")
+            and not any(part.startswith(".") for part in path.relative_to(self.directory).parts)
             and "logs" not in path.parts
             and not path.name.endswith(".record.json")
         }

@@ -287,6 +287,29 @@ def test_what_a_stage_refuses_is_told_before_any_step_runs(empty):
     assert not (empty.directory / "data").exists()
 
 
+def test_what_was_looked_through_is_not_asked_about_again(empty):
+    """Unless a file of a step has changed since, or its settings, or some step was refused."""
+    assert empty.law(refuse="data training_waveforms").returncode == 2
+    empty.checks()
+    failed = empty.law(fail="data query")
+    asked = empty.checks()
+    # The training's waveforms have come since, and nothing after that.
+    empty.law(fail="data query")
+    waveforms = empty.checks()
+    again, nothing = empty.law(fail="data query"), empty.checks()
+    with (empty.directory / "train.yaml").open("a") as file:
+        file.write("# another line\n")
+    empty.set("luigi_SandboxSV", "max_far", "999")
+    changed, some = empty.law(fail="data query"), empty.checks()
+
+    assert failed.returncode == again.returncode == changed.returncode == 1
+    assert set(asked) == {"data", "train", "export", "infer", "sv"}
+    assert waveforms == {"train": ["fit"]}
+    assert nothing == {}
+    assert "looking through" not in again.stderr
+    assert some == {"train": ["fit"], "sv": ["estimate"]}
+
+
 def test_a_missing_input_is_told_before_any_step_runs(empty):
     """Of a file that no step makes; the status is shown, and then refused like a run."""
     (empty.directory / "train.yaml").unlink()
