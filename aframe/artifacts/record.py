@@ -82,7 +82,12 @@ def record_path(output: Path, verb: str) -> Path:
 
 def write_record(path: Path, record: Record) -> None:
     """Write *record* to *path*, whole or not at all."""
-    write_text(path, json.dumps({**asdict(record), "digest": record.digest}, indent=2) + "\n")
+    write_text(path, record_text(record))
+
+
+def record_text(record: Record) -> str:
+    """Content of a record's file."""
+    return json.dumps({**asdict(record), "digest": record.digest}, indent=2) + "\n"
 
 
 def write_text(path: Path, text: str) -> None:

@@ -7,17 +7,21 @@ import platform
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+from aframe.artifacts.inventory import exists, forget, is_whole, recorded_digest
 from aframe.artifacts.record import (
     Record,
     canonical,
     input_digest,
-    is_whole,
     named_inputs,
+    parse_record,
+    read_record,
+    record_text,
     write_record,
 )
-from aframe.artifacts.remote import address, copy_of, place
+from aframe.artifacts.remote import Remote, address, copy_of, here, place
 from aframe.commands.run_directory import RunDirectory
 from aframe.commands.steps import named
 from aframe.errors import AframeError
@@ -36,7 +40,7 @@ def run(run_directory: RunDirectory, asked: Any, options: Sequence[str]) -> int:
             if record is None:
                 print(f"{name} is as it is asked for: nothing was to be accepted")
                 continue
-            write_record(steps[name].step.record, record)
+            _replace(steps[name], record)
             print(f"{name} is kept, though it was made with")
             for line in record.notes["accepted"][-1]["changes"]:
                 print(f"  {line}")
@@ -57,8 +61,8 @@ def _accepted(each: Outlook, because: str | None) -> Record | None:
     if not lines:
         return None
     asked = canonical(step.settings())
-    there = {name: path for name, path in step.inputs().items() if path and copy_of(path).exists()}
-    digests = {name: input_digest(copy_of(path)) for name, path in there.items()}
+    there = {name: path for name, path in step.inputs().items() if path and exists(path)}
+    digests = {name: _digest(path) for name, path in there.items()}
     note = {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "who": f"{_user()} on {platform.node()}",
@@ -88,14 +92,12 @@ def _accepted(each: Outlook, because: str | None) -> Record | None:
 def _refuse(each: Outlook) -> None:
     step, record = each.step, each.record
     found = None
-    if address(step.directory):
-        found = f"{place(step.directory)} is on S3: accept it where it lies on a disk"
-    elif each.state == RUNNING:
+    if each.state == RUNNING:
         found = "it is being made at this moment"
     elif record is None:
-        found = f"no {step.record}"
+        found = f"no {place(step.record)}"
     elif not is_whole(record, step.directory):
-        found = f"files of {step.record} are gone or cut short"
+        found = f"files of {place(step.record)} are gone or cut short"
     if found is not None:
         raise AframeError(
             "there is no whole output to accept",
@@ -103,6 +105,35 @@ def _refuse(each: Outlook) -> None:
             wanted_by=f"aframe accept {each.name}",
             fix="run the step; only what was made whole can be kept",
         )
+
+
+def _digest(path: Path) -> str:
+    """Digest of an input; of one on S3 as the record beside it tells, or what was fetched."""
+    return recorded_digest(path) or input_digest(copy_of(path))
+
+
+def _replace(each: Outlook, record: Record) -> None:
+    """Write *record* in place of that of a step, here or on S3.
+
+    Raises:
+        AframeError: If that on S3 is another by now.
+    """
+    path = each.step.record
+    if address(path) is not None:
+        remote = Remote(place(path))
+        there = remote.look("")
+        same = there is not None and parse_record(there.content, place(path)) == each.record
+        if not (there and same and remote.swap("", record_text(record).encode(), there.tag)):
+            raise AframeError(
+                "the record on S3 has changed meanwhile",
+                found=f"another one than was read a moment ago at {place(path)}",
+                wanted_by=f"aframe accept {each.name}",
+                fix="let the run that writes there end, then look at aframe plan again",
+            )
+        forget()
+    # Of an output on S3, what this machine made of it is the same output.
+    if read_record(here(path)) == each.record:
+        write_record(here(path), record)
 
 
 def _user() -> str:

@@ -11,6 +11,7 @@ from typing import Any
 from aframe.artifacts.remote import place
 from aframe.commands.history import Estimate, estimate, neighbors, pasts, spelled_size, spelled_time
 from aframe.commands.run_directory import RunDirectory
+from aframe.commands.status import jobs
 from aframe.commands.words import colored
 from aframe.errors import USER_ERROR, AframeError
 from aframe.tasks.outlook import (
@@ -121,7 +122,8 @@ def _tree(found: Sequence[Outlook], costs: dict[str, Estimate | None]) -> Iterat
             return
         shown.add(name)
         word = f"{colored(each.state)}{' ' * (8 - len(each.state))}"
-        yield f"{word}{indent}{name}{reasons_text(each.reasons)}{_costs(costs.get(name))}"
+        reasons = [*each.reasons, *filter(None, [jobs(each) if each.state == RUNNING else ""])]
+        yield f"{word}{indent}{name}{reasons_text(reasons)}{_costs(costs.get(name))}"
         for below in each.rests_on:
             yield from branch(below, depth + 1)
 

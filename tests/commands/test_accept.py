@@ -1,8 +1,15 @@
 """`aframe accept`: an output is kept after a change, and remembers what was accepted."""
 
 import json
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
 
 from aframe.artifacts.record import read_record
+from aframe.commands import accept
+from aframe.errors import AframeError
 from aframe.tasks.outlook import RUNNING, Progress
 
 
@@ -105,6 +112,21 @@ def test_what_is_at_work_is_refused(finished, monkeypatch):
     status, _, err = finished.aframe("accept", "TrainingWaveforms")
 
     assert (status, "it is being made at this moment" in err) == (2, True)
+
+
+def test_a_record_on_s3_that_another_run_wrote_meanwhile_is_kept(finished, bucket):
+    """What was looked at is not there any more: nothing of the other's is lost."""
+    path = finished.directory / "data/train/training_waveforms.record.json"
+    bucket.put(path.parent, "run")
+    mine = read_record(path)
+    there = Path(f"{bucket.address}/run/{path.name}")
+    each = SimpleNamespace(name="Waveforms", step=SimpleNamespace(record=there), record=mine)
+
+    accept._replace(each, replace(mine, notes={"accepted": ["first"]}))
+    with pytest.raises(AframeError, match="the record on S3 has changed meanwhile"):
+        accept._replace(each, replace(mine, notes={"accepted": ["second"]}))
+
+    assert json.loads(bucket.get(f"run/{path.name}"))["notes"] == {"accepted": ["first"]}
 
 
 def test_an_input_elsewhere_cannot_be_accepted(finished):

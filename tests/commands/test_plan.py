@@ -198,9 +198,12 @@ def test_a_step_on_a_pool_is_running(empty):
     """As long as its jobs are looked at, however long ago its branches were dealt."""
     _status(empty, "data/train", "query", state="dealt", updated=0.0)
     assert empty.plan()["Query:data/train"]["state"] == "runs"
-    (empty.directory / "data/train/logs/query.jobs.json").write_text("{}")
+    told = {"jobs": {"idle": 1, "running": 0}}
+    (empty.directory / "data/train/logs/query.jobs.json").write_text(json.dumps(told))
 
     assert empty.plan()["Query:data/train"]["state"] == "running"
+    line = next(line for line in empty.aframe("plan")[1].splitlines() if "Query:data/train" in line)
+    assert line.endswith("jobs: 1 idle")
 
 
 def test_a_status_that_was_cut_short_tells_nothing(empty):

@@ -1,5 +1,6 @@
 """Runs whose data, training and results lie on S3, with stand-in stages."""
 
+import json
 import os
 import subprocess
 
@@ -97,6 +98,26 @@ def test_a_run_moved_to_s3_in_the_middle_goes_on_there(run, bucket, finished):
         ]
     )
     assert _published(bucket) == made
+
+
+def test_an_output_on_s3_is_accepted(run, finished, bucket):
+    """Its record there remembers what was accepted, and nothing is to be done."""
+    _moved(finished, bucket)
+    run.set("luigi_TrainingWaveforms", "num_signals", "9999")
+    words = ["accept", "TrainingWaveforms", "--because", "of one signal", "--directory"]
+
+    done = subprocess.run(
+        ["aframe", *words, str(run.directory)],
+        env=run.environment(), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    assert "num_signals: 10000 -> 9999\n  because of one signal\n" in done.stdout
+    record = json.loads(bucket.get("my/run/data/train/training_waveforms.record.json"))
+    assert record["notes"]["accepted"][0]["because"] == "of one signal"
+    after = run.law()
+    assert after.returncode == 0, after.stderr
+    assert "complete: nothing was to be done" in after.stderr
 
 
 def test_a_run_is_taken_up_on_an_empty_machine(run, bucket):

@@ -24,7 +24,7 @@ from aframe_infer.injections import Injections
 from aframe_infer.kernels import first_kernel, num_kernels
 from aframe_infer.settings import COMMAND, InferSettings, contradiction
 from aframe_infer.slides import NONE, Branch, outputs
-from aframe_infer.statistic import integration_size
+from aframe_infer.statistic import integration_size, raw_times
 
 
 def plan(
@@ -97,15 +97,42 @@ def left_out(
     if settings.known_events_are == "kept" or not known:
         return NONE
     rate, searched = stream.inference_sampling_rate, outputs(stream, file.duration, shifts)
-    window = integration_size(rate, settings.integration_window_length)
     ends = (searched + 1) / rate
-    begins = ends - (window - 1) / rate - stream.kernel_length - stream.fduration
+    begins = ends - _reach(settings, stream)
     hit = np.zeros(len(searched), bool)
     for (start, stop), shift in product(known, shifts):
         moved = file.start + shift
         first = np.searchsorted(moved + ends, start, side="right")
         hit[first : np.searchsorted(moved + begins, stop, side="left")] = True
     return searched[hit]
+
+
+def _reach(settings: InferSettings, stream: Stream) -> float:
+    """Length of the strain that an output is made of (s)."""
+    rate = stream.inference_sampling_rate
+    window = integration_size(rate, settings.integration_window_length)
+    return (window - 1) / rate + stream.kernel_length + stream.fduration
+
+
+def left_out_times(
+    settings: InferSettings, stream: Stream, offset: float
+) -> list[tuple[float, float]]:
+    """When events are left out of the background, to a stride, in the order of time (GPS s).
+
+    An event of a slide is left out if ``detection_time + shift[k]`` lies in one of these for any
+    detector k.
+
+    Args:
+        settings: Settings of the search.
+        stream: Its stream.
+        offset: What is added to raw times (s).
+    """
+    if settings.known_events_are == "kept":
+        return []
+    times = raw_times(stream, 0.0, settings.integration_window_length, np.array([-1]))
+    after = float(times[0]) + offset
+    reach = _reach(settings, stream)
+    return [(start + after, stop + reach + after) for start, stop in known_strain(settings)]
 
 
 def known_strain(settings: InferSettings) -> list[Segment]:

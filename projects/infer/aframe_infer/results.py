@@ -16,7 +16,7 @@ from aframe.artifacts.segments import Segment, coalesce, event_time, gps, inters
 from aframe.draft import Draft
 from aframe_infer.examples import NUM_EXAMPLES, choose
 from aframe_infer.injections import Injections
-from aframe_infer.planning import in_background
+from aframe_infer.planning import in_background, left_out_times
 from aframe_infer.settings import InferSettings
 from aframe_infer.slides import Branch, Search, outputs
 from aframe_infer.timing import Calibration, Event, Found, View, Viewer, calibrate
@@ -129,8 +129,12 @@ def _write_background(
         "known_events_half_width": settings.known_events_half_width,
         "left_out": sum(len(branch.left_out) for branch in branches) / rate,
     }
+    when = {"left_out_times": left_out_times(settings, search.stream, calibration.grid_offset)}
     count, livetime = write_sorted(
-        draft.path / BACKGROUND, events(), scratch=draft.work / "sorting", metadata=convention
+        draft.path / BACKGROUND,
+        events(),
+        scratch=draft.work / "sorting",
+        metadata=convention | when,
     )
     slides = len({branch.shifts for branch in branches})
     draft.notes["background"] = {"events": count, "Tb": livetime, "slides": slides, **convention}

@@ -114,6 +114,15 @@ def test_known_events_are_removed_from_the_background_or_kept(model_repository, 
     assert [each["known_events_are"] for each in (told, other)] == ["removed", "kept"]
     assert told["known_events_half_width"] == 1.0
     assert removed.notes["background"]["left_out"] == lost
+    # The file tells when, for either detector: no event is left there, and as much time is gone.
+    assert len(told["left_out_times"]) == 2
+    begin, end = min(told["left_out_times"], key=lambda pair: abs(pair[0] - toy.START))
+    assert other["left_out_times"] == []
+    times = without.detection_time[:, None] + without.shift
+    assert not ((times > begin) & (times < end)).any()
+    assert ((whole.detection_time[:, None] + whole.shift > begin + 1)
+            & (whole.detection_time[:, None] + whole.shift < end - 1)).any()  # fmt: skip
+    assert sum(end - begin + shift for shift in (1, 2, 3)) == pytest.approx(lost, abs=3 * 0.25)
     # A signal in one detector is half as loud as in both, and louder than all noise.
     assert whole.detection_statistic[-1] > 3 * without.detection_statistic[-1]
     zero_lag = [Events.read(each.path / "0lag.hdf5") for each in (removed, kept)]

@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from aframe.artifacts.events import Events
 from aframe.artifacts.hdf5 import reading, writing
-from aframe.artifacts.ledger import read_ledger, write_ledger
+from aframe.artifacts.ledger import read_ledger, read_metadata, write_ledger
 from aframe.artifacts.segments import Segment
 from aframe.artifacts.strain import list_strain
 from aframe.draft import Draft
@@ -76,7 +76,9 @@ def veto(settings: VetoSettings, draft: Draft) -> None:
     vetoes, inputs = read_vetoes(settings.inputs.vetoes, settings.ifos), settings.inputs
     strain = _segments(inputs.strain, settings)
     events = Events.read(inputs.background)
-    share = vetoed_share(vetoes, strain, events.shift, events.Tb, settings.psd_length)
+    share = vetoed_share(
+        vetoes, strain, events.shift, events.Tb, settings.psd_length, _left_out(settings)
+    )
     kept = keep(inputs.background, vetoes, share, draft.path / OUTPUTS[0])
     draft.notes["background"] = _notes(events, kept)
     draft.notes["foreground"] = _veto_injections(settings, vetoes, strain, draft.path / OUTPUTS[1])
@@ -85,6 +87,13 @@ def veto(settings: VetoSettings, draft: Draft) -> None:
         draft.notes["zero_lag"] = _veto_zero_lag(settings, vetoes, unshifted, draft.path)
     for name, notes in draft.notes.items():
         log.info("%s: %s", name, ", ".join(f"{key} {value:,.7g}" for key, value in notes.items()))
+
+
+def _left_out(settings: VetoSettings) -> Vetoes:
+    """Times around known events that the background does not hold, for each detector alike."""
+    times = read_metadata(settings.inputs.background).get("left_out_times")
+    gone = [Segment(*map(float, pair)) for pair in ([] if times is None else times)]
+    return Vetoes.of(dict.fromkeys(settings.ifos, gone), settings.ifos)
 
 
 def _segments(directory: Path, settings: VetoSettings) -> list[Segment]:
@@ -97,6 +106,7 @@ def vetoed_share(
     shift: Shift,
     Tb: float,  # noqa: N803
     psd_length: float,
+    left_out: Vetoes | None = None,
 ) -> float:
     """Share of the time searched that lies in a veto.
 
@@ -109,6 +119,7 @@ def vetoed_share(
         shift: Shifts of the events (s).
         Tb: Time searched, as their file says (s).
         psd_length: Time after the start of a segment from which it is searched (s).
+        left_out: Times that were not searched; none by default.
 
     Raises:
         AframeError: If all is vetoed, or more time was searched than there is strain.
@@ -120,8 +131,9 @@ def vetoed_share(
         ends = ((start + psd_length, stop - max(slide)) for start, stop in segments)
         searched = [Segment(start, stop) for start, stop in ends if stop > start]
         stretches += len(searched)
-        total += sum(segment.duration for segment in searched)
-        vetoed += vetoes.time(searched, slide)
+        gone = left_out.time(searched, slide) if left_out else 0.0
+        total += sum(segment.duration for segment in searched) - gone
+        vetoed += (vetoes | left_out if left_out else vetoes).time(searched, slide) - gone
     if total + _STRIDE * stretches < Tb:
         raise AframeError(
             "the strain is not what was searched",

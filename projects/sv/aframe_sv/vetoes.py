@@ -38,6 +38,14 @@ class Vetoes:
         joined = (coalesce(segments.get(ifo, ())) for ifo in ifos)
         return cls(tuple(np.array(each, float).ravel() for each in joined))
 
+    def __or__(self, other: Vetoes) -> Vetoes:
+        """Times that either leaves out."""
+        pairs = (
+            [Segment(*pair) for edges in both for pair in edges.reshape(-1, 2).tolist()]
+            for both in zip(self.edges, other.edges, strict=True)
+        )
+        return Vetoes(tuple(np.array(coalesce(each), float).ravel() for each in pairs))
+
     def hold(
         self, times: Times, shift: Float[np.ndarray, "event ifo"]
     ) -> Bool[np.ndarray, " event"]:

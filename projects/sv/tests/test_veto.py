@@ -73,6 +73,26 @@ def test_events_and_their_time_are_left_out(searched, tmp_path):
     assert rates[0] == pytest.approx(rates[1], rel=0.05), "the noise is the same all the time"
 
 
+def test_time_that_was_left_out_already_counts_once(searched, tmp_path):
+    """A veto over a known event takes only what is left of it: counted in steps of 0.01 s."""
+    gone = np.array([[850.0, 950.0], [2950.0, 3000.0]])
+    ledger = read_ledger(searched.background)
+    slides = np.unique(ledger.parameters["shift"], axis=0)
+    left = total = 0.0
+    for shift in slides:
+        time = np.arange(PSD, 3600 - shift.max(), 0.01) + 0.005
+        moved = time[:, None] + shift
+        out = ((moved[..., None] > gone[:, 0]) & (moved[..., None] < gone[:, 1])).any((1, 2))
+        total += 0.01 * np.sum(~out)
+        left += 0.01 * np.sum(~out & ~bad(time + GPS, shift))
+    ledger.metadata |= {"left_out_times": gone + GPS, "Tb": total}
+    write_ledger(searched.background, ledger)
+
+    run(searched, tmp_path / "out")
+
+    assert Events.read(tmp_path / "out/background.hdf5").Tb == pytest.approx(left, abs=0.1)
+
+
 def test_what_the_file_says_of_itself_stays(searched, tmp_path):
     """Such as how known events were left out of the background."""
     ledger = read_ledger(searched.background)
