@@ -202,7 +202,7 @@ def test_a_step_on_a_pool_is_running(empty):
     (empty.directory / "data/train/logs/query.jobs.json").write_text(json.dumps(told))
 
     assert empty.plan()["Query:data/train"]["state"] == "running"
-    line = next(line for line in empty.aframe("plan")[1].splitlines() if "Query:data/train" in line)
+    (line,) = re.findall(r"^running +Query:data/train.*", empty.aframe("plan")[1], re.MULTILINE)
     assert line.endswith("jobs: 1 idle")
 
 

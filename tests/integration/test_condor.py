@@ -35,8 +35,9 @@ def _answers():
 
 pytestmark = [
     pytest.mark.skipif(not _answers(), reason="no HTCondor pool answers condor_q"),
-    # One process runs these: a scheduler is stopped, and machines come and go.
-    pytest.mark.xdist_group("condor"),
+    # One process runs these and the search on the pool, in whose images one of them is done: a
+    # scheduler is stopped, and machines come and go.
+    pytest.mark.xdist_group("end_to_end"),
 ]
 
 
@@ -273,6 +274,38 @@ def test_nothing_needs_to_be_shared(step, machine, verb):
         record = json.loads((step.output / "whole.record.json").read_text())
         assert record["places"]["numbers"] == step.told["numbers"]
         assert record["places"]["output"] == str(step.output)
+
+
+#: Few short waveforms.
+WAVEFORMS = {
+    "num_signals": 16,
+    "prior": "log_uniform_bbh",
+    "waveform_approximant": "IMRPhenomD",
+    "sample_rate": 256,
+    "waveform_duration": 2,
+    "right_pad": 0.5,
+    "minimum_frequency": 20,
+    "reference_frequency": 50,
+}
+
+
+@pytest.mark.parametrize("machine", ["island"], indirect=True)
+def test_an_image_goes_with_the_job(step, machine, images):
+    """There it is all that is there of the stage; what comes back is as if made here."""
+    asked = {"verb": "training_waveforms", "settings": WAVEFORMS, "label": machine}
+    there = {"shared_disk": False, "requirements": f'TARGET.AframeTest == "{machine}"'}
+    request = {"memory": 1500, "disk": 2000}
+    image = str(images / "data.sif")
+
+    assert step.run(**asked, terms=there, request=request, image=image) == 0, step.screen
+
+    (made,) = step.output.glob("*.hdf5")
+    here = step.directory / "here"
+    settings = step.directory / "here.json"
+    settings.write_text(json.dumps({**WAVEFORMS, "output": str(here)}))
+    program = Path(sys.executable).with_name("aframe-data")
+    subprocess.run([program, "training_waveforms", "--config", settings], check=True)
+    assert made.read_bytes() == (here / made.name).read_bytes()
 
 
 @pytest.mark.parametrize("queue", ["bindings", "commands"])
