@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import errno
+import functools
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -54,6 +55,19 @@ HANDED_ON = (
 def cores() -> int:
     """Number of cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _once(requires: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Have *requires* build what a task requires once; its parameters, all that decides, stay."""
+
+    @functools.wraps(requires)
+    def known(task: Any) -> Any:
+        built: dict[Any, Any] = vars(task).setdefault("_required", {})
+        if requires not in built:
+            built[requires] = requires(task)
+        return built[requires]
+
+    return known
 
 
 class RunParameters(law.Task):
@@ -111,6 +125,12 @@ class RunParameters(law.Task):
         description="task that makes the network: Train, or TuneTask for the best of many "
         "trainings; default: Train, but TuneTask in the pipeline Tune",
     )
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        # luigi asks each step whether all before it is complete, and parsing is slow.
+        if "requires" in vars(cls):
+            cls.requires = _once(cls.requires)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
