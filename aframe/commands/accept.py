@@ -95,7 +95,8 @@ def _refuse(each: Outlook) -> None:
     if each.state == RUNNING:
         found = "it is being made at this moment"
     elif record is None:
-        found = f"no {place(step.record)}"
+        # A store that does not answer says so.
+        found = each.reasons[0] if each.fix else f"no {place(step.record)}"
     elif not is_whole(record, step.directory):
         found = f"files of {place(step.record)} are gone or cut short"
     if found is not None:

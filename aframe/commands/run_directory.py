@@ -19,6 +19,7 @@ from aframe.errors import AframeError
 SCRIPT = "run.sh"
 CONFIGURATION = "LAW_CONFIG_FILE"
 _ASSIGNMENT = re.compile(r"(?P<name>[A-Za-z_]\w*)=(?P<value>.*)", re.DOTALL)
+_WITH_DEFAULT = re.compile(r"\$\{(?P<name>[A-Za-z_]\w*):-(?P<default>[^{}]*)\}")
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,10 @@ def _assignments(words: Sequence[str], variables: Mapping[str, str]) -> dict[str
 
 
 def _expand(text: str, variables: Mapping[str, str]) -> str:
-    return os.path.expanduser(Template(text).safe_substitute({**os.environ, **variables}))  # noqa: PTH111
+    """Expand a home folder, ``$NAME``, ``${NAME}`` and ``${NAME:-default}``."""
+    known = {**os.environ, **variables}
+    text = _WITH_DEFAULT.sub(lambda found: known.get(found["name"]) or found["default"], text)
+    return os.path.expanduser(Template(text).safe_substitute(known))  # noqa: PTH111
 
 
 def _refuse_moved(words: Sequence[str], folder: Path) -> None:

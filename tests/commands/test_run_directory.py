@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from aframe.cli import write_run_directory
 from aframe.commands.run_directory import RunDirectory
 from aframe.errors import AframeError
 
@@ -26,6 +27,22 @@ def test_the_directory_that_holds_the_present_folder(empty, monkeypatch):
     assert found.variables["AFRAME_RESULTS_DIR"] == f"{empty.directory}/results"
     assert found.variables["LAW_CONFIG_FILE"] == f"{empty.directory}/sandbox.cfg"
     assert found.variables["PATH"].endswith(f":{os.environ['PATH']}")
+
+
+@pytest.mark.parametrize("own", [None, "", "http://my.store:9000"])
+def test_a_default_gives_way_to_the_environment(tmp_path, monkeypatch, own):
+    """As where `aframe-init` notes the endpoint of S3: `${NAME:-default}`, as bash has it."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://first's.store:9000")
+    write_run_directory(tmp_path / "run", preset="demo", s3_bucket="s3://b/run")
+    script = tmp_path / "run" / "run.sh"
+    assert "export AWS_ENDPOINT_URL=${AWS_ENDPOINT_URL:-" in script.read_text()
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    if own is not None:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", own)
+
+    found = RunDirectory.find(tmp_path / "run")
+
+    assert found.variables["AWS_ENDPOINT_URL"] == (own or "http://first's.store:9000")
 
 
 def test_what_a_user_wrote_into_run_sh(empty, monkeypatch):
