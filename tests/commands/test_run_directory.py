@@ -33,7 +33,7 @@ def test_the_directory_that_holds_the_present_folder(empty, monkeypatch):
 def test_a_default_gives_way_to_the_environment(tmp_path, monkeypatch, own):
     """As where `aframe-init` notes the endpoint of S3: `${NAME:-default}`, as bash has it."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://first's.store:9000")
-    write_run_directory(tmp_path / "run", preset="demo", s3_bucket="s3://b/run")
+    write_run_directory(tmp_path / "run", preset="demo", s3_bucket="s3://bucket/run")
     script = tmp_path / "run" / "run.sh"
     assert "export AWS_ENDPOINT_URL=${AWS_ENDPOINT_URL:-" in script.read_text()
     monkeypatch.delenv("AWS_ENDPOINT_URL")
