@@ -152,7 +152,7 @@ def test_a_share_of_the_batch_has_a_glitch_and_is_noise(data_dir, tmp_path, smal
             batches_per_epoch=4,
             snr=SnrPowerLaw(minimum=6, maximum=10),
             validation=ValidationAmounts(60, 60),
-            glitches=glitches,
+            glitches=glitches if share else GlitchSettings(),
             data_dir=str(data_dir),
             psd_length=4.0,
             **small.PREPROCESSING,
