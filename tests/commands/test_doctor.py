@@ -21,14 +21,21 @@ VARIABLES = (
 
 
 @pytest.fixture(autouse=True)
-def nobody(monkeypatch, tmp_path):
-    """No credentials and no GPU."""
+def nobody(monkeypatch, tmp_path, request):
+    """No credentials and no GPU; the stages look through their steps where that is the point."""
+    if "looked_through" not in request.fixturenames:
+        monkeypatch.setattr(doctor, "refuse_wrong", lambda *_, **__: None)
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "runtime"))
     monkeypatch.setattr(os, "getuid", lambda: 987654)
     monkeypatch.setattr(doctor, "_LITTLE", 0.0)
+
+
+@pytest.fixture
+def looked_through():
+    """Have the stages look."""
 
 
 def _found(run, *words):
@@ -103,8 +110,6 @@ def test_an_image_of_other_code(empty, tmp_path, monkeypatch):
         (tmp_path / f"{stage}.sif").touch()
     monkeypatch.setattr(doctor.images, "outdated", lambda stage, _: f"{stage} is old")
     monkeypatch.setattr("aframe.stages.Stage.refuse_missing", lambda _: None)
-    # The images are empty files, in which nothing can look.
-    monkeypatch.setattr(doctor, "refuse_wrong", lambda *_, **__: None)
     status, found = _found(empty, "--container-root", str(tmp_path))
 
     assert status == 0
@@ -152,7 +157,7 @@ def test_a_disk_with_little_room(finished, monkeypatch):
 
 @pytest.mark.parametrize(
     ("seconds", "state", "says"),
-    [(86400, "ok", ", for 2"), (3600, "warning", "min, wanted"), (-7200, "failed", "it ended 2")],
+    [(86400, "ok", ", for 2"), (3600, "warning", "min, wanted"), (-9000, "failed", "it ended 2.5 h")],
 )
 def test_the_life_of_a_token(empty, monkeypatch, seconds, state, says):
     """Where strain is asked for with it, what is over fails and what ends soon is a warning."""
@@ -299,6 +304,7 @@ def test_what_does_not_answer_is_given_up(monkeypatch):
     assert doctor._in_time("pool", "fine", lambda: 1, "wait").state == "ok"
 
 
+@pytest.mark.usefixtures("looked_through")
 def test_what_a_stage_refuses(empty, monkeypatch):
     """A prior or a noise curve that there is not is known to its stage alone, and told here."""
     monkeypatch.setenv("STUB_REFUSE", "data testing_waveforms")
@@ -310,6 +316,7 @@ def test_what_a_stage_refuses(empty, monkeypatch):
     assert found["steps"]["fix"]
 
 
+@pytest.mark.usefixtures("looked_through")
 def test_what_no_stage_refuses(empty):
     """All that are to run are looked through."""
     _, found = _found(empty)
