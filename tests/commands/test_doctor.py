@@ -157,7 +157,11 @@ def test_a_disk_with_little_room(finished, monkeypatch):
 
 @pytest.mark.parametrize(
     ("seconds", "state", "says"),
-    [(86400, "ok", ", for 2"), (3600, "warning", "min, wanted"), (-9000, "failed", "it ended 2.5 h")],
+    [
+        (86400, "ok", ", for 2"),
+        (3600, "warning", "min, wanted"),
+        (-9000, "failed", "it ended 2.5 h"),
+    ],
 )
 def test_the_life_of_a_token(empty, monkeypatch, seconds, state, says):
     """Where strain is asked for with it, what is over fails and what ends soon is a warning."""

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import torch
 from jaxtyping import Bool, Float, Shaped
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
 from matplotlib.figure import Figure
+from matplotlib.legend_handler import HandlerLine2D
+from matplotlib.lines import Line2D
 from torch import Tensor
 
 from aframe_train.callbacks import run_directory
@@ -77,9 +82,10 @@ class Extremes(Callback):
     def _draw(self, trainer: Trainer, found: dict[str, tuple[Tensor, Tensor]]) -> None:
         data: Any = trainer
         properties = data.datamodule.preprocessing
-        figure = draw(found, properties.ifos, properties.sample_rate, trainer.current_epoch)
         path = run_directory(trainer) / PICTURES / f"epoch-{trainer.current_epoch + 1:04d}.png"
-        save(figure, path)
+        with own_style():
+            figure = draw(found, properties.ifos, properties.sample_rate, trainer.current_epoch)
+            save(figure, path)
         keep(trainer, path)
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
@@ -92,6 +98,14 @@ def most(
     """Choose the *count* kernels of the highest rank, the highest first."""
     best = rank.topk(min(count, len(rank)))
     return best.values, kernels[best.indices]
+
+
+@contextlib.contextmanager
+def own_style() -> Iterator[None]:
+    """Draw alike whatever style the user, or a library such as gwpy, has set."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        yield
 
 
 def draw(
@@ -127,7 +141,12 @@ def draw(
             panel.text(0.015, 0.9, f"score {score:.2f}", transform=panel.transAxes, **style)
     for row in range(rows):
         axes[row, 0].set_ylabel("whitened")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper right", ncols=3)
+    figure.legend(
+        *axes[0, 0].get_legend_handles_labels(),
+        loc="outside upper right",
+        ncols=3,
+        handler_map={Line2D: HandlerLine2D()},
+    )
     return figure
 
 

@@ -2,12 +2,16 @@
 
 from types import SimpleNamespace
 
+import matplotlib as mpl
 import pytest
 import torch
+from matplotlib.legend import Legend
+from matplotlib.legend_handler import HandlerPatch
+from matplotlib.lines import Line2D
 from PIL import Image
 
 from aframe_train.callbacks import batch_size
-from aframe_train.extremes import Extremes, draw, save
+from aframe_train.extremes import Extremes, draw, own_style, save
 from aframe_train.runs import SentCheckpoints
 from aframe_train.validation import ValidationBatch
 
@@ -98,12 +102,18 @@ def test_none_is_drawn_elsewhere(trainer, tmp_path, changes):
 
 
 def test_equal_finds_are_equal_files(tmp_path):
-    """Nothing in a picture depends on when it was made."""
+    """Nothing in a picture depends on when it was made, or on whose styles are loaded."""
     found = {kind: (torch.ones(1), torch.ones(1, 2, 16)) for kind in ("background", "signals")}
-    for name in "ab":
-        save(draw(found, ("H1", "L1"), 64.0, 0), tmp_path / name)
+    handlers = dict(Legend.get_default_handler_map())
+    for name, changed in (("a", {}), ("b", {"font.size": 20, "axes.grid": True, "savefig.dpi": 7})):
+        with mpl.rc_context(changed), own_style():
+            save(draw(found, ("H1", "L1"), 64.0, 0), tmp_path / name)
+        # As gwpy does when it is imported.
+        Legend.update_default_handler_map({Line2D: HandlerPatch()})
+    Legend.set_default_handler_map(handlers)
 
-    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    same = (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert same
 
 
 def test_size_of_a_batch():
