@@ -133,6 +133,39 @@ def test_a_whole_verb_is_published_here(home, tmp_path, monkeypatch):
     assert not home.exists()
 
 
+def test_files_of_a_source_go_along(home, tmp_path):
+    """Also those that a pattern means, each where the pattern finds it; names stay names."""
+    for name in ("a/H-1.gwf", "b/H-2.gwf", "b/other.txt", "curve [1].txt"):
+        path = tmp_path / "data" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+    pattern, curve = f"{tmp_path}/data/*/H-*.gwf", f"{tmp_path}/data/curve [1].txt"
+    gone = "/nowhere/at/all.gwf"
+    paths = {"kind": "files", "paths": [pattern, curve, gone]}
+    psds = {"kind": "simulated", "psds": {"H1": curve, "L1": "aLIGOO3LowT1800545"}}
+    told = {"output": str(tmp_path / "output"), "resources": {"workers": 1}}
+
+    there = []
+    for number, source in enumerate((paths, psds)):
+        staging.send_settings(home / str(number), {**told, "source": source})
+        path = home / str(number) / "in" / "settings.json"
+        there.append(json.loads(path.read_text())["source"])
+
+    assert there[0]["paths"] == [
+        "in/roots/paths.0/*/H-*.gwf",
+        "in/roots/paths.1/curve [1].txt",
+        gone,
+    ]
+    assert there[1]["psds"] == {"H1": "in/roots/psds.H1/curve [1].txt", "L1": "aLIGOO3LowT1800545"}
+    sent = _sent(home / "0")
+    del sent["settings.json"]
+    assert sent == {
+        "roots/paths.0/a/H-1.gwf": "a/H-1.gwf",
+        "roots/paths.0/b/H-2.gwf": "b/H-2.gwf",
+        "roots/paths.1/curve [1].txt": "curve [1].txt",
+    }
+
+
 def test_taken_back_half_way_it_goes_on(home, tmp_path, monkeypatch):
     """A kill between two files loses neither; what an earlier run left in the draft is replaced."""
     numbers, output = tmp_path / "numbers", tmp_path / "output"
