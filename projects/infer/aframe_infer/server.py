@@ -155,7 +155,9 @@ def _in_image(image: Path, repository: Path) -> Program:
         )
     gpu = ["--nv"] if shutil.which("nvidia-smi") else []
     folder = str(repository.absolute())
-    return Program((apptainer, "exec", *gpu, "--bind", folder, str(image), "tritonserver"))
+    # The Python backend gives its stub permissions anew, which fails in an image that is read only.
+    options = ("--writable-tmpfs", *gpu, "--bind", folder)
+    return Program((apptainer, "exec", *options, str(image), "tritonserver"))
 
 
 def refuse_unserved(program: Program, repository: Path) -> None:

@@ -3,9 +3,11 @@
 import dataclasses
 import os
 import re
+import shutil
 import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -235,6 +237,21 @@ def test_a_server_killed_under_load_comes_back(
         assert server.deaths == 2
     for each in found:
         _hold(each, expected)
+
+
+def test_a_server_in_an_image_is_started_for_a_search(search):
+    """By a real Apptainer; it gives what this process gives, and has ended when the search has."""
+    image = os.environ.get("AFRAME_TEST_TRITON_IMAGE", "")
+    if shutil.which("apptainer") is None or not Path(image).is_file():
+        pytest.skip("no apptainer on PATH, or AFRAME_TEST_TRITON_IMAGE names no image of a Triton")
+    mine = search("mine", Tb=100)
+
+    theirs = search("theirs", image, Tb=100)
+
+    _hold_same(mine, theirs)
+    assert "successfully loaded 'aframe-stream'" in (theirs.work / "server.log").read_text()
+    left = (path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline"))
+    assert not any(b"tritonserver" in words and image.encode() in words for words in left)
 
 
 def test_an_idle_server_ends_and_comes_back(

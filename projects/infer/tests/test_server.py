@@ -110,7 +110,8 @@ def test_an_image_sees_the_models(beside):
     apptainer = str(_program(beside / "bin" / "apptainer"))
 
     found = find(str(image), beside / "model_repo", beside)
-    wanted = (apptainer, "exec", "--bind", str(beside / "model_repo"), str(image), "tritonserver")
+    options = ("--writable-tmpfs", "--bind", str(beside / "model_repo"))
+    wanted = (apptainer, "exec", *options, str(image), "tritonserver")
     assert found == Program(wanted)
     _program(beside / "bin" / "nvidia-smi")
     assert "--nv" in find(str(image), beside / "model_repo", beside).words
