@@ -1,11 +1,14 @@
 """A store that answers as S3 does, on this machine."""
 
+import threading
 from pathlib import Path
 
 import boto3
 import pytest
 from faulty_store import FaultyStore
 from moto.server import ThreadedMotoServer
+
+from aframe.artifacts.claim import Claim
 
 
 class Bucket:
@@ -62,7 +65,12 @@ def bucket(_store, tmp_path, monkeypatch):
     client = boto3.client("s3")
     made = Bucket(f"s3://b{abs(hash(str(tmp_path))):x}", client)
     client.create_bucket(Bucket=made.name)
-    return made
+    yield made
+    # Of a run that was killed in this process, the claim would go on to be renewed.
+    for thread in threading.enumerate():
+        owner = getattr(getattr(thread, "_target", None), "__self__", None)
+        if isinstance(owner, Claim):
+            owner._over.set()
 
 
 @pytest.fixture

@@ -85,6 +85,8 @@ class RunDirectory:
         parsing = importlib.import_module("luigi.cmdline_parser")
         module, _, family = self.task.rpartition(".")
         importlib.import_module(module)
+        # Tasks that were built for another command line know what that one asked for.
+        importlib.import_module("luigi.task_register").Register.clear_instance_cache()
         words = [family, *self.options, *options]
         try:
             with parsing.CmdlineParser.global_instance(words) as parser:

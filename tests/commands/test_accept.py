@@ -98,7 +98,8 @@ def test_what_is_not_whole_is_refused(finished):
     assert "fit.record.json are gone or cut short" in err
     record = read_record(finished.directory / "data/train/training_waveforms.record.json")
     assert record.settings["num_signals"] == 10000
-    assert "no /" in finished.aframe("accept", "Train")[2]
+    said = finished.aframe("accept", "Train")[2]
+    assert "there is no whole output to accept\n  found      a file without a record is in" in said
 
 
 def test_what_is_at_work_is_refused(finished, monkeypatch):
