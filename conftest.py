@@ -1,8 +1,10 @@
-"""What all tests share: hypothesis in no hurry, the same examples each time, and Ctrl-C."""
+"""What all tests share: hypothesis in no hurry, the same examples each time, tasks, Ctrl-C."""
 
 import os
 import signal
+import sys
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # Tests measure no time, since others may use the machine; and a change that breaks nothing must
@@ -17,6 +19,14 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 # Whoever starts the tests in the background makes them, and all that they start, deaf to Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def tasks_of_this_test():
+    """luigi keeps tasks by their parameters, also those of another test's run directory."""
+    if register := sys.modules.get("luigi.task_register"):
+        register.Register.clear_instance_cache()
+
 
 #: A bucket on S3, and images, for the tests that ask for one.
 pytest_plugins = ["container_images", "object_store"]
