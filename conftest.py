@@ -22,8 +22,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
-def tasks_of_this_test():
-    """luigi keeps tasks by their parameters, also those of another test's run directory."""
+def tasks_of_this_test() -> None:
+    """Luigi keeps tasks by their parameters, also those of another test's run directory."""
     if register := sys.modules.get("luigi.task_register"):
         register.Register.clear_instance_cache()
 
