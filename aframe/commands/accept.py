@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from aframe.artifacts.inventory import exists, forget, is_whole, recorded_digest
+from aframe.artifacts.inventory import forget, is_whole, recorded_digest
 from aframe.artifacts.record import (
     Record,
     canonical,
@@ -61,8 +61,9 @@ def _accepted(each: Outlook, because: str | None) -> Record | None:
     if not lines:
         return None
     asked = canonical(step.settings())
-    there = {name: path for name, path in step.inputs().items() if path and exists(path)}
-    digests = {name: _digest(path) for name, path in there.items()}
+    given = {name: path for name, path in step.inputs().items() if path}
+    digests = {name: told for name, path in given.items() if (told := _digest(path))}
+    there = {name: given[name] for name in digests}
     note = {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "who": f"{_user()} on {platform.node()}",
@@ -108,9 +109,10 @@ def _refuse(each: Outlook) -> None:
         )
 
 
-def _digest(path: Path) -> str:
-    """Digest of an input; of one on S3 as the record beside it tells, or what was fetched."""
-    return recorded_digest(path) or input_digest(copy_of(path))
+def _digest(path: Path) -> str | None:
+    """Digest of an input, ``None`` where it cannot be known: on S3, without record, not fetched."""
+    copy = copy_of(path)
+    return recorded_digest(path) or (input_digest(copy) if copy.exists() else None)
 
 
 def _replace(each: Outlook, record: Record) -> None:
