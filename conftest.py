@@ -1,8 +1,10 @@
-"""What all tests share: hypothesis in no hurry, the same examples each time, tasks, Ctrl-C."""
+"""What all tests share: hypothesis in no hurry, steady examples, own tasks and logs, Ctrl-C."""
 
+import logging
 import os
 import signal
 import sys
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -26,6 +28,16 @@ def tasks_of_this_test() -> None:
     """Luigi keeps tasks by their parameters, also those of another test's run directory."""
     if register := sys.modules.get("luigi.task_register"):
         register.Register.clear_instance_cache()
+
+
+@pytest.fixture(autouse=True)
+def log_of_this_test() -> Iterator[None]:
+    """Commands that a test runs in its own process set up the log, to a stream that then ends."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 #: A bucket on S3, and images, for the tests that ask for one.

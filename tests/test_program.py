@@ -88,16 +88,6 @@ VERB = Verb("make", Settings, _make, ("result.txt", "folder", "extra.txt"))
 PUBLISHED = ["extra.txt", "folder", "make.record.json", "result.txt"]
 
 
-@pytest.fixture(autouse=True)
-def _logging_restored():
-    """Undo what `main` does to the root logger."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-
-
 @pytest.fixture
 def settings(tmp_path):
     """Settings for an output directory that is not there yet."""
