@@ -223,14 +223,20 @@ def _pool(steps: Sequence[Outlook]) -> Iterator[Finding]:
     if not any(each.step.on_pool for each in steps):
         yield Finding("HTCondor pool", SKIPPED, "no step runs on one")
         return
-    from aframe.sites.queue import open_queue  # noqa: PLC0415 (only where a pool is asked for)
+    # Only where a pool is asked for.
+    from aframe.sites.queue import SchedulerUnreachableError, open_queue  # noqa: PLC0415
 
-    def ask() -> int:
-        return len(open_queue().query('AframeRun == "none"'))
+    fix = "condor_status -schedd tells more; a run waits for it, and its jobs go on"
 
-    yield _in_time(
-        "HTCondor pool", "its scheduler answers", ask, "condor_status -schedd tells more"
-    )
+    def ask() -> None:
+        try:
+            open_queue().query('AframeRun == "none"')
+        except SchedulerUnreachableError as error:
+            raise AframeError(
+                "its scheduler does not answer", found=str(error), wanted_by="a step", fix=fix
+            ) from error
+
+    yield _in_time("HTCondor pool", "its scheduler answers", ask, fix)
 
 
 def _in_time(about: str, found: str, ask: Callable[[], object], fix: str) -> Finding:

@@ -26,6 +26,8 @@ _SHORTEST, _LONGEST, _SHARE = 1.0, 30.0, 0.1
 _GRACE = 60.0
 #: How long a job that somebody held waits to be released (s).
 _HELD_FOR = 120.0
+#: How long a scheduler may tell of its queue and not of its history (s).
+_UNTOLD_FOR = 300.0
 #: Between two lines about what is waited for (s).
 _BETWEEN_LINES = 60.0
 #: How long a job waits for a machine before that is worth a line (s).
@@ -89,6 +91,7 @@ class Jobs:
     told: Path
     _said: dict[str, tuple[str, float]] = field(default_factory=dict)
     _cluster: int | None = None
+    _untold: float | None = None
 
     def run(self) -> None:
         """See all pieces done.
@@ -132,11 +135,23 @@ class Jobs:
         self._tell(ad for ad in of.values() if ad)
 
     def _departed(self, pieces: Sequence[Piece]) -> dict[int, dict[str, Any] | None]:
-        """What the history says of jobs that are no longer in the queue."""
+        """What the history says of jobs that are no longer in the queue.
+
+        Where it is refused, as an administrator may decide, their files alone tell.
+        """
         if not pieces:
             return {}
         most = len(self.state.pieces) + len(self.state.attempts)
-        ads = self.queue.history(self.batch.constraint, most)
+        try:
+            ads = self.queue.history(self.batch.constraint, most)
+            self._untold = None
+        except SchedulerUnreachableError as error:
+            now = time.monotonic()
+            self._untold = self._untold or now
+            self._say("history", f"HTCondor does not tell of jobs that left its queue ({error})")
+            if now - self._untold < _UNTOLD_FOR:
+                raise
+            ads = []
         found = {(ad.get("AframePiece"), ad.get("AframeAttempt")): ad for ad in ads}
         return {piece.number: found.get((piece.number, piece.attempt)) for piece in pieces}
 

@@ -12,6 +12,7 @@ import pytest
 
 from aframe.artifacts.segments import Segment, write_segments
 from aframe.commands import credentials, doctor
+from aframe.sites import queue
 
 VARIABLES = (
     *("X509_USER_PROXY", "BEARER_TOKEN", "BEARER_TOKEN_FILE", "SCITOKEN", "SCITOKEN_FILE"),
@@ -262,6 +263,32 @@ def test_a_server_that_is_out_of_reach(empty):
 
     assert there["Triton server"]["state"] == "ok"
     assert (status, gone["Triton server"]["state"]) == (1, "failed")
+
+
+@pytest.mark.parametrize(
+    ("script", "state", "found"),
+    [
+        ("echo '[]'", "ok", "its scheduler answers"),
+        ("echo 'nobody home' >&2; exit 1", "failed", "does not answer: nobody home"),
+        (None, "failed", "HTCondor is not installed"),
+    ],
+)
+def test_a_pool(empty, tmp_path, monkeypatch, script, state, found):
+    """Its scheduler is asked where a step runs there, and only there."""
+    empty.set("luigi_base", "workflow", "htcondor")
+    monkeypatch.setattr(doctor, "_PATIENCE", 60.0)
+    monkeypatch.setattr(queue, "_bindings_serve", lambda: False)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    (tmp_path / "bin").mkdir()
+    for name in ("condor_q", "condor_submit") if script else ():
+        program = tmp_path / "bin" / name
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+
+    pool = _found(empty)[1]["HTCondor pool"]
+
+    assert pool["state"] == state
+    assert found in pool["found"]
 
 
 @pytest.mark.parametrize(

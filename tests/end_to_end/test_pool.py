@@ -6,10 +6,13 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import container_images
 import pytest
+from end_to_end.conftest import pool_answers
 from end_to_end.test_sandbox import records, results
 
 #: One process runs these: they share one search, and the images.
@@ -26,13 +29,6 @@ IN_IMAGES = {
 VERBS = ("estimate", "p_astro", "report")
 
 
-def _answers() -> bool:
-    if shutil.which("condor_q") is None:
-        return False
-    done = subprocess.run(["condor_q", "-totals"], capture_output=True, check=False, timeout=60)
-    return done.returncode == 0
-
-
 def _written(sections: dict[str, dict[str, str]]) -> str:
     """The sections of a `.cfg`."""
     lines = [
@@ -46,7 +42,7 @@ def _written(sections: dict[str, dict[str, str]]) -> str:
 @pytest.fixture
 def elsewhere(finished, tmp_path, request):
     """The finished search in a new directory, on the pool and in images as far as there are any."""
-    pool, images = _answers(), container_images.missing() is None
+    pool, images = pool_answers(), container_images.missing() is None
     if not (pool or images):
         pytest.skip(f"no HTCondor pool answers condor_q, and {container_images.missing()}")
     old, run = finished.directory, replace(finished, directory=tmp_path / "run")
@@ -94,6 +90,12 @@ def test_every_step_elsewhere_gives_the_same_files(elsewhere, finished, calls):
     """From strain to report no file differs from those that this machine made without images."""
     run, pool, images = elsewhere
     old = finished.directory
+    if pool:
+        doctor = [Path(sys.executable).with_name("aframe"), "doctor"]
+        found = subprocess.run(
+            doctor, cwd=run.directory, capture_output=True, text=True, check=True
+        )
+        assert "ok       HTCondor pool: its scheduler answers" in found.stdout
 
     status, said = run.run()
 

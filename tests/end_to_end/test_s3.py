@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from end_to_end.conftest import pool_answers
 
 from aframe import report
 from aframe.artifacts import inventory
@@ -69,6 +70,35 @@ def test_data_made_on_s3_are_those_of_a_disk(tmp_path, bucket, monkeypatch):
         assert (there.outputs, there.inputs) == (here.outputs, here.inputs), name
         assert all(place.startswith(f"{bucket.address}/my-run/") for place in there.places.values())
     assert not (tmp_path / "s3" / "data").exists()
+    assert not [name for name in bucket.names() if "/." in name]
+
+
+@pytest.mark.skipif(not pool_answers(), reason="no HTCondor pool answers condor_q")
+@pytest.mark.parametrize("shared_disk", [True, False])
+def test_a_run_moves_to_s3_and_to_the_pool(tmp_path, bucket, monkeypatch, shared_disk):
+    """What one place made another goes on from: the injections are those of one disk."""
+    monkeypatch.delenv("AFRAME_CACHE_DIR")
+    _write(tmp_path / "disk")
+    _run(tmp_path / "disk", "aframe.FetchTest")
+    bucket.put(tmp_path / "disk" / "data", "my-run/data")
+    _run(tmp_path / "disk", "aframe.TestingWaveforms")
+    _write(tmp_path / "s3", s3_bucket=f"{bucket.address}/my-run")
+    asked = (
+        f"workflow = htcondor\nshared_disk = {shared_disk}\njob_length = 60\n"
+        "request_memory = 2GB\nrequest_disk = 1GB\n"
+    )
+    path = tmp_path / "s3" / "sandbox.cfg"
+    path.write_text(path.read_text().replace("[luigi_base]\n", f"[luigi_base]\n{asked}"))
+
+    said = _run(tmp_path / "s3", "aframe.TestingWaveforms")
+
+    assert "jobs in cluster" in said
+    assert "FetchTest |" not in said
+    inventory.forget()
+    for name in RECORDS[3:]:
+        here = read_record(tmp_path / "disk" / f"{name}.record.json")
+        there = inventory.read_record(f"{bucket.address}/my-run/{name}.record.json")
+        assert there.outputs == here.outputs, name
     assert not [name for name in bucket.names() if "/." in name]
 
 

@@ -175,6 +175,30 @@ def test_a_silent_scheduler_is_told_of_once(watch):
     assert queue.said.count("nobody there") == 1
 
 
+def test_files_tell_where_history_is_refused(watch, monkeypatch):
+    """A job that has left the queue is tried again, unless what it was to make is there."""
+    monkeypatch.setattr(jobs, "_UNTOLD_FOR", 0.2)
+
+    def refuse(queue, _work):
+        def history(constraint, count):
+            raise SchedulerUnreachableError("not authorized")
+
+        queue.history = history
+
+    def script(queue, work):
+        if queue.looks == 2:
+            queue.end(0, status=REMOVED)
+            queue.end(1, status=REMOVED)
+            work.done.add(0)
+        _finish(queue, work, 1, attempt=2)
+
+    told, queue, _ = watch(script, refuse)
+
+    assert queue.said.count("does not tell of jobs that left its queue (not authorized)") == 1
+    assert [each["cause"] for each in told.state.attempts] == ["removed"]
+    assert queue.looks > 4
+
+
 def test_what_is_refused_ends_the_run(watch):
     """It would be refused again."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import os
 import re
 import shutil
@@ -41,6 +42,10 @@ IDLE_SECONDS = 600.0
 #: How long a server may take to end before it is killed (s). It ends at once, but for
 #: sequences that are open after an error.
 STOP_SECONDS = 5
+#: How long a server that could not load a model may take to end by itself (s): one in an image
+#: may wait for the processes of its models, which never came up.
+FAILED_SECONDS = 20.0
+_FAILED = "failed to load"
 _POLL_SECONDS = 0.2
 #: How often a server is asked, in so much time, what it did.
 _LOOKS = 20
@@ -226,7 +231,8 @@ class Server:
         """Start it, and wait until it has loaded the models.
 
         Raises:
-            AframeError: If it dies, or is not ready in :data:`START_SECONDS`.
+            AframeError: If it dies, says that a model does not load, or is not ready in
+                :data:`START_SECONDS`.
         """
         self.log.unlink(missing_ok=True)
         try:
@@ -292,15 +298,18 @@ class Server:
             )
 
     def _wait_until_ready(self) -> None:
-        deadline = time.monotonic() + START_SECONDS
+        begun, failed = time.monotonic(), math.inf
         while not is_ready(self.address):
             if self._process is None or self._process.poll() is not None:
                 self.deaths = 1
                 raise self.death()
-            if time.monotonic() > deadline:
+            now = time.monotonic()
+            if _FAILED in self._said():
+                failed = min(failed, now)
+            if now > min(begun + START_SECONDS, failed + FAILED_SECONDS):
                 raise AframeError(
                     "the Triton server does not get ready",
-                    found=f"after {START_SECONDS:g} s; its last lines:{self._tail()}",
+                    found=f"after {now - begun:.0f} s; its last lines:{self._tail()}",
                     wanted_by=f"{' '.join(self.program.words)}, log {self.log}",
                     fix="mend what they say, or serve a smaller network",
                 )
@@ -369,9 +378,12 @@ class Server:
             process.stdin.close()
         keeper.clear(self._regions)
 
+    def _said(self) -> str:
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
+
     def _tail(self) -> str:
-        lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
         # Tables of what is loaded say nothing of a death.
+        lines = self._said().splitlines()
         told = [line for line in lines if line.strip() and line[0] not in "+|"]
         return "".join(f"\n             {line}" for line in told[-_LAST_LINES:])
 

@@ -179,13 +179,17 @@ def test_refuses_models_that_do_not_load(program, served_repository, tmp_path, g
     assert _left(group_of, server._process.pid) == {}
 
 
-def test_refuses_a_server_that_takes_too_long(tmp_path, monkeypatch, group_of):
-    """It is ended."""
-    monkeypatch.setattr(module, "START_SECONDS", 0.0)
-    slow = _program(tmp_path / "slow", "#!/bin/sh\necho loading; sleep 60\n")
+@pytest.mark.parametrize(
+    ("limit", "words"),
+    [("START_SECONDS", "loading"), ("FAILED_SECONDS", "failed to load 'aframe' version 1")],
+)
+def test_refuses_a_server_that_takes_too_long(limit, words, tmp_path, monkeypatch, group_of):
+    """Or that says that a model does not load, and neither gets ready nor ends; it is ended."""
+    monkeypatch.setattr(module, limit, 0.0)
+    slow = _program(tmp_path / "slow", f'#!/bin/sh\necho "{words}"; sleep 3600\n')
     server = Server(Program((str(slow),)), tmp_path, tmp_path / "log")
 
-    with pytest.raises(AframeError, match=r"does not get ready\n +found +after 0 s"):
+    with pytest.raises(AframeError, match=r"does not get ready\n +found +after \d+ s"):
         server.__enter__()
 
     assert _left(group_of, server._process.pid) == {}
