@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from aframe.artifacts.record import write_text
 from aframe.errors import USER_ERROR, AframeError
@@ -30,6 +30,8 @@ _REFUSED = re.compile(
 )
 #: The last line of a traceback.
 _RAISED = re.compile(r"^[A-Za-z_][\w.]*(?:Error|Exception|Exit|Interrupt|Warning)\b.*$")
+#: The line of a traceback that names a place.
+_PLACE = re.compile(r'^\s+File "(?P<file>.*)", line (?P<line>\d+)')
 #: What in the words of a failure tells of its kind; the first that fits.
 _KINDS = (
     ("memory", r"SIGKILL|want of memory|MemoryError|[Oo]ut ?[Oo]f ?[Mm]emory|worker process was"),
@@ -58,6 +60,8 @@ class Failure:
         fix: What the step says would mend it.
         count: Number of failures that are alike.
         when: Unix time (s).
+        kind: What failures of one cause share: the problem without what was found, or the type
+            and place of an exception; ``None`` where that is the problem.
     """
 
     step: str
@@ -73,6 +77,7 @@ class Failure:
     fix: str | None = None
     count: int = 1
     when: float = field(default_factory=time.time)
+    kind: str | None = None
 
     def write(self, path: Path) -> None:
         """Leave the record at *path*, ``logs/<verb>.failure.json`` of the output."""
@@ -95,7 +100,13 @@ def read_failure(path: Path) -> Failure | None:
 
 
 def failure_of(
-    step: str, code: int, last_lines: Sequence[str], *, command: str, log: Path
+    step: str,
+    code: int,
+    last_lines: Sequence[str],
+    *,
+    command: str,
+    log: Path,
+    branch: str | None = None,
 ) -> Failure:
     """Tell from the end of a log what went wrong.
 
@@ -105,9 +116,10 @@ def failure_of(
         last_lines: The last lines of the log.
         command: What was run.
         log: The log.
+        branch: Which of its branches, where that is known.
     """
     ended = how_it_ended(code)
-    problem, fix = _said(code, last_lines)
+    problem, fix, kind = _said(code, last_lines)
     return Failure(
         step=step,
         problem=problem,
@@ -115,8 +127,10 @@ def failure_of(
         ended=ended,
         log=str(log),
         last_lines=list(last_lines)[-KEPT:],
-        cause=_kind(code, f"{ended} {problem}"),
+        branch=branch,
+        cause=_cause(code, f"{ended} {problem}"),
         fix=fix,
+        kind=kind,
     )
 
 
@@ -130,27 +144,44 @@ def how_it_ended(code: int) -> str:
     return signal.Signals(-code).name if code < 0 else f"exit status {code}"
 
 
-def _said(code: int, lines: Sequence[str]) -> tuple[str, str | None]:
-    """The problem in a sentence and, where the step says it, its fix."""
+class _Said(NamedTuple):
+    """The problem in a sentence and, where they are known, its fix and its kind."""
+
+    problem: str
+    fix: str | None = None
+    kind: str | None = None
+
+
+def _said(code: int, lines: Sequence[str]) -> _Said:
+    """What the end of a log says of how its command ended."""
     refused = [*_REFUSED.finditer("\n".join(lines) + "\n")]
     if refused and code == USER_ERROR:
         last = refused[-1]
         found = " ".join(last["found"].split())
-        return f"{last['problem']} ({found})", last["fix"]
+        return _Said(f"{last['problem']} ({found})", last["fix"], last["problem"])
     if code in (-signal.SIGKILL, 128 + signal.SIGKILL):
-        return (
+        return _Said(
             "it was killed from outside, mostly for want of memory",
             "give it fewer processes (--processes) or more memory; the same command resumes",
         )
     if code in (_INTERRUPTED, -signal.SIGINT, -signal.SIGTERM):
-        return "it was interrupted", "run the same command: it resumes"
+        return _Said("it was interrupted", "run the same command: it resumes")
     raised = [line for line in lines if _RAISED.match(line)]
     if raised:
-        return raised[-1], None
-    return f"it ended with {how_it_ended(code)}", None
+        return _Said(raised[-1], kind=_raised(lines, raised[-1]))
+    return _Said(f"it ended with {how_it_ended(code)}")
 
 
-def _kind(code: int, words: str) -> str:
+def _raised(lines: Sequence[str], error: str) -> str:
+    """The type of the exception that ends with the line *error*, and where it was raised."""
+    # What a pool's worker raised is shown again where its answer was awaited.
+    before = lines[: lines.index(error)]
+    places = [found for found in map(_PLACE.match, before) if found]
+    place = f" at {places[-1]['file']}:{places[-1]['line']}" if places else ""
+    return f"{error.partition(':')[0]}{place}"
+
+
+def _cause(code: int, words: str) -> str:
     if code in (_INTERRUPTED, -signal.SIGINT, -signal.SIGTERM):
         return "interrupted"
     for kind, pattern in _KINDS:
@@ -183,14 +214,19 @@ class StepFailedError(AframeError):
 def told(failures: Iterable[Failure]) -> str:
     """Lay failures out for the end of a run; those that are alike are one.
 
+    Of one step those are alike that share their kind, of several those that say the same.
+
     Example:
         >>> one = Failure("Fetch", "no route to host", "aframe-data …", "exit status 2", "/l")
         >>> print(told([one, one]).splitlines()[0])
         failed: Fetch (2 times)
     """
-    alike: defaultdict[tuple[str, str], list[Failure]] = defaultdict(list)
+    of_steps: defaultdict[tuple[str, ...], list[Failure]] = defaultdict(list)
     for failure in failures:
-        alike[failure.problem, failure.cause].append(failure)
+        of_steps[failure.step, failure.kind or failure.problem, failure.cause].append(failure)
+    alike: defaultdict[tuple[str, str], list[Failure]] = defaultdict(list)
+    for group in of_steps.values():
+        alike[group[0].problem, group[0].cause] += group
     return "\n".join(_told(group) for group in alike.values())
 
 
@@ -199,8 +235,9 @@ def _told(alike: Sequence[Failure]) -> str:
     steps = list(dict.fromkeys(failure.step for failure in alike))
     branch = f"[{first.branch}]" if first.branch and len(steps) == 1 else ""
     times = f" ({count} times)" if count > len(steps) else ""
+    others = sum(failure.count for failure in alike if failure.problem != first.problem)
     rows = [
-        ("cause", first.problem),
+        ("cause", f"{first.problem}{f', and {others} more alike' if others else ''}"),
         ("scheduler", first.reason),
         ("fix", first.fix),
         ("log", f"{first.log}, which ends with{indented(first.last_lines)}"),

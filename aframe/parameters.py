@@ -24,6 +24,8 @@ from aframe.sources import KEYS
 BASE_SECTION = "base"
 #: The prefix of a detector.
 _DETECTOR = re.compile(r"[A-Z]\d")
+#: The number or the name of a GPU, as CUDA and ``nvidia-smi -L`` have them.
+_GPU = re.compile(r"\d+|(GPU|MIG)-[\w/-]+")
 #: Units of sizes, in MiB.
 _MIB = {"K": 1 / 1024, "": 1, "M": 1, "G": 1024, "T": 1024**2}
 
@@ -51,10 +53,14 @@ class _Shared(luigi.Parameter):
 
     def refused(self, value: str) -> AframeError:
         """The error for a *value* that is none of what this parameter takes."""
+        # luigi knows it once the parameter is a task's.
+        name = getattr(self, "_attribute_name", None)
         return _RefusedError(
             "a parameter cannot be used",
             found=repr(value),
-            wanted_by=f"the parameter described as: {self.description}",
+            wanted_by=f"--{name.replace('_', '-')}"
+            if name
+            else f"the parameter described as: {self.description}",
             fix=f"give {self.takes}, on the command line or in the .cfg",
         )
 
@@ -126,8 +132,8 @@ class Count(Integer):
         return value
 
 
-class Seed(Integer):
-    """The seed of random streams."""
+class Natural(Integer):
+    """A whole number above zero, or zero."""
 
     takes = "a whole number, not negative"
 
@@ -137,6 +143,10 @@ class Seed(Integer):
         if value < 0:
             raise self.refused(x)
         return value
+
+
+class Seed(Natural):
+    """The seed of random streams."""
 
 
 class Number(_Shared, luigi.FloatParameter):
@@ -232,6 +242,19 @@ class Detectors(_Shared, law.CSVParameter):
         if not names or len(set(names)) != len(names) or not all(map(_DETECTOR.fullmatch, names)):
             raise self.refused(str(inp))
         return names
+
+
+class Gpus(_Shared):
+    """GPUs by number or name, comma-separated, such as ``0,1``; or blank."""
+
+    takes = "numbers of GPUs such as 0,1, each once"
+
+    def parse(self, x: str) -> str:
+        """Parse *x*; refuse what names no GPU, or one twice."""
+        names = [name.strip() for name in x.split(",")] if x.strip() else []
+        if len(set(names)) != len(names) or not all(map(_GPU.fullmatch, names)):
+            raise self.refused(x)
+        return ",".join(names)
 
 
 class Numbers(_Shared, law.CSVParameter):

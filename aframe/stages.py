@@ -276,11 +276,12 @@ class Stage:
         if remake:
             command.append("--remake")
         sys.stderr.write(f"{label} | {shlex.join(command)}\n")
-        began = time.monotonic()
+        started, began = time.time(), time.monotonic()
         code, last = self._stream(command, logs / f"{verb}.log", label)
         if code not in accepted:
             words, log = shlex.join(command), logs / f"{verb}.log"
-            failure = failure_of(label, code, last, command=words, log=log)
+            branch = _failed_branch(logs / f"{verb}.status.json", started)
+            failure = failure_of(label, code, last, command=words, log=log, branch=branch)
             failure.write(failure_path(here(settings["output"]), verb))
             raise StepFailedError(failure)
         sys.stderr.write(f"{label} | done in {time.monotonic() - began:.1f} s\n")
@@ -324,6 +325,16 @@ class Stage:
                 last.append(line.rstrip())
                 sys.stderr.write(f"{label} | {line}")
         return process.returncode, list(last)
+
+
+def _failed_branch(status: Path, since: float) -> str | None:
+    """The branch that a status names, which a run that began *since* left as its end."""
+    try:
+        said = json.loads(status.read_text())
+        branch = said["branch"] if said["state"] == "failed" and said["started"] >= since else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return None if branch is None else str(branch)
 
 
 def folders_of(settings: Mapping[str, Any]) -> list[Path]:

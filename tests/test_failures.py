@@ -120,6 +120,52 @@ def test_four_hundred_equal_failures_are_one():
     ]  # fmt: skip
 
 
+def test_failures_of_one_cause_are_one():
+    """Though each found another file; the first one's is shown, with the number of the others."""
+    errors = [
+        AframeError("a file cannot be read", found=f"/data/{n}.hdf5", wanted_by="x", fix="y")
+        for n in range(400)
+    ]
+    failures = [_of(2, *f"aframe-data: error: {each}".splitlines(), step="F") for each in errors]
+    other = _of(2, *f"aframe-data: error: {REFUSED}".splitlines(), step="F")
+    failed, cause, fix = told(failures).splitlines()[:3]
+
+    assert failed == "failed: F (400 times)"
+    assert cause == "  cause      a file cannot be read (/data/0.hdf5), and 399 more alike"
+    assert fix == "  fix        y"
+    assert told([*failures, other]).count("failed: ") == 2
+
+
+def test_steps_that_found_different_things_stay_apart():
+    """What each found tells where to look."""
+    refused = REFUSED.replace("32, 16", "64, 32")
+    lines = [f"aframe-x: error: {each}".splitlines() for each in (REFUSED, refused)]
+    failures = [_of(2, *each, step=name) for each, name in zip(lines, "AB", strict=True)]
+
+    assert told(failures).count("failed: ") == 2
+
+
+def _trace(line, error):
+    """A traceback of a worker, and that of who awaited it."""
+    worker = f'Traceback (most recent call last):\n  File "/x/fetch.py", line {line}, in f\n{error}'
+    return f'{worker}\n\nTraceback (most recent call last):\n  File "/y.py", line 1\n{error}'
+
+
+def test_exceptions_of_one_place_are_one():
+    """By their type and the place where they were raised; what they say may differ."""
+    alike = [_of(1, *_trace(7, f"ValueError: no {n}").splitlines()) for n in range(400)]
+    elsewhere = _of(1, *_trace(8, "ValueError: no 0").splitlines(), step="Train")
+    another = _of(1, *_trace(7, "KeyError: 0").splitlines())
+
+    assert alike[0].kind == "ValueError at /x/fetch.py:7"
+    assert told(alike).splitlines()[:2] == [
+        "failed: Train (400 times)", "  cause      ValueError: no 0, and 399 more alike",
+    ]  # fmt: skip
+    assert elsewhere.kind == "ValueError at /x/fetch.py:8"
+    assert told([*alike, another]).count("failed: ") == 2
+    assert _of(1, "ValueError: no 7").kind == "ValueError"
+
+
 def test_a_branch_and_the_schedulers_words_are_told():
     """Where there was a branch, or a scheduler that said something."""
     failure = Failure(

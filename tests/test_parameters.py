@@ -16,7 +16,9 @@ from aframe.parameters import (
     Count,
     Detectors,
     Flag,
+    Gpus,
     Integer,
+    Natural,
     Number,
     Numbers,
     OptionalNumber,
@@ -43,7 +45,11 @@ FINITE = st.floats(allow_nan=False, allow_infinity=False)
         (Text(), "end_o3_ratesandpops", "end_o3_ratesandpops"),
         (Integer(), "-1", -1),
         (Count(), "1", 1),
+        (Natural(), "0", 0),
         (Seed(), "0", 0),
+        (Gpus(), "0, 1", "0,1"),
+        (Gpus(), "GPU-5a1e,MIG-GPU-5a1e/1/0", "GPU-5a1e,MIG-GPU-5a1e/1/0"),
+        (Gpus(), " ", ""),
         (Number(), "-1.5", -1.5),
         (Number(), "1e3", 1000.0),
         (OptionalNumber(), "", None),
@@ -81,7 +87,12 @@ def test_takes(parameter, text, value):
         (Integer(), "1.5", "a whole number"),
         (Count(), "0", "a whole number above zero"),
         (Count(), "many", "a whole number above zero"),
+        (Natural(), "-1", "a whole number, not negative"),
         (Seed(), "-1", "a whole number, not negative"),
+        (Gpus(), "a", "numbers of GPUs such as 0,1, each once"),
+        (Gpus(), "-1", "numbers of GPUs such as 0,1, each once"),
+        (Gpus(), "0,", "numbers of GPUs such as 0,1, each once"),
+        (Gpus(), "0,0", "numbers of GPUs such as 0,1, each once"),
         (Number(), "fast", "a number"),
         (Number(), "nan", "a number"),
         (OptionalNumber(), "late", "a number, or nothing"),
@@ -159,6 +170,19 @@ def test_sources_are_written_as_they_were_read():
     for parameter in (Source(), OptionalSource()):
         assert json.loads(parameter.serialize(parameter.parse(FILES))) == json.loads(FILES)
     assert OptionalSource().serialize(None) == ""
+
+
+def test_an_error_names_the_parameter_of_a_task():
+    """As the option that it is, where nothing else tells where the value came from."""
+
+    class Wrong(luigi.Task):
+        on_change = Choice(choices=("stop", "remake"))
+
+    with pytest.raises(AframeError, match="a parameter cannot be used") as caught:
+        Wrong.on_change.parse("rmake")
+
+    assert caught.value.wanted_by == "--on-change"
+    assert caught.value.fix.startswith("give one of stop, remake, ")
 
 
 def test_an_error_names_where_the_value_may_have_come_from(monkeypatch):

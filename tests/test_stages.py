@@ -492,6 +492,29 @@ def test_a_failure_leaves_its_record(commands, settings, capsys):
     assert capsys.readouterr().err.count("Train | ") == 101
 
 
+@pytest.mark.parametrize(
+    ("status", "branch"),
+    [
+        ('{"state": "failed", "branch": "files 12", "started": 9e9}', "files 12"),
+        ('{"state": "failed", "branch": "files 12", "started": 1}', None),
+        ('{"state": "interrupted", "branch": "files 12", "started": 9e9}', None),
+        ('{"state": "failed", "started": 9e9}', None),
+        ("{", None),
+    ],
+)
+def test_a_failure_names_its_branch(commands, settings, status, branch):
+    """Where the status of this very run does."""
+    _program(
+        commands,
+        "aframe-train",
+        f"#!/bin/sh\necho '{status}' > {settings['output']}/logs/fit.status.json\nexit 3\n",
+    )
+    with pytest.raises(AframeError, match="step Train failed") as caught:
+        _run(Stage("train"), settings)
+
+    assert caught.value.failure.branch == branch
+
+
 def test_a_killed_stage_is_named_by_its_signal(commands, settings):
     """A step that the kernel ends for want of memory says SIGKILL."""
     _program(commands, "aframe-train", "#!/bin/sh\nkill -9 $$\n")

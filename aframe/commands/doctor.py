@@ -30,6 +30,10 @@ _SOON = 6 * 3600.0
 _LITTLE = 10e9
 #: What does not answer in this time is told as out of reach (s).
 _PATIENCE = 8.0
+#: Stages that are slow without a GPU.
+_ON_GPUS = ("train", "infer")
+#: Values of WANDB_MODE with which its client asks for no key; "dryrun" is its older word.
+_WITHOUT_KEY = ("offline", "disabled", "dryrun")
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ def _lines(each: Finding) -> Iterator[str]:
 
 
 def _findings(run_directory: RunDirectory, options: Sequence[str]) -> Iterator[Finding]:
+    steps: Sequence[Outlook] = ()
     try:
         with run_directory.task_to_run(options) as task:
             steps = outlooks(task)
@@ -71,7 +76,7 @@ def _findings(run_directory: RunDirectory, options: Sequence[str]) -> Iterator[F
         # Nyquist, PSD length, livetime and injections that fit are refused when steps are built.
         found = f"{error.problem}: {error.found}, wanted by {error.wanted_by}"
         yield Finding("settings", FAILED, found, error.fix)
-    yield _gpu()
+    yield _gpu(steps)
 
 
 def _of_steps(run_directory: RunDirectory, steps: Sequence[Outlook]) -> Iterator[Finding]:
@@ -132,7 +137,21 @@ def _programs(steps: Sequence[Outlook]) -> Iterator[Finding]:
         finding = _tried(about, there, where.refuse_missing)
         other = images.outdated(stage, image) if image and finding.state == OK else None
         build = images.how_to_build(stage, image) if image and other else None
-        yield Finding(about, WARNING, str(other), build) if other else finding
+        away = _on_machines_of_a_pool(stage, steps)
+        if other:
+            yield Finding(about, WARNING, other, build)
+        elif away and image is None and finding.state == OK:
+            said = f"{there} here, and must be on PATH on the pool's machines, for {away}"
+            yield Finding(about, WARNING, said, "give --image or --container-root")
+        else:
+            yield finding
+
+
+def _on_machines_of_a_pool(stage: str, steps: Sequence[Outlook]) -> str:
+    """Steps of *stage* whose jobs get no image, and see none of this machine's files."""
+    todo = [each for each in steps if each.step.stage == stage and each.state != DONE]
+    away = [each for each in todo if each.step.on_pool and not each.step.shared_disk]
+    return ", ".join(each.name for each in away if each.step.where.image is None)
 
 
 def _looked_through(steps: Sequence[Outlook]) -> Finding:
@@ -157,18 +176,25 @@ def _directories(run_directory: RunDirectory, steps: Sequence[Outlook]) -> Itera
         cost = estimate(each.step, known) if each.state != DONE else None
         folder = _existing(each.step.directory)
         needed[folder] = needed.get(folder, 0.0) + (cost.written if cost else 0.0)
-    scratch = next((each.step.paths.tmp for each in steps), None)
-    if scratch is not None:
-        needed.setdefault(_existing(scratch), 0.0)
+    used = [each.step.paths.tmp for each in steps]
+    used += [each.step.paths.condor for each in steps if each.step.on_pool and each.state != DONE]
+    for folder in filter(None, used):
+        needed.setdefault(_existing(folder), 0.0)
     for folder, size in needed.items():
-        yield _directory(folder, size)
+        beside = [other for other in needed if other != folder and _disk(other) == _disk(folder)]
+        yield _directory(folder, size, sum(needed[other] for other in beside))
+
+
+def _disk(folder: Path) -> int:
+    return folder.stat().st_dev
 
 
 def _existing(folder: Path) -> Path:
     return next(each for each in (folder, *folder.parents) if each.exists())
 
 
-def _directory(folder: Path, size: float) -> Finding:
+def _directory(folder: Path, size: float, beside: float = 0.0) -> Finding:
+    """Whether there is room for *size*, and for what other directories get on the same disk."""
     about = f"directory {folder}"
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
         found = "it cannot be written" if folder.is_dir() else "a file is in its place"
@@ -176,18 +202,21 @@ def _directory(folder: Path, size: float) -> Finding:
     free = shutil.disk_usage(folder).free
     # Where no past run tells of a step, nothing is known of what it writes.
     needed = f", about {spelled_size(size)} are to be written" if size else ""
+    needed += f" and {spelled_size(beside)} elsewhere on this disk" if size and beside else ""
     found = f"{spelled_size(free)} are free{needed}"
     fix = "free some space, or choose another directory"
-    state = FAILED if free < size else WARNING if free < _LITTLE else OK
+    short = size and free < size + beside
+    state = FAILED if short else WARNING if free < _LITTLE else OK
     return Finding(about, state, found, fix)
 
 
 def _credentials(steps: Sequence[Outlook]) -> Iterator[Finding]:
     """Each with its remaining life; it fails where something that is to run needs it."""
-    wanted = _wanted(steps)
+    wanted, brought = _wanted(steps), _brought(steps)
     for each in credentials.all_of():
         needed = wanted.get(each.name)
         suffix = f", wanted by {needed}" if needed else ""
+        suffix += brought.get(each.name, "")
         if each.place is None:
             state = FAILED if needed else SKIPPED
             yield Finding(each.name, state, f"none{suffix or ', and none is needed'}", each.renew)
@@ -212,11 +241,27 @@ def _wanted(steps: Sequence[Outlook]) -> dict[str, str]:
         if each.state == DONE:
             continue
         kind = (told.get("source") or {}).get("kind")
-        if kind == "datafind":
+        if kind == "datafind" and not _services(each):
             found["bearer token"] = each.name
         if kind == "nds2":
             found["X.509 proxy"] = each.name
+        if told["resources"].get("use_wandb") and os.environ.get("WANDB_MODE") not in _WITHOUT_KEY:
+            found["W&B key"] = each.name
     return found
+
+
+def _brought(steps: Sequence[Outlook]) -> dict[str, str]:
+    """Which credentials HTCondor brings to jobs: `condor_submit` asks for them where they lack."""
+    services = {name for each in steps if each.state != DONE for name in _services(each)}
+    if not services:
+        return {}
+    said = f"use_oauth_services = {', '.join(sorted(services))}"
+    return {"bearer token": f"; jobs get their own by HTCondor ({said})"}
+
+
+def _services(each: Outlook) -> Sequence[str]:
+    """Whose tokens the jobs of a step get."""
+    return each.step.use_oauth_services if each.step.on_pool else ()
 
 
 def _pool(steps: Sequence[Outlook]) -> Iterator[Finding]:
@@ -262,11 +307,10 @@ def _in_time(about: str, found: str, ask: Callable[[], object], fix: str) -> Fin
         return Finding(about, FAILED, f"no answer within {_PATIENCE:g} s", fix)
 
 
-def _gpu() -> Finding:
+def _gpu(steps: Sequence[Outlook] = ()) -> Finding:
     program = shutil.which("nvidia-smi")
     if program is None:
-        return Finding("GPU", WARNING, "none is seen: training and search run on the CPU",
-                       "on a machine with a GPU, install NVIDIA's driver")  # fmt: skip
+        return _no_gpu([each for each in steps if each.state != DONE])
     try:
         done = subprocess.run(
             [program, "--list-gpus"], capture_output=True, text=True, check=False, timeout=_PATIENCE
@@ -279,6 +323,19 @@ def _gpu() -> Finding:
         said = (done.stderr or done.stdout).strip().splitlines()
         return Finding("GPU", FAILED, said[-1] if said else "none", "see nvidia-smi")
     return Finding("GPU", OK, ", ".join(names))
+
+
+def _no_gpu(todo: Sequence[Outlook]) -> Finding:
+    """What becomes of what is to run: jobs may ask a pool for GPUs."""
+    fix = "on a machine with a GPU, install NVIDIA's driver; jobs get one by request_gpus"
+    asking = [each.name for each in todo if each.step.on_pool and each.step.request_gpus]
+    if not asking:
+        return Finding("GPU", WARNING, "none is seen: training and search run on the CPU", fix)
+    own = f"jobs of {', '.join(asking)} ask for their own"
+    slow = [each.name for each in todo if each.step.stage in _ON_GPUS and each.name not in asking]
+    if not slow:
+        return Finding("GPU", SKIPPED, f"none is seen here; {own}")
+    return Finding("GPU", WARNING, f"none is seen, for {', '.join(slow)}; {own}", fix)
 
 
 def _server(steps: Sequence[Outlook]) -> Iterator[Finding]:

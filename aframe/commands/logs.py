@@ -63,8 +63,9 @@ def log_of(each: Outlook, branch: int | None) -> Path:
     """Give the log of a step's last failure, or of all of it, or of one of its branches.
 
     Raises:
-        AframeError: If there is none.
+        AframeError: If there is none, or no such branch.
     """
+    paths: list[Path] = []
     if branch is not None:
         paths = [Path(each_one["log"]) for each_one in attempts(each) if branch in _rows(each_one)]
         path = paths[-1] if paths else _whole(each)
@@ -79,7 +80,38 @@ def log_of(each: Outlook, branch: int | None) -> Path:
             wanted_by=f"aframe logs {each.name}",
             fix="run the step first; aframe plan tells what is to run",
         )
+    if branch is not None and not paths:
+        _refuse_absent(each, branch)
     return path
+
+
+def _refuse_absent(each: Outlook, branch: int) -> None:
+    """Refuse a branch that is none of those that the step's last run had."""
+    count, unit = _branches(each)
+    if branch < count:
+        return
+    there = f"its last run had {count} {unit}" if count else "nothing tells of its branches"
+    known = f"give one of 0 to {count - 1}; " if count else ""
+    raise AframeError(
+        "there is no such branch",
+        found=f"{each.name}[{branch}], though {there}",
+        wanted_by="aframe logs",
+        fix=f"{known}aframe logs {each.name} shows the log of the whole step",
+    )
+
+
+def _branches(each: Outlook) -> tuple[int, str]:
+    """How many branches the last run of a step had, and what they are; 0 where it had none."""
+    progress = read_progress(here(each.step.directory), each.step.verb)
+    if progress is not None and progress.total:
+        return progress.total, progress.unit or "branches"
+    try:
+        # Those that were laid down for a pool.
+        tables = (each.step.condor_folder / "tables").glob("*.json")
+        table = json.loads(max(tables, key=lambda path: int(path.stem)).read_text())
+        return int(table["count"]), str(table["unit"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0, ""
 
 
 def attempts(each: Outlook) -> list[dict[str, Any]]:

@@ -16,10 +16,10 @@ from aframe.sites.requests import Request, spelled
 IDLE, RUNNING, REMOVED, COMPLETED, HELD = 1, 2, 3, 4, 5
 #: HTCondor's `HoldReasonCode` for what the job itself has no part in, and for its resources.
 _BY_HAND, _CREDENTIAL = 1, {4}
-_NODE = {6, 14, 46}  # no process could be made, no such folder there, no container runs there
+_NODE = {6, 14, 45}  # no process could be made, no such folder there, no container runs there
 _POLICY = {3, 21, 26, 34}  # of the job, of the machine, of the pool; out of resources
 _TRANSFER_OUT, _TRANSFER_IN = 12, 13
-_TOO_LONG = {47, 48}
+_TOO_LONG = {46, 47}  # in all its starts, in one
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _EXPIRED = re.compile(
     r"(?:token|credential|proxy|certificate|ticket)s?\b.{0,60}\bexpired"

@@ -24,8 +24,12 @@ ATTRIBUTES = (
 #: How HTCondor says that nobody answers, or that it cannot tell whom to ask.
 _NO_ANSWER = re.compile(
     r"connect|locate|find address|communicat|timed? ?out|no ads|fetch ads|unreachable|not respond"
-    r"|closed|abort|SECMAN|queue transaction|commit|authenticat",
+    r"|closed|abort|SECMAN|queue transaction|authenticat",
     re.IGNORECASE,
+)
+#: How it begins to say that it refuses jobs; without a reason, that it was gone in the middle.
+_UNCOMMITTED = re.compile(
+    r"Submitting job\(s\)\.*|(?:ERROR:?\s*)?Failed to commit[^.\n]*\.?|ERROR:", re.IGNORECASE
 )
 #: How it says that no job was meant.
 _LOST = re.compile(
@@ -138,7 +142,10 @@ class Commands:
             said = _run("condor_submit", "-terse", str(description))
         except SchedulerUnreachableError as error:
             raise _refusal(str(error)) from error
-        return int(said.split(".")[0])
+        told = re.search(r"^(\d+)\.\d+", said, re.MULTILINE)
+        if told is None:
+            raise SchedulerUnreachableError(f"condor_submit told of no jobs: {said.strip()}")
+        return int(told[1])
 
     def query(self, constraint: str) -> list[dict[str, Any]]:
         """The :data:`ATTRIBUTES` of all jobs in the queue that *constraint* is true of."""
@@ -175,12 +182,16 @@ def _run(*words: str) -> str:
 
 
 def _ads(text: str) -> list[dict[str, Any]]:
-    return [_plain(ad) for ad in json.loads(text or "[]")]
+    try:
+        return [_plain(ad) for ad in json.loads(text or "[]")]
+    except ValueError as error:
+        raise SchedulerUnreachableError(f"an answer is cut or no JSON: {error}") from error
 
 
 def _refusal(said: str) -> Exception:
     """What HTCondor's words mean: that nobody answers, or that what was asked is refused."""
-    if _NO_ANSWER.search(said):
+    reason = _UNCOMMITTED.sub("", said)
+    if not reason.strip() or _NO_ANSWER.search(reason):
         return SchedulerUnreachableError(" ".join(said.split()))
     return AframeError(
         "HTCondor refuses the jobs",

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from aframe import images
-from aframe.artifacts.record import write_text
-from aframe.artifacts.remote import cache_directory
+from aframe.artifacts.record import read_record, record_path, write_record, write_text
+from aframe.artifacts.remote import address, cache_directory
 from aframe.checkout import CODE_IN_IMAGE, checkout
 from aframe.sites import staging
 from aframe.sites.pieces import Piece, rows_of, rows_text
@@ -184,7 +185,16 @@ class RowsWork(_Shared):
 
 
 class WholeWork(_Shared):
-    """A verb as a whole, in one job."""
+    """A verb as a whole, in one job.
+
+    Args:
+        step: The step.
+        batch: Where its job keeps its things.
+    """
+
+    def __init__(self, step: PoolStep, batch: Batch) -> None:
+        super().__init__(step, batch)
+        self._waited = 0.0
 
     @property
     def _config(self) -> Path:
@@ -206,12 +216,16 @@ class WholeWork(_Shared):
             staging.send_settings(home, settings)
 
     def collect(self, piece: Piece) -> None:
-        """Bring back what the job has made."""
+        """Bring back what the job has made; its record is told how long it waited."""
+        verb = self.step.step.verb
         if not self._on_disk:
             inputs = self.step.step.settings.get("inputs") or {}
             given = {name: Path(path) for name, path in inputs.items() if path}
-            verb = self.step.step.verb
             staging.take_verb_back(self._home(piece), self.step.output, verb, given)
+            _tell_wait(self.step.draft / ".record.json", self._waited)
+        # On S3 the job has left its record for good, and that here is to be the same.
+        elif not address(self.step.step.settings["output"]) and self.step.published():
+            _tell_wait(record_path(self.step.output, verb), self._waited)
 
     def left(self, _piece: Piece) -> str | None:
         """Blank while the verb's output is not here; ``None`` once it is."""
@@ -223,8 +237,17 @@ class WholeWork(_Shared):
         words = self._words(str(self._config))
         return self.step.stage.words(words, folders_of(self.step.step.settings))
 
-    def account(self, _report: Mapping[str, Any] | None, _waited: float) -> None:
-        """Keep nothing: the verb's own record tells what it used."""
+    def account(self, _report: Mapping[str, Any] | None, waited: float) -> None:
+        """Add to how long attempts waited (s): what they used, the verb's own record tells."""
+        self._waited += waited
+
+
+def _tell_wait(path: Path, waited: float) -> None:
+    """Have a record that tells what was used tell how long that waited (s), too."""
+    record = read_record(path)
+    if record is not None and record.usage:
+        usage = {**record.usage, "queue": round(waited, 3)}
+        write_record(path, replace(record, usage=usage))
 
 
 def _environment() -> dict[str, str]:

@@ -55,11 +55,20 @@ def run_step(work: PoolStep, queue: Queue | None = None) -> None:
             error.failure.write(failure_path(work.output, work.step.verb))
             raise StepFailedError(error.failure) from error
         except KeyboardInterrupt:
-            if any(piece.submitted and not piece.done for piece in state.pieces):
+            if _under_way(state):
                 _tell_of_jobs(work)
+            raise
+        except AframeError:
+            if not _under_way(state):
+                forget_secrets(work.folder)
             raise
         failure_path(work.output, work.step.verb).unlink(missing_ok=True)
         shutil.rmtree(work.folder, ignore_errors=True)
+
+
+def _under_way(state: State) -> bool:
+    """Whether there are jobs that may want what they were given."""
+    return state.set >= 0 and any(piece.submitted and not piece.done for piece in state.pieces)
 
 
 def _tell_of_jobs(work: PoolStep) -> None:

@@ -17,7 +17,7 @@ from aframe.artifacts.remote import here, place
 from aframe.errors import AframeError
 from aframe.failures import failure_path
 from aframe.images import locate
-from aframe.parameters import Choice, Flag, Integer, PathParameter, Text
+from aframe.parameters import Choice, Flag, Gpus, Natural, PathParameter, Text
 from aframe.paths import RunPaths, run_paths
 from aframe.sites.queue import refuse_missing
 from aframe.sites.step import PoolStep, run_name
@@ -83,7 +83,7 @@ class RunParameters(law.Task):
         always_in_help=False,
         description="bind the checkout at hand over the code in the images; default: False",
     )
-    gpus = Text(
+    gpus = Gpus(
         default="",
         significant=False,
         always_in_help=False,
@@ -96,7 +96,7 @@ class RunParameters(law.Task):
         description="folder of <stage>.sif images; default: $AFRAME_CONTAINER_ROOT, and where "
         "that is not set, no image: run in the environment at hand",
     )
-    processes = Integer(
+    processes = Natural(
         default=0,
         significant=False,
         always_in_help=False,

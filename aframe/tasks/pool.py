@@ -6,7 +6,7 @@ import os
 
 import law
 
-from aframe.parameters import Choice, Count, Flag, Integer, Positive, Size, Text, Words
+from aframe.parameters import Choice, Count, Flag, Natural, Positive, Size, Text, Words
 from aframe.sites.requests import Request, Terms
 
 #: Credentials and servers that stages ask for. Files of tokens are a pool's own to give.
@@ -72,7 +72,7 @@ class PoolParameters(law.Task):
         always_in_help=False,
         description="cores that a job asks for, and processes that it uses; default: 1",
     )
-    request_gpus = Integer(
+    request_gpus = Natural(
         default=0,
         significant=False,
         always_in_help=False,

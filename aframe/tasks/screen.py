@@ -16,11 +16,14 @@ from types import TracebackType
 from typing import Any, NoReturn
 
 import law
+import luigi
 from luigi.cmdline_parser import CmdlineParser
 from luigi.task_register import Register
 
+from aframe import site
 from aframe.errors import USER_ERROR, AframeError
 from aframe.failures import StepFailedError, read_failure, told
+from aframe.parameters import BASE_SECTION
 
 #: Where the steps that this process is to run leave the records of their failures.
 _watched: set[Path] = set()
@@ -156,7 +159,23 @@ def _refuse_options(parser: argparse.ArgumentParser, message: str) -> NoReturn:
     fix = "add --help to see all"
     if message.endswith(": expected one argument") and "argument --print-" in message:
         fix = f"give how deep to look, such as --print-status 9; {fix}"
+    shared = [key for key in map(_key, unknown) if _is_shared(key)]
+    if shared:
+        of_site = " (or choose a --site)" if set(shared) <= set(site.KEYS) else ""
+        place = f"[luigi_{BASE_SECTION}] of the .cfg{of_site}"
+        fix, unknown = f"set {' and '.join(shared)} in {place}; {fix}", []
     _refuse("the command line cannot be used", message, fix, unknown, known)
+
+
+def _key(option: str) -> str:
+    """The parameter that *option* would be of, were it one of the task that runs."""
+    return option.removeprefix("--").replace("-", "_")
+
+
+def _is_shared(key: str) -> bool:
+    """Whether *key* is said in ``[luigi_base]``, or would be."""
+    said = luigi.configuration.get_config().has_option(BASE_SECTION, key)
+    return said or key in site.KEYS
 
 
 def _refuse_task(message: str, **_style: Any) -> NoReturn:
@@ -178,7 +197,7 @@ def _refuse(
     hint = f"did you mean {near[0]}? " if near else ""
     # law names itself "…/law run".
     program = Path(sys.argv[0].removesuffix(" run")).name
-    command = " ".join([program, *sys.argv[1:3]])
+    command = " ".join([program, *(each for each in sys.argv[1:3] if not each.startswith("-"))])
     error = AframeError(problem, found=found, wanted_by=command, fix=f"{hint}{fix}")
     sys.stderr.write(f"ERROR: {error}\n")
     sys.exit(USER_ERROR)

@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -18,6 +19,7 @@ VARIABLES = (
     *("X509_USER_PROXY", "BEARER_TOKEN", "BEARER_TOKEN_FILE", "SCITOKEN", "SCITOKEN_FILE"),
     *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_CREDENTIAL_EXPIRATION", "AWS_PROFILE"),
     *("AWS_SHARED_CREDENTIALS_FILE", "WANDB_API_KEY", "NETRC"),
+    "WANDB_MODE",
 )
 
 
@@ -37,6 +39,15 @@ def nobody(monkeypatch, tmp_path, request):
 @pytest.fixture
 def looked_through():
     """Have the stages look."""
+
+
+@pytest.fixture
+def no_pool(monkeypatch):
+    """Nobody is asked for a pool, nor NVIDIA's program for GPUs."""
+    monkeypatch.setattr(doctor, "_pool", lambda _: iter(()))
+    which = shutil.which
+    monkeypatch.setattr(shutil, "which", lambda name, **more: which(name, **more)
+                        if name != "nvidia-smi" else None)  # fmt: skip
 
 
 def _found(run, *words):
@@ -156,6 +167,39 @@ def test_a_disk_with_little_room(finished, monkeypatch):
     assert doctor._directory(finished.directory, 0.5).state == "warning"
 
 
+def test_directories_that_share_a_disk(empty, monkeypatch):
+    """What is to be written on one disk is summed; elsewhere it is each directory's own."""
+    for name in ("data", "training", "results"):
+        (empty.directory / name).mkdir()
+    monkeypatch.setattr(doctor, "estimate", lambda *_: SimpleNamespace(written=10.0))
+    free = shutil._ntuple_diskusage(10**12, 10**12, 149)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: free)
+    shared = _found(empty)[1]
+    monkeypatch.setattr(doctor, "_disk", hash)
+    apart = _found(empty)[1]
+
+    about = f"directory {empty.directory}/training"
+    assert shared[about]["state"] == "failed"
+    assert shared[about]["found"] == (
+        "149 B are free, about 10 B are to be written and 140 B elsewhere on this disk"
+    )
+    assert apart[about]["found"] == "149 B are free, about 10 B are to be written"
+    assert apart[about]["state"] == "ok"
+
+
+@pytest.mark.usefixtures("no_pool")
+def test_the_directory_of_jobs(empty):
+    """It is looked at where a step runs on a pool, and only there."""
+    place = empty.directory / "condor"
+    place.touch()
+    here = _found(empty)[1]
+    there = _found(empty, "--Train-workflow", "htcondor")[1]
+
+    assert f"directory {place}" not in here
+    assert there[f"directory {place}"]["state"] == "failed"
+    assert there[f"directory {place}"]["found"] == "a file is in its place"
+
+
 @pytest.mark.parametrize(
     ("seconds", "state", "says"),
     [
@@ -252,6 +296,40 @@ def test_a_key_of_s3_that_is_wanted(empty, monkeypatch):
     assert "wanted by " in found["S3 key"]["found"]
 
 
+@pytest.mark.parametrize(
+    ("mode", "state", "found"),
+    [
+        ("online", "failed", "none, wanted by Train"),
+        ("offline", "-", "none, and none is needed"),
+        ("disabled", "-", "none, and none is needed"),
+    ],
+)
+def test_a_key_of_wandb_that_is_wanted(empty, monkeypatch, mode, state, found):
+    """By a training that logs there, unless its client is told to stay offline."""
+    monkeypatch.setenv("WANDB_MODE", mode)
+    key = _found(empty, "--Train-use-wandb")[1]["W&B key"]
+
+    assert (key["state"], key["found"]) == (state, found)
+
+
+@pytest.mark.usefixtures("no_pool")
+def test_tokens_that_a_pool_brings(empty):
+    """Jobs get theirs; a step that runs here wants one of the user's nevertheless."""
+    source = '{"kind": "datafind", "frametypes": {"H1": "H1_HOFT_C00", "L1": "L1_HOFT_C00"}}'
+    for key, value in {
+        "source": source,
+        "workflow": "htcondor",
+        "use_oauth_services": "a,b",
+    }.items():
+        empty.set("luigi_base", key, value)
+    brought = _found(empty)[1]["bearer token"]
+    wanted = _found(empty, "--FetchTrain-workflow", "local")[1]["bearer token"]
+
+    own = "jobs get their own by HTCondor (use_oauth_services = a, b)"
+    assert (brought["state"], brought["found"]) == ("-", f"none; {own}")
+    assert (wanted["state"], wanted["found"]) == ("failed", f"none, wanted by FetchTrain; {own}")
+
+
 def test_a_server_that_is_out_of_reach(empty):
     """And one that answers."""
     with socket.socket() as listener:
@@ -319,6 +397,45 @@ def test_without_a_gpu(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
 
     assert doctor._gpu().state == "warning"
+
+
+@pytest.mark.usefixtures("no_pool")
+def test_gpus_that_jobs_ask_for(empty):
+    """Not this machine is to have them; what runs here without is named."""
+    empty.set("luigi_base", "workflow", "htcondor")
+    without = _found(empty)[1]["GPU"]
+    some = _found(empty, "--Train-request-gpus", "1")[1]["GPU"]
+    empty.set("luigi_base", "request_gpus", "1")
+    every = _found(empty)[1]["GPU"]
+
+    assert (without["state"], some["state"], every["state"]) == ("warning", "warning", "-")
+    assert without["found"] == "none is seen: training and search run on the CPU"
+    assert some["found"].startswith("none is seen, for ")
+    assert some["found"].endswith("; jobs of Train ask for their own")
+    assert every["found"].startswith("none is seen here; jobs of ")
+
+
+@pytest.mark.usefixtures("no_pool")
+def test_commands_that_a_pool_must_have(empty, monkeypatch, tmp_path):
+    """Without a shared disk and an image: those of the stages whose steps are jobs."""
+    monkeypatch.setattr("aframe.stages.Stage.refuse_missing", lambda _: None)
+    words = ("--Train-workflow", "htcondor")
+    shared = _found(empty, *words)[1]["stage train"]
+    empty.set("luigi_base", "shared_disk", "False")
+    found = _found(empty, *words)[1]
+    (tmp_path / "train.sif").touch()
+    image = _found(empty, *words, "--Train-image", str(tmp_path / "train.sif"))[1]["stage train"]
+
+    assert (shared["state"], shared["found"]) == ("ok", "aframe-train is installed")
+    assert found["stage train"] == {
+        "about": "stage train",
+        "state": "warning",
+        "found": "aframe-train is installed here, and must be on PATH on the pool's machines, "
+        "for Train",
+        "fix": "give --image or --container-root",
+    }
+    assert found["stage data"]["state"] == "ok"
+    assert "PATH" not in image["found"]
 
 
 def test_what_does_not_answer_is_given_up(monkeypatch):

@@ -10,6 +10,7 @@ import time
 import pytest
 
 from aframe.commands import logs
+from aframe.tasks.outlook import outlooks
 
 
 def _log(run, path, text):
@@ -22,6 +23,13 @@ def _log(run, path, text):
 def _failure(run, path, log, when=1.0):
     content = {"step": "X", "problem": "p", "command": "c", "ended": "e", "log": str(log)}
     _log(run, path, json.dumps({**content, "when": when}))
+
+
+def _had(run, count):
+    """Have the status of a step tell that it had *count* branches."""
+    told = {"state": "failed", "unit": "files", "done": 0, "total": count}
+    told |= {"started": 0.0, "updated": 0.0}
+    _log(run, "data/test/logs/fetch.status.json", json.dumps(told))
 
 
 def test_the_log_of_a_step(empty):
@@ -56,9 +64,44 @@ def test_the_log_of_a_branch(empty):
         {"rows": "40-43", "log": str(first)},
     ]
     _log(empty, "data/test/logs/fetch.jobs.json", json.dumps({"attempts": attempts}))
+    _had(empty, 100)
 
     for branch, said in ((12, "second\n"), (44, "second\n"), (40, "first\n"), (99, "whole\n")):
         assert empty.aframe("logs", f"FetchTest[{branch}]")[1] == said
+
+
+def test_a_branch_that_is_none(empty):
+    """It is named with the number of those that there are; nothing is printed."""
+    path = _log(empty, "data/test/logs/fetch.log", "whole\n")
+    status, out, err = empty.aframe("logs", "FetchTest[0]")
+    assert (status, out) == (2, "")
+    assert "  found      FetchTest[0], though nothing tells of its branches\n" in err
+    assert "  fix        aframe logs FetchTest shows the log of the whole step\n" in err
+
+    _had(empty, 40)
+    assert empty.aframe("logs", "FetchTest[39]")[:2] == (0, "whole\n")
+    status, out, err = empty.aframe("logs", "FetchTest[99999]")
+    assert (status, out) == (2, "")
+    assert "error: there is no such branch\n" in err
+    assert "  found      FetchTest[99999], though its last run had 40 files\n" in err
+    assert "  fix        give one of 0 to 39; aframe logs FetchTest shows" in err
+
+    path.unlink()
+    assert "there is no log yet" in empty.aframe("logs", "FetchTest[99999]")[2]
+
+
+def test_a_branch_that_was_laid_down_for_a_pool(empty):
+    """The last table tells how many there are."""
+    from aframe.pipelines.sandbox import Sandbox  # noqa: PLC0415 (as the configuration is now)
+
+    (step,) = [each.step for each in outlooks(Sandbox()) if each.name == "FetchTest"]
+    for number, count in ((2, 7), (10, 40)):
+        text = json.dumps({"count": count, "unit": "files"})
+        _log(empty, step.condor_folder / f"tables/{number}.json", text)
+    _log(empty, "data/test/logs/fetch.log", "whole\n")
+
+    assert empty.aframe("logs", "FetchTest[39]")[:2] == (0, "whole\n")
+    assert "its last run had 40 files" in empty.aframe("logs", "FetchTest[40]")[2]
 
 
 def test_no_log_yet(empty):
@@ -84,6 +127,7 @@ def test_jobs_that_cannot_be_read(empty, text):
     """They tell of no attempt."""
     path = _log(empty, "data/test/logs/fetch.log", "whole\n")
     _log(empty, "data/test/logs/fetch.jobs.json", text)
+    _had(empty, 2)
 
     assert empty.aframe("logs", "FetchTest[1]")[2] == f"{path}\n"
 

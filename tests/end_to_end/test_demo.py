@@ -60,6 +60,19 @@ def test_the_event_is_the_loudest_candidate(demo):
     assert candidates.detection_time[-1] == pytest.approx(GW150914, abs=0.1)
 
 
+def test_events_are_dated_by_their_mergers(demo):
+    """In the median of those with SNR above 15, to 10 ms and the error of that median."""
+    with h5py.File(demo / "foreground.hdf5") as file:
+        found = {name: each[:] for name, each in file["parameters"].items()}
+    late = found["detection_time"] - found["injection_time"]
+    late = late[(found["snr"] > 15) & (np.abs(late) < 1)]
+    # Of a median of normal deviations.
+    error = np.sqrt(np.pi / 2) * np.std(late) / np.sqrt(len(late))
+
+    assert len(late) > 100
+    assert abs(np.median(late)) < 0.01 + 3 * error
+
+
 def test_background_is_hours_long(demo):
     """At least six hours of time slides."""
     assert Events.read(demo / "background.hdf5").Tb >= 6 * 3600

@@ -72,7 +72,10 @@ def test_a_job_that_waits_or_runs_has_not_ended(status):
         (_held(12, "Transfer output files failure: out", 2), None, (), "node"),
         (_held(6, "Failed to execute: Exec format error", 8), None, (), "node"),
         (_held(14, "Cannot access initial working directory"), None, (), "node"),
-        (_held(47, "Job exceeded allowed job duration"), None, (), "time"),
+        (_held(45, "Job has requested a container that fails its test"), None, (), "node"),
+        (_held(46, "Job exceeded allowed job duration"), None, (), "time"),
+        (_held(47, "Job exceeded allowed execute duration"), None, (), "time"),
+        (_held(48, "the shadow's hook failed"), None, (), "unknown"),
         (_held(99, "something new"), None, (), "unknown"),
     ],
 )  # fmt: skip

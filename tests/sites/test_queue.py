@@ -67,3 +67,59 @@ def test_a_command_that_hangs_or_says_nothing_is_no_answer(monkeypatch):
         queue._run("false")
     with pytest.raises(AframeError, match="HTCondor is not installed"):
         queue._run("condor_that_there_is_not")
+
+
+@pytest.fixture
+def command(monkeypatch, tmp_path):
+    """Have a command of HTCondor say something and end with a status."""
+
+    def make(name, said, status=0):
+        path = tmp_path / "bin" / name
+        path.parent.mkdir(exist_ok=True)
+        (tmp_path / "said").write_text(said)
+        stream = ">&2" if status else ""
+        path.write_text(f"#!/bin/sh\ncat {tmp_path}/said {stream}\nexit {status}\n")
+        path.chmod(0o755)
+        monkeypatch.setenv("PATH", str(path.parent), prepend=":")
+        return Commands()
+
+    return make
+
+
+UNCOMMITTED = "ERROR: Failed to commit job submission into the queue.\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        (f"{UNCOMMITTED}ERROR: Invalid or undefined accounting_group: 'a.b'", AframeError),
+        (f"{UNCOMMITTED}ERROR: Number of submitted jobs would exceed MAX_JOBS", AframeError),
+        ("ERROR: on Line 3 of submit file: no such attribute", AframeError),
+        (f"Submitting job(s)..\n{UNCOMMITTED}", SchedulerUnreachableError),
+        (f"{UNCOMMITTED}ERROR: Failed to connect to queue manager", SchedulerUnreachableError),
+        ("ERROR: Can't find address of local schedd", SchedulerUnreachableError),
+    ],
+)
+def test_a_refusal_is_told_from_a_scheduler_that_is_gone(command, tmp_path, said, kind):
+    """It would be refused again; who does not answer may do so later."""
+    with pytest.raises(kind) as error:
+        command("condor_submit", said, 1).submit(tmp_path / "jobs.sub")
+
+    assert said.split()[-1] in str(error.value)
+
+
+def test_what_else_is_said_beside_the_cluster(command, tmp_path):
+    """A warning of the pool's is no answer."""
+    queue = command("condor_submit", "WARNING: 2 nodes will be down\n17.0 - 17.3\n")
+
+    assert queue.submit(tmp_path / "jobs.sub") == 17
+
+
+def test_an_answer_that_cannot_be_read_is_none(command, tmp_path):
+    """What was asked for may be there: the next look tells."""
+    with pytest.raises(SchedulerUnreachableError, match="told of no jobs: fine"):
+        command("condor_submit", "fine").submit(tmp_path / "jobs.sub")
+    with pytest.raises(SchedulerUnreachableError, match="an answer is cut or no JSON"):
+        command("condor_q", '[{"ClusterId": 1').query("true")
+    with pytest.raises(SchedulerUnreachableError, match="an answer is cut or no JSON"):
+        command("condor_history", "<html>").history("true", 1)

@@ -9,12 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from aframe.artifacts.record import Record, read_record, write_record
+from aframe.errors import AframeError
 from aframe.failures import Failure
 from aframe.sites import workflow
 from aframe.sites.jobs import PieceFailedError
 from aframe.sites.pieces import Piece
 from aframe.sites.requests import Request, Terms
 from aframe.sites.step import PoolStep
+from aframe.sites.submission import RETURNED
 from aframe.sites.work import WholeWork
 from aframe.stages import Stage, Step
 from aframe.tasks.pool import FORWARDED
@@ -100,17 +103,77 @@ def test_an_image_sees_the_copies(step, tmp_path):
     )
 
 
-def test_a_step_that_failed_leaves_no_secrets(step, monkeypatch):
+FAILED = PieceFailedError(Failure("Query", "it broke", command="x", ended="y", log="z"))
+REFUSED = AframeError("HTCondor refuses the jobs", found="x", wanted_by="y", fix="z")
+
+
+@pytest.mark.parametrize("error", [FAILED, REFUSED], ids=["failed", "refused"])
+def test_a_step_that_failed_leaves_no_secrets(step, monkeypatch, error):
     """Nobody wants them until it is run again, which writes them anew."""
-    failure = Failure("Query", "it broke", command="x", ended="y", log="z")
 
     def fail(work, *_):
         _prepared(work)
-        raise PieceFailedError(failure)
+        raise error
 
     monkeypatch.setattr(workflow, "_run_whole", fail)
-    with pytest.raises(workflow.StepFailedError):
+    with pytest.raises(AframeError):
         workflow.run_step(step, object())
 
     assert list(step.folder.glob("secrets.*")) == []
-    assert (step.output / "logs" / "query.failure.json").exists()
+    assert (step.output / "logs" / "query.failure.json").exists() == (error is FAILED)
+
+
+def test_jobs_under_way_keep_their_secrets(step, monkeypatch):
+    """Another piece was refused: these go on."""
+
+    def fail(work, state, _):
+        _prepared(work)
+        state.begin(0, ["", ""], work.request)
+        state.pieces[0].submitted = True
+        raise REFUSED
+
+    monkeypatch.setattr(workflow, "_run_whole", fail)
+    with pytest.raises(AframeError, match="refuses the jobs"):
+        workflow.run_step(step, object())
+
+    assert len(list(step.folder.glob("secrets.*"))) == 4
+
+
+RECORD = Record("aframe-data query", {}, {}, {}, {}, usage={"wall": 5.0, "queue": 0.0})
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_the_record_tells_how_long_the_job_waited(step, shared):
+    """All attempts together; without a shared disk before it is published, with one after."""
+    terms = replace(step.terms, shared_disk=shared)
+    step = replace(step, terms=terms, published=lambda: True)
+    batch, piece = _prepared(step)
+    work = WholeWork(step, batch)
+    made, told = (
+        (step.output, step.output / "query.record.json")
+        if shared
+        else (batch.homes / batch.name(piece) / RETURNED, step.draft / ".record.json")
+    )
+    made.mkdir(parents=True, exist_ok=True)
+    write_record(made / "query.record.json", RECORD)
+    work.account(None, 60.0)
+    work.account(None, 30.5)
+    work.collect(piece)
+
+    assert read_record(told).usage == {"wall": 5.0, "queue": 90.5}
+
+
+@pytest.mark.parametrize(
+    ("published", "usage"), [(False, RECORD.usage), (True, {})], ids=["of other settings", "older"]
+)
+def test_other_records_stay(step, published, usage):
+    """What a job did not make, and what tells of no use."""
+    step = replace(step, published=lambda: published)
+    batch, piece = _prepared(step)
+    record = replace(RECORD, usage=usage)
+    write_record(step.output / "query.record.json", record)
+    work = WholeWork(step, batch)
+    work.account(None, 60.0)
+    work.collect(piece)
+
+    assert read_record(step.output / "query.record.json") == record

@@ -313,6 +313,16 @@ def test_a_wrong_option_is_refused_with_its_name(empty):
         ),
         (("--xyz", "1"), "unrecognized arguments: --xyz 1", "add --help to see all"),
         (
+            ("--workflow", "condor"),
+            "unrecognized arguments: --workflow condor",
+            "set workflow in [luigi_base] of the .cfg (or choose a --site); add --help to see all",
+        ),
+        (
+            ("--highpass", "32"),
+            "unrecognized arguments: --highpass 32",
+            "set highpass in [luigi_base] of the .cfg; add --help to see all",
+        ),
+        (
             ("--SandboxInfer-Tb",),
             "argument --SandboxInfer-Tb: expected one argument",
             "add --help to see all",

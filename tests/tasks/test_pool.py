@@ -9,6 +9,7 @@ from pathlib import Path
 import law
 import pytest
 
+from aframe.errors import AframeError
 from aframe.sites.requests import Request, Terms
 from aframe.tasks import FetchTrain, Infer, TrainLocal
 from aframe.tasks.pool import PoolParameters
@@ -45,6 +46,28 @@ def test_requests_and_terms_come_from_the_configuration(shared):
         job_length=1800.0,
     )
     assert task.settings_file()["resources"]["workers"] == 2
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "right"),
+    [
+        ("request_gpus", "-1", "a whole number, not negative"),
+        ("request_cpus", "0", "a whole number above zero"),
+        ("processes", "-1", "a whole number, not negative"),
+        ("gpus", "a", "numbers of GPUs such as 0,1"),
+    ],
+)
+def test_what_cannot_be_asked_for_is_refused(shared, key, value, right):
+    """Where it is read, before anything is submitted."""
+    shared[key] = value
+    with pytest.raises(ValueError, match="default value") as caught:
+        FetchTrain()
+    # luigi wraps what a parameter's parser raises.
+    error = caught.value.__cause__
+
+    assert isinstance(error, AframeError)
+    assert error.found == f"{key} = {value!r}"
+    assert error.fix.startswith(f"give {right}")
 
 
 def test_the_accounting_of_the_guide_is_the_default(shared, monkeypatch):

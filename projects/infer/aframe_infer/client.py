@@ -25,6 +25,7 @@ DEPTH = 8
 #: How often what was asked is asked again when the connection or the server was lost.
 ATTEMPTS = 5
 _POLL_SECONDS = 0.2
+_SECONDS_TO_TELL = 10.0
 #: Of gRPC: messages of any size, and no proxy of the Web's in between.
 _CHANNEL = [
     ("grpc.max_send_message_length", 2**31 - 1),
@@ -175,7 +176,8 @@ class Client:
                         "there is no Triton server",
                         found=f"none is ready at {self.address} within {self.timeout:g} s",
                         wanted_by=f"resources.server of {COMMAND}",
-                        fix="start the server, or correct its host:port",
+                        fix="start the server, or correct its host:port; give a longer "
+                        "resources.server_timeout than it takes to load its models",
                     )
                 time.sleep(_POLL_SECONDS)
             # Answers of a connection that was lost would be taken for those of the new one.
@@ -212,11 +214,24 @@ def _send(client: InferenceServerClient, model: Model, request: Request) -> None
 
 
 def streams(address: str) -> int:
-    """How many sequences a server at *address* takes at a time, on one of its devices."""
-    from tritonclient.grpc import InferenceServerClient  # noqa: PLC0415 (only with a server)
+    """How many sequences a server at *address* takes at a time, on one of its devices.
 
-    with InferenceServerClient(address, channel_args=_CHANNEL) as client:
-        config = client.get_model_config("snapshotter").config
+    Raises:
+        AframeError: If it does not say so.
+    """
+    from tritonclient.grpc import InferenceServerClient  # noqa: PLC0415 (only with a server)
+    from tritonclient.utils import InferenceServerException  # noqa: PLC0415
+
+    try:
+        with InferenceServerClient(address, channel_args=_CHANNEL) as client:
+            config = client.get_model_config("snapshotter", client_timeout=_SECONDS_TO_TELL).config
+    except InferenceServerException as error:
+        raise AframeError(
+            "the Triton server does not tell of its streams",
+            found=f"{address}, model snapshotter: {error}",
+            wanted_by=f"resources.server of {COMMAND}",
+            fix="have it load the exported repository, then run the same command: it resumes",
+        ) from error
     copies = sum(group.count for group in config.instance_group)
     return max(1, copies * max(1, config.sequence_batching.oldest.max_candidate_sequences))
 

@@ -39,6 +39,12 @@ def test_refuses_a_server_that_is_not_there(tmp_path):
         client.ask(NETWORK, _requests([1]))
 
 
+def test_refuses_a_server_that_tells_nothing_of_its_streams():
+    """One that is gone, or has no such model."""
+    with pytest.raises(AframeError, match=r"tell of its streams\n +found +127\.0\.0\.1:1, model"):
+        module.streams("127.0.0.1:1")
+
+
 @pytest.mark.parametrize(
     ("model", "size", "message"),
     [
