@@ -6,10 +6,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 from scipy.ndimage import gaussian_filter1d
+from scipy.stats import poisson
 
 from aframe.artifacts.events import JULIAN_YEAR, Events
 from aframe.errors import AframeError
@@ -23,6 +25,8 @@ _FLOOR = -700.0
 #: Share of Scott's width that kernels have: his is best for a normal distribution, and smears the
 #: edges and the saturation of a network's statistic, by 15 % of the odds on a toy search.
 _NARROWER = 0.5
+#: How often a background that is as it should be is taken for one that is not.
+_BY_CHANCE = 1e-3
 
 Values = Float[np.ndarray, " event"]
 Grid = Float[np.ndarray, " point"]
@@ -134,16 +138,49 @@ def background(noise: Events, grid: Grid) -> Density:
     Source:
         The mean excess is the maximum-likelihood scale of an exponential distribution.
     """
-    statistic = np.sort(noise.detection_statistic.astype(float))
-    tail = min(max(math.isqrt(len(statistic)), 30), len(statistic) - 1)
-    split = statistic[-tail - 1]
+    statistic = noise.detection_statistic.astype(float)
+    split, excess = tail_of(statistic)
     per_event = JULIAN_YEAR / noise.Tb
     ones = np.ones(len(statistic))
     width = _NARROWER * bandwidth(statistic, ones)
     bulk = _log(smooth(statistic, ones, grid, width) * per_event)
-    scale = float(np.mean(statistic[-tail:] - split)) or np.finfo(float).eps
-    falling = math.log(tail * per_event / scale) - (grid - split) / scale
+    scale = float(np.mean(excess)) or np.finfo(float).eps
+    falling = math.log(len(excess) * per_event / scale) - (grid - split) / scale
     return Density(grid, np.maximum(np.where(grid < split, bulk, falling), _FLOOR))
+
+
+def tail_of(statistic: Values) -> tuple[float, Values]:
+    """Where the exponential tail begins, and by how much events are above it, least first."""
+    ordered = np.sort(statistic)
+    count = min(max(math.isqrt(len(ordered)), 30), len(ordered) - 1)
+    split = float(ordered[-count - 1])
+    return split, ordered[-count:] - split
+
+
+class Excess(NamedTuple):
+    """More background than the tail promises: events at and above a statistic, and promised."""
+
+    statistic: float
+    events: int
+    promised: float
+
+
+def tail_excess(noise: Events) -> Excess | None:
+    """Find where the loudest background is not exponential, as glitches make it.
+
+    Returns:
+        The least probable excess, if Poisson counts exceed it by chance in one of a thousand
+        searches at most, however many of the tail's events it is looked for at.
+    """
+    split, excess = tail_of(noise.detection_statistic.astype(float))
+    scale = float(np.mean(excess)) or np.finfo(float).eps
+    events = np.arange(len(excess), 0, -1)
+    promised = len(excess) * np.exp(-excess / scale)
+    chance = poisson.sf(events - 1, promised)
+    least = int(chance.argmin())
+    if chance[least] * len(excess) > _BY_CHANCE:
+        return None
+    return Excess(split + float(excess[least]), int(events[least]), float(promised[least]))
 
 
 def _log(density: Grid) -> Grid:

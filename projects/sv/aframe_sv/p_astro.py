@@ -17,7 +17,16 @@ from aframe.draft import Draft
 from aframe.errors import AframeError
 from aframe.priors import load_prior
 from aframe.program import Resources
-from aframe_sv.densities import FEWEST, Model, Values, background, common_grid, foreground, suffice
+from aframe_sv.densities import (
+    FEWEST,
+    Model,
+    Values,
+    background,
+    common_grid,
+    foreground,
+    suffice,
+    tail_excess,
+)
 from aframe_sv.draws import Injections, Sources, read_injections, read_rejected, refuse_strangers
 from aframe_sv.far import poisson_interval
 from aframe_sv.reliability import Reliability, Scored, reliability
@@ -147,8 +156,18 @@ def p_astro(settings: PAstroSettings, draft: Draft) -> None:
         return
     held_out = reliability(score_held_out(signals, noise))
     write(draft.path / OUTPUT, settings, model(signals, noise), held_out, noise, zero_lag)
+    excess = tail_excess(noise)
     draft.notes.update(notes(signals, held_out))
+    draft.notes["tail_excess"] = excess and excess._asdict()
     _warn(draft.notes)
+    if excess:
+        log.warning(
+            "the background has a tail that the model lacks, as of glitches: %d events at %.3g and "
+            "above, where it promises %.2g; probabilities of events as loud are too high",
+            excess.events,
+            excess.statistic,
+            excess.promised,
+        )
 
 
 def too_few(signals: Signals, noise: Events) -> str:

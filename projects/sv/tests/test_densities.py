@@ -18,6 +18,7 @@ from aframe_sv.densities import (
     common_grid,
     foreground,
     smooth,
+    tail_excess,
 )
 
 RNG = np.random.default_rng(3)
@@ -144,3 +145,18 @@ def test_too_few_events_are_refused(few):
     """Where there is nothing to model, no number is made up."""
     with pytest.raises(AframeError, match="too few events to model their density"):
         common_grid(np.arange(100.0), few)
+
+
+def test_a_tail_of_glitches_is_seen():
+    """Two loud ones among fifty thousand quiet; few normal backgrounds are taken for it."""
+    rng = np.random.default_rng(4)
+
+    def noise(*loud):
+        return events(np.concatenate([rng.normal(size=50_000), loud]))
+
+    found = tail_excess(noise(14.0, 20.0))
+
+    assert found.events <= 2
+    assert found.statistic >= 14
+    assert found.promised < 1e-3
+    assert sum(tail_excess(noise()) is not None for _ in range(200)) <= 2

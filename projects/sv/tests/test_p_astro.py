@@ -17,7 +17,7 @@ from aframe.draft import Draft
 from aframe.errors import AframeError
 from aframe.priors import load_prior
 from aframe_sv import p_astro as verb
-from aframe_sv.densities import Density
+from aframe_sv.densities import Density, Excess
 from aframe_sv.far import ONE_SIGMA
 from aframe_sv.p_astro import (
     OUTPUT,
@@ -191,10 +191,12 @@ def test_a_wrong_model_is_warned_of(searched, monkeypatch, caplog):
         return Density(grid, right(noise, grid).logarithm - np.log(10))
 
     monkeypatch.setattr(verb, "background", too_quiet)
+    monkeypatch.setattr(verb, "tail_excess", lambda _: Excess(14.0, 2, 1e-6))
     with caplog.at_level(logging.WARNING):
         run(searched)
 
     assert "the probabilities do not hold on held-out events" in caplog.text
+    assert "2 events at 14 and above, where it promises 1e-06" in caplog.text
 
 
 def test_held_out_events_of_known_densities_are_reliable():
