@@ -32,8 +32,8 @@ _REFUSED = re.compile(
 _RAISED = re.compile(r"^[A-Za-z_][\w.]*(?:Error|Exception|Exit|Interrupt|Warning)\b.*$")
 #: The line of a traceback that names a place.
 _PLACE = re.compile(r'^\s+File "(?P<file>.*)", line (?P<line>\d+)')
-#: What in the words of a failure tells of its kind; the first that fits.
-_KINDS = (
+#: What in the words of a failure tells of its cause; the first that fits.
+_CAUSES = (
     ("memory", r"SIGKILL|want of memory|MemoryError|[Oo]ut ?[Oo]f ?[Mm]emory|worker process was"),
     ("disk", r"disk is full|No space left|quota"),
     ("storage", r"store|S3|bucket|endpoint"),
@@ -184,9 +184,9 @@ def _raised(lines: Sequence[str], error: str) -> str:
 def _cause(code: int, words: str) -> str:
     if code in (_INTERRUPTED, -signal.SIGINT, -signal.SIGTERM):
         return "interrupted"
-    for kind, pattern in _KINDS:
+    for cause, pattern in _CAUSES:
         if re.search(pattern, words):
-            return kind
+            return cause
     return "user" if code == USER_ERROR else "unknown"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,14 +75,6 @@ def tiny_run(directory: Path, mode: str = "sandbox") -> Run:
         assert count == 1, kind
     configuration.write_text(text)
     return run
-
-
-def pool_answers() -> bool:
-    """Whether there is a pool to submit to."""
-    if shutil.which("condor_q") is None:
-        return False
-    done = subprocess.run(["condor_q", "-totals"], capture_output=True, check=False, timeout=60)
-    return done.returncode == 0
 
 
 @pytest.fixture(scope="session")

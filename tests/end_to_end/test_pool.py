@@ -10,9 +10,9 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import condor_pool
 import container_images
 import pytest
-from end_to_end.conftest import pool_answers
 from end_to_end.test_sandbox import records, results
 
 #: One process runs these: they share one search, and the images.
@@ -42,7 +42,7 @@ def _written(sections: dict[str, dict[str, str]]) -> str:
 @pytest.fixture
 def elsewhere(finished, tmp_path, request):
     """The finished search in a new directory, on the pool and in images as far as there are any."""
-    pool, images = pool_answers(), container_images.missing() is None
+    pool, images = condor_pool.answers(), container_images.missing() is None
     if not (pool or images):
         pytest.skip(f"no HTCondor pool answers condor_q, and {container_images.missing()}")
     old, run = finished.directory, replace(finished, directory=tmp_path / "run")

@@ -6,8 +6,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import condor_pool
 import pytest
-from end_to_end.conftest import pool_answers
 
 from aframe import report
 from aframe.artifacts import inventory
@@ -73,7 +73,7 @@ def test_data_made_on_s3_are_those_of_a_disk(tmp_path, bucket, monkeypatch):
     assert not [name for name in bucket.names() if "/." in name]
 
 
-@pytest.mark.skipif(not pool_answers(), reason="no HTCondor pool answers condor_q")
+@pytest.mark.skipif(not condor_pool.answers(), reason="no HTCondor pool answers condor_q")
 @pytest.mark.parametrize("shared_disk", [True, False])
 def test_a_run_moves_to_s3_and_to_the_pool(tmp_path, bucket, monkeypatch, shared_disk):
     """What one place made another goes on from: the injections are those of one disk."""

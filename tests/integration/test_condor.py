@@ -18,6 +18,7 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
+import condor_pool
 import pytest
 
 HERE = Path(__file__).parent
@@ -26,15 +27,8 @@ STAGE, SUBMIT = HERE / "pool_stage.py", HERE / "submit.py"
 LONGEST = 400
 
 
-def _answers():
-    if shutil.which("condor_q") is None:
-        return False
-    done = subprocess.run(["condor_q", "-totals"], capture_output=True, check=False, timeout=60)
-    return done.returncode == 0
-
-
 pytestmark = [
-    pytest.mark.skipif(not _answers(), reason="no HTCondor pool answers condor_q"),
+    pytest.mark.skipif(not condor_pool.answers(), reason="no HTCondor pool answers condor_q"),
     # One process runs these and the search on the pool, in whose images one of them is done: a
     # scheduler is stopped, and machines come and go.
     pytest.mark.xdist_group("end_to_end"),

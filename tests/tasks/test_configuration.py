@@ -505,10 +505,13 @@ def test_the_directory_of_a_run_is_not_planned_from_defaults(tmp_path, monkeypat
 
 @pytest.mark.parametrize("script", [None, "echo something else\n"])
 def test_other_directories_are_planned_in(tmp_path, monkeypatch, script):
-    """A script of that name may be anybody's."""
+    """A script of that name may be anybody's: only one that names its configuration is a run's."""
     if script:
         (tmp_path / "run.sh").write_text(script)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("LAW_CONFIG_FILE", raising=False)
 
-    configuration.refuse_unread_run()
+    assert configuration.refuse_unread_run() is None
+    (tmp_path / "run.sh").write_text(f"{script or ''}LAW_CONFIG_FILE=/runs/a.cfg law run x\n")
+    with pytest.raises(AframeError):
+        configuration.refuse_unread_run()

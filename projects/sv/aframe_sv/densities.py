@@ -139,22 +139,22 @@ def background(noise: Events, grid: Grid) -> Density:
         The mean excess is the maximum-likelihood scale of an exponential distribution.
     """
     statistic = noise.detection_statistic.astype(float)
-    split, excess = tail_of(statistic)
+    split, scale, excess = tail_of(statistic)
     per_event = JULIAN_YEAR / noise.Tb
     ones = np.ones(len(statistic))
     width = _NARROWER * bandwidth(statistic, ones)
     bulk = _log(smooth(statistic, ones, grid, width) * per_event)
-    scale = float(np.mean(excess)) or np.finfo(float).eps
     falling = math.log(len(excess) * per_event / scale) - (grid - split) / scale
     return Density(grid, np.maximum(np.where(grid < split, bulk, falling), _FLOOR))
 
 
-def tail_of(statistic: Values) -> tuple[float, Values]:
-    """Where the exponential tail begins, and by how much events are above it, least first."""
+def tail_of(statistic: Values) -> tuple[float, float, Values]:
+    """Where the exponential tail begins, its scale, and the events' excess over it, least first."""
     ordered = np.sort(statistic)
     count = min(max(math.isqrt(len(ordered)), 30), len(ordered) - 1)
     split = float(ordered[-count - 1])
-    return split, ordered[-count:] - split
+    excess = ordered[-count:] - split
+    return split, float(np.mean(excess)) or np.finfo(float).eps, excess
 
 
 class Excess(NamedTuple):
@@ -172,8 +172,7 @@ def tail_excess(noise: Events) -> Excess | None:
         The least probable excess, if Poisson counts exceed it by chance in one of a thousand
         searches at most, however many of the tail's events it is looked for at.
     """
-    split, excess = tail_of(noise.detection_statistic.astype(float))
-    scale = float(np.mean(excess)) or np.finfo(float).eps
+    split, scale, excess = tail_of(noise.detection_statistic.astype(float))
     events = np.arange(len(excess), 0, -1)
     promised = len(excess) * np.exp(-excess / scale)
     chance = poisson.sf(events - 1, promised)

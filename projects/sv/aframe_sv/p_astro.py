@@ -157,17 +157,8 @@ def p_astro(settings: PAstroSettings, draft: Draft) -> None:
     held_out = reliability(score_held_out(signals, noise))
     write(draft.path / OUTPUT, settings, model(signals, noise), held_out, noise, zero_lag)
     excess = tail_excess(noise)
-    draft.notes.update(notes(signals, held_out))
-    draft.notes["tail_excess"] = excess and excess._asdict()
+    draft.notes.update(notes(signals, held_out), tail_excess=excess and excess._asdict())
     _warn(draft.notes)
-    if excess:
-        log.warning(
-            "the background has a tail that the model lacks, as of glitches: %d events at %.3g and "
-            "above, where it promises %.2g; probabilities of events as loud are too high",
-            excess.events,
-            excess.statistic,
-            excess.promised,
-        )
 
 
 def too_few(signals: Signals, noise: Events) -> str:
@@ -308,6 +299,13 @@ def _warn(told: dict[str, Any]) -> None:
             "two standard deviations",
             off,
             bins,
+        )
+    if excess := told["tail_excess"]:
+        log.warning(
+            "the background has a tail that the model lacks, as of glitches: %(events)d events at "
+            "%(statistic).3g and above, where it promises %(promised).2g; probabilities of events "
+            "as loud are too high",
+            excess,
         )
 
 
