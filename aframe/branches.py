@@ -8,21 +8,19 @@ the verb again, which goes on from there.
 from __future__ import annotations
 
 import argparse
-import ctypes
+import contextlib
 import errno
 import io
 import json
 import logging
-import multiprocessing
 import os
 import pickle
 import platform
-import signal
-import sys
+import re
+import shutil
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
 from pathlib import Path
@@ -31,6 +29,7 @@ from typing import Any, NamedTuple
 from aframe.artifacts.record import write_text
 from aframe.draft import Draft
 from aframe.errors import AframeError
+from aframe.processes import Failed, in_processes
 from aframe.usage import Meter, Usage
 
 log = logging.getLogger(__name__)
@@ -107,18 +106,10 @@ def run_branches(
             draft.accounting.add([usage])
             draft.add(writes(*branches[usage.row]))
             draft.progress(count, total, unit)
-    except _Failed as failed:
+    except Failed as failed:
         if draft.status is not None:
             draft.status.tell("failed", branch=f"{unit} {failed.row}")
         raise failed.error from failed.error.__cause__
-
-
-class _Failed(Exception):  # noqa: N818 - never leaves this module
-    """A branch failed; *error* is why."""
-
-    def __init__(self, row: int, error: BaseException) -> None:
-        super().__init__(row, error)
-        self.row, self.error = row, error
 
 
 def _done(
@@ -129,46 +120,9 @@ def _done(
     run: str,
 ) -> Iterator[Usage]:
     """Do the branches and give what each used, as they end."""
-    if min(workers, len(branches)) <= 1:
-        for row, branch in branches.items():
-            try:
-                yield _measured(function, branch, unit, row, run)
-            except Exception as error:
-                raise _Failed(row, error) from error
-        return
-    # Spawned, not forked: numerical libraries hold threads that a fork would lose.
-    context = multiprocessing.get_context("spawn")
-    size = min(workers, len(branches))
-    with ProcessPoolExecutor(size, context, end_with_parent, (os.getpid(),)) as pool:
-        rows = {
-            pool.submit(_measured, function, branch, unit, row, run): row
-            for row, branch in branches.items()
-        }
-        try:
-            for future in as_completed(rows):
-                yield _result(future, rows[future], f"one of {size} workers", len(rows), unit)
-        except BaseException:
-            # A branch's file appears by rename, so that its worker may be ended anywhere.
-            pool.shutdown(wait=False, cancel_futures=True)
-            for worker in multiprocessing.active_children():
-                worker.kill()
-            raise
-
-
-def _result(future: Any, row: int, worker: str, count: int, unit: str) -> Usage:
-    try:
-        return future.result()
-    except BrokenProcessPool as error:
-        killed = AframeError(
-            "a worker process was killed",
-            found=f"{worker} ended without an answer (often: out of memory)",
-            wanted_by=f"the work on {count} {unit}",
-            fix="give fewer workers (resources.workers) or more memory; finished branches stay",
-        )
-        killed.__cause__ = error
-        raise _Failed(row, killed) from error
-    except Exception as error:
-        raise _Failed(row, error) from error
+    calls = {row: (function, branch, unit, row, run) for row, branch in branches.items()}
+    for _, usage in in_processes(_measured, calls, workers, unit):
+        yield usage
 
 
 def _measured(
@@ -177,16 +131,6 @@ def _measured(
     meter = Meter()
     function(*branch)
     return meter.read(unit, row, run)
-
-
-def end_with_parent(parent: int) -> None:
-    """Leave interruption to the parent, and have the kernel end this worker with it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if sys.platform == "linux":
-        pr_set_pdeathsig = 1  # linux/prctl.h
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
-        if os.getppid() != parent:  # it was killed before the line above
-            os._exit(1)
 
 
 class _Place(NamedTuple):
@@ -361,15 +305,33 @@ def main(stage: str, words: Sequence[str]) -> int:
         _do(arguments, done)
         report |= {"status": "done", "cause": None}
     except Exception as error:
-        report = {"status": "failed", "error": _told(error), "cause": cause_of(error)}
+        folders = [root for _, root in arguments.root] or _folders(arguments.table)
+        report = {"status": "failed", "error": _told(error), "cause": cause_of(error, folders)}
         raise
     finally:
-        if arguments.report is not None:
-            more = {"rows_done": len(done), "host": platform.node(), "started": started}
-            rows = [asdict(each) for each in done]
-            whole = {**report, **more, "finished": time.time(), "accounting": rows}
-            write_text(arguments.report, json.dumps(whole) + "\n")
+        # On a full disk the log tells what a report cannot.
+        with contextlib.suppress(*([OSError] if report["error"] else [])):
+            _write_report(arguments.report, report, started, done)
     return 0
+
+
+def _folders(table: Path) -> list[Path]:
+    """Where the roots of *table* lie, as far as it can be read."""
+    try:
+        return list(map(Path, json.loads(table.with_suffix(".json").read_text())["roots"].values()))
+    except (OSError, ValueError, KeyError):
+        return []
+
+
+def _write_report(
+    path: Path | None, report: Mapping[str, Any], started: float, done: Sequence[Usage]
+) -> None:
+    if path is None:
+        return
+    more = {"rows_done": len(done), "host": platform.node(), "started": started}
+    rows = [asdict(each) for each in done]
+    whole = {**report, **more, "finished": time.time(), "accounting": rows}
+    write_text(path, json.dumps(whole) + "\n")
 
 
 def _parser(stage: str) -> argparse.ArgumentParser:
@@ -414,7 +376,7 @@ def _do(arguments: argparse.Namespace, done: list[Usage]) -> None:
         for usage in _done(table.function, todo, arguments.workers, table.unit, run):
             done.append(usage)
             log.info("%d of %d %s of this job", len(done), len(todo), table.unit)
-    except _Failed as failed:
+    except Failed as failed:
         log.error("%s: row %d failed", table.unit, failed.row)  # noqa: TRY400 - raised below
         raise failed.error from failed.error.__cause__
 
@@ -426,10 +388,35 @@ def _told(error: Exception) -> dict[str, str]:
     return {"type": type(error).__name__, "message": str(error), "traceback": lines}
 
 
-def cause_of(error: BaseException) -> str:
+def _is_here(error: OSError, elsewhere: Sequence[Path]) -> bool:
+    """Whether the disk that *error* says is full is this job's own, and not one of *elsewhere*."""
+    # h5py has the name in its words alone, and what writes to an open file tells none.
+    named = re.search(r"filename = '([^']+)'", str(error))
+    name = error.filename or (named and named[1])
+    if isinstance(name, (str, bytes, os.PathLike)):
+        path = Path(os.fsdecode(name)).resolve()
+        return not any(path.is_relative_to(folder) for folder in elsewhere)
+    if error.errno == errno.EDQUOT:
+        return not elsewhere
+    mine = [Path.cwd(), Path(os.environ.get("TMPDIR") or ".")]
+    mine_free, free = (
+        [shutil.disk_usage(folder).free for folder in folders if folder.is_dir()]
+        for folders in (mine, elsewhere)
+    )
+    return not free or min(mine_free) < min(free)
+
+
+def cause_of(error: BaseException, folders: Iterable[Path] = ()) -> str:
     """Class what went wrong: ``user``, ``memory``, ``disk``, ``storage`` or ``unknown``.
 
-    What the user must mend will fail again; the others may be met by more room, or by waiting.
+    What the user must mend will fail again; the others may be met by more room, or by waiting. A
+    full disk is one of ``storage`` where it is that of the run, which more room for a job does
+    not help.
+
+    Args:
+        error: What was raised.
+        folders: Where the run's files are; of those in the working directory, in which a job
+            begins, the room is the job's own.
     """
     chain: list[BaseException] = []
     each: BaseException | None = error
@@ -438,9 +425,12 @@ def cause_of(error: BaseException) -> str:
         each = each.__cause__ or each.__context__
     if any(isinstance(each, (MemoryError, BrokenProcessPool)) for each in chain):
         return "memory"
-    numbers = {each.errno for each in chain if isinstance(each, OSError)}
-    if numbers & _FULL:
-        return "disk"
-    if numbers & _STORAGE:
+    system = [each for each in chain if isinstance(each, OSError)]
+    full = [each for each in system if each.errno in _FULL]
+    if full:
+        places = [folder.resolve() for folder in folders]
+        elsewhere = [place for place in places if not place.is_relative_to(Path.cwd().resolve())]
+        return "disk" if all(_is_here(each, elsewhere) for each in full) else "storage"
+    if any(each.errno in _STORAGE for each in system):
         return "storage"
     return "user" if isinstance(error, AframeError) else "unknown"

@@ -6,6 +6,7 @@ law reads its file while it is imported, before any code of ours; `run.sh` there
 
 from __future__ import annotations
 
+import codecs
 import configparser
 import difflib
 import os
@@ -19,6 +20,8 @@ from aframe.errors import USER_ERROR, AframeError
 
 #: Sections that law hands to luigi, where each key must have a value.
 _LUIGI = "luigi_"
+#: A line of a value that was meant as a key of its own; `==`, `=?=` and `=!=` compare.
+_INDENTED = re.compile(r"^([A-Za-z_]\w*)\s*=(?![=?!])", re.MULTILINE)
 _REFERENCE = re.compile(r"&(?:::(?P<section>[^:]+))?::(?P<key>.+)")
 
 
@@ -129,6 +132,13 @@ def _parsed(path: Path) -> configparser.ConfigParser:
             fix="move its keys to where it stands first",
         ) from error
     except (configparser.Error, UnicodeDecodeError) as error:
+        if path.read_bytes().startswith(codecs.BOM_UTF8):
+            raise AframeError(
+                "a configuration file begins with a byte order mark",
+                found="the bytes EF BB BF, which some editors of Windows write",
+                wanted_by=str(path),
+                fix=f"save it as UTF-8 without BOM, or: sed -i '1s/^\\xEF\\xBB\\xBF//' {path}",
+            ) from error
         raise AframeError(
             "a configuration file cannot be read",
             found=" ".join(str(error).split()),
@@ -146,6 +156,14 @@ def _text(parser: configparser.ConfigParser, place: Place, path: Path) -> str:
             found=repr(place.key),
             wanted_by=f"[{place.section}] of {path}",
             fix="write key = value, or begin the line with # to make it a comment",
+        )
+    indented = _INDENTED.search("\n".join((raw or "").split("\n")[1:]))
+    if indented and place.section.startswith(_LUIGI):
+        raise AframeError(
+            "a line that begins with a space or tab goes on with the value above it",
+            found=f"{indented[1]} = … below {place.key}",
+            wanted_by=f"[{place.section}] of {path}",
+            fix=f"begin the line of {indented[1]} without a space",
         )
     try:
         text = parser.get(*place) or ""

@@ -322,7 +322,7 @@ def _run_script(directory: Path, mode: str, bucket: str | None) -> str:
             "# the code of your checkout instead of theirs.",
             f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH",
             f"python3 -P -m aframe.cfg {configuration}",
-            f'LAW_CONFIG_FILE={configuration} law run {MODES[mode]} --workers 5 --gpus 0 "$@"',
+            f'LAW_CONFIG_FILE={configuration} exec law run {MODES[mode]} --workers 5 --gpus 0 "$@"',
             "",
         ]
     )

@@ -233,7 +233,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except AframeError as error:
         sys.stderr.write(f"build-containers: error: {error}\n")
         return USER_ERROR
-    signal.signal(signal.SIGTERM, _interrupt)
+    before = signal.signal(signal.SIGTERM, _interrupt)
     stages = list(dict.fromkeys(asked.stages)) or list(STAGES)
     workers = asked.max_workers or len(os.sched_getaffinity(0))
     with ThreadPoolExecutor(min(workers, len(stages))) as pool:
@@ -245,6 +245,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             pool.shutdown(cancel_futures=True)
             sys.stderr.write("build-containers: interrupted; the same command goes on\n")
             return _INTERRUPTED
+        finally:
+            signal.signal(signal.SIGTERM, before)
 
 
 def _interrupt(*_: object) -> NoReturn:

@@ -1,12 +1,20 @@
-"""The one error a user can mend, and how its message is laid out."""
+"""The one error a user can mend, how its message is laid out, and what becomes one."""
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+import errno
+from collections.abc import Iterable, Iterator
 
 #: Exit status of a command that ends with such an error.
 USER_ERROR = 2
+_DISK = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "a file is larger than this disk or process may have",
+}
+_PATH = {errno.EACCES, errno.EROFS, errno.EPERM, errno.EEXIST, errno.ENOTDIR}
 
 
 class AframeError(Exception):
@@ -53,6 +61,31 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """
     near = difflib.get_close_matches(name, list(known), n=1)
     return f"did you mean {near[0]}? " if near else ""
+
+
+@contextlib.contextmanager
+def explained_os_errors(command: str) -> Iterator[None]:
+    """Turn what a disk or a permission refuses into an error that names the cure.
+
+    Args:
+        command: Who asks, for the message.
+
+    Raises:
+        AframeError: If a disk is full or a path cannot be used; other errors pass.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _DISK:
+            problem, fix = (
+                _DISK[error.errno],
+                "free some space, then run the same command: it resumes",
+            )
+        elif error.errno in _PATH:
+            problem, fix = "a file cannot be written or read", "correct its permissions or path"
+        else:
+            raise
+        raise AframeError(problem, found=str(error), wanted_by=command, fix=fix) from error
 
 
 def _rebuild(problem: str, found: str, wanted_by: str, fix: str) -> AframeError:

@@ -38,7 +38,7 @@ _CAUSES = (
     ("disk", r"disk is full|No space left|quota"),
     ("storage", r"store|S3|bucket|endpoint"),
 )
-_INTERRUPTED = 130
+INTERRUPTED = 130
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ def _said(code: int, lines: Sequence[str]) -> _Said:
             "it was killed from outside, mostly for want of memory",
             "give it fewer processes (--processes) or more memory; the same command resumes",
         )
-    if code in (_INTERRUPTED, -signal.SIGINT, -signal.SIGTERM):
+    if code in (INTERRUPTED, -signal.SIGINT, -signal.SIGTERM):
         return _Said("it was interrupted", "run the same command: it resumes")
     raised = [line for line in lines if _RAISED.match(line)]
     if raised:
@@ -182,7 +182,7 @@ def _raised(lines: Sequence[str], error: str) -> str:
 
 
 def _cause(code: int, words: str) -> str:
-    if code in (_INTERRUPTED, -signal.SIGINT, -signal.SIGTERM):
+    if code in (INTERRUPTED, -signal.SIGINT, -signal.SIGTERM):
         return "interrupted"
     for cause, pattern in _CAUSES:
         if re.search(pattern, words):

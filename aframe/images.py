@@ -12,11 +12,13 @@ import functools
 import io
 import json
 import os
+import re
 import shlex
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import NamedTuple
 
 from aframe.checkout import COMMIT, DIGEST, code_digest
 from aframe.errors import AframeError
@@ -26,6 +28,10 @@ _SHOWN = (
     *("AFRAME_CACHE_DIR", "CUDA_VISIBLE_DEVICES", "TMPDIR"),
     *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"),
 )
+#: Exit status of Apptainer where it cannot begin.
+_REFUSED = 255
+#: A look into an image that takes longer tells nothing (s).
+_PATIENCE = 60.0
 #: Patterns of variables that hold secrets, or say where those or the servers are.
 _PRIVATE = (
     *("AWS_*", "WANDB_*", "BEARER_TOKEN", "BEARER_TOKEN_FILE", "SCITOKEN", "SCITOKEN_FILE"),
@@ -190,21 +196,51 @@ def how_to_build(stage: str, image: Path) -> str:
 
 def labels(image: Path) -> dict[str, str]:
     """Labels of *image*; empty where it has none, or there is no Apptainer to read them."""
+    return _inspected(image).labels
+
+
+def refusal(image: Path) -> str | None:
+    """Why Apptainer cannot open *image*; ``None`` where it can, or there is none of the two."""
+    return _inspected(image).refusal
+
+
+class _Inspected(NamedTuple):
+    labels: dict[str, str]
+    refusal: str | None = None
+
+
+def _inspected(image: Path) -> _Inspected:
     try:
         status = image.stat()
     except OSError:
-        return {}
-    return _labels(str(image), status.st_size, status.st_mtime_ns)
+        return _Inspected({})
+    return _inspect(str(image), status.st_size, status.st_mtime_ns)
 
 
 @functools.lru_cache(maxsize=64)
-def _labels(image: str, _size: int, _mtime_ns: int) -> dict[str, str]:
-    inspect = ["apptainer", "inspect", "--json", "--labels", image]
+def _inspect(image: str, _size: int, _mtime_ns: int) -> _Inspected:
+    words = ["apptainer", "inspect", "--json", "--labels", image]
     try:
-        done = subprocess.run(inspect, capture_output=True, text=True, check=True)
-        return dict(json.loads(done.stdout)["data"]["attributes"]["labels"] or {})
-    except (OSError, subprocess.CalledProcessError, ValueError, KeyError, TypeError):
-        return {}
+        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=_PATIENCE)
+    except (OSError, subprocess.TimeoutExpired):
+        return _Inspected({})
+    if done.returncode:
+        return _Inspected({}, refused(done.returncode, done.stderr))
+    try:
+        return _Inspected(dict(json.loads(done.stdout)["data"]["attributes"]["labels"] or {}))
+    except (ValueError, KeyError, TypeError):
+        return _Inspected({})
+
+
+def refused(code: int, said: str) -> str | None:
+    r"""Why Apptainer could not begin, by how it ended and what it *said*; ``None`` if it could.
+
+    Example:
+        >>> refused(255, "INFO:    a detail\nFATAL:   could not open image x.sif\n")
+        'could not open image x.sif'
+    """
+    found = re.search(r"^FATAL:\s+(.*)", said, re.MULTILINE)
+    return found[1] if code == _REFUSED and found else None
 
 
 def outdated(stage: str, image: Path) -> str | None:

@@ -6,6 +6,7 @@ declares it reads it there, unless its own section or the command line says othe
 
 from __future__ import annotations
 
+import csv
 import math
 import os
 import re
@@ -48,7 +49,7 @@ class _Shared(luigi.Parameter):
         """Parse *x*; refuse what this parameter does not take."""
         try:
             return super().parse(x)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, csv.Error) as error:
             raise self.refused(x) from error
 
     def refused(self, value: str) -> AframeError:

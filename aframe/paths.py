@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,9 @@ RUN_VARIABLES = {
 #: Those that are of the machine alone; all others may be ``s3://`` addresses.
 OF_THE_MACHINE = ("AFRAME_CONDOR_DIR", "AFRAME_TMPDIR")
 S3 = "s3://"
+_NAMES_A_PLACE = re.compile(r"AFRAME_(?:(?:TRAIN|TEST)_\w+_DIR|RESULTS_DIR|CONDOR_DIR|TMPDIR)")
+_SCHEME = re.compile(r"s3:|[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+_ADDRESS = re.compile(r"s3://[^/]")
 
 
 @dataclass(frozen=True)
@@ -59,9 +63,10 @@ def run_paths(environment: Mapping[str, str] = os.environ) -> RunPaths:
     for users whose data lie so; otherwise both are in ``AFRAME_{TRAIN,TEST}_DATA_DIR``.
 
     Raises:
-        AframeError: If scratch is to be on S3.
+        AframeError: If scratch is to be on S3, or an address is none of S3's.
     """
     _refuse_elsewhere(environment)
+    _refuse_no_address(environment)
 
     def path(*names: str, default: str) -> Path:
         value = next((environment[name] for name in names if environment.get(name)), default)
@@ -95,4 +100,18 @@ def _refuse_elsewhere(environment: Mapping[str, str]) -> None:
                 found=environment[name],
                 wanted_by=name,
                 fix="name a folder of this machine, or unset the variable",
+            )
+
+
+def _refuse_no_address(environment: Mapping[str, str]) -> None:
+    """Refuse what would be taken for a folder named ``s3:`` below the present one."""
+    for name, value in environment.items():
+        if not _NAMES_A_PLACE.fullmatch(name) or not _SCHEME.match(value):
+            continue
+        if not _ADDRESS.match(value):
+            raise AframeError(
+                "a place of the run is neither a folder nor an address on S3",
+                found=value,
+                wanted_by=name,
+                fix="write a path, or s3://BUCKET/FOLDER",
             )

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import errno
 import fcntl
 import importlib.metadata
 import json
@@ -31,10 +30,13 @@ import jsonargparse
 from aframe.artifacts.cache import cached
 from aframe.artifacts.mirror import Mirror
 from aframe.artifacts.record import (
+    PREPARED,
     RESERVED,
+    STAMP,
     Record,
     canonical,
     differences,
+    draft_path,
     input_digest,
     named_inputs,
     output_digests,
@@ -49,26 +51,20 @@ from aframe.branches import BRANCHES, DEALT, Dealt
 from aframe.branches import main as do_branches
 from aframe.checkout import commit
 from aframe.draft import Deal, Draft, Status
-from aframe.errors import USER_ERROR, AframeError, did_you_mean
-from aframe.usage import Meter, total
+from aframe.errors import USER_ERROR, AframeError, did_you_mean, explained_os_errors
+from aframe.usage import WAITED, Meter, total
 
 log = logging.getLogger(__name__)
 
 #: The word that looks through steps before any of them runs; no stage has a verb of this name.
 CHECK = "check"
-_DISK = {
-    errno.ENOSPC: "the disk is full",
-    errno.EDQUOT: "the disk quota is used up",
-    errno.EFBIG: "a file is larger than this disk or process may have",
-}
-_PATH = {errno.EACCES, errno.EROFS, errno.EPERM, errno.EEXIST, errno.ENOTDIR}
 # How the parser tells of a list that has no brackets, and of a name that it does not know.
 _BARE_LIST = re.compile(r"Expected a <class '(?:tuple|list)'>\. Got value: (\w[\w, ]*)")
 _UNKNOWN = re.compile(
     r"(?:arguments: --|Option '|Subcommand '\w+' does not accept option '|choice: ')([\w.]+)"
 )
-# In a draft: whose it is, its record when it is finished, and the record that this replaces.
-_STAMP, _PREPARED, _REPLACED = ".digest", ".record.json", ".replaced.record.json"
+# In a draft: the record that its own replaces.
+_REPLACED = ".replaced.record.json"
 
 
 @dataclass(frozen=True)
@@ -128,7 +124,7 @@ def main(stage: str, verbs: Sequence[Verb], argv: Sequence[str] | None = None) -
         force=True,
     )
     try:
-        with _explained_os_errors(f"aframe-{stage}"):
+        with explained_os_errors(f"aframe-{stage}"):
             if words == [CHECK]:
                 return _check(stage, verbs, json.load(sys.stdin))
             if words[:1] == [BRANCHES]:
@@ -220,24 +216,6 @@ def hint(said: str, known: Iterable[str]) -> str:
     return did_you_mean(unknown[-1], known) if unknown else ""
 
 
-@contextlib.contextmanager
-def _explained_os_errors(command: str) -> Iterator[None]:
-    """Turn what a disk or a permission refuses into an error that names the cure."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in _DISK:
-            problem, fix = (
-                _DISK[error.errno],
-                "free some space, then run the same command: it resumes",
-            )
-        elif error.errno in _PATH:
-            problem, fix = "a file cannot be written or read", "correct its permissions or path"
-        else:
-            raise
-        raise AframeError(problem, found=str(error), wanted_by=command, fix=fix) from error
-
-
 def run_verb(stage: str, verb: Verb, settings: Any, *, remake: bool = False) -> None:
     """Run *verb* unless its output is current, and publish what it made.
 
@@ -248,15 +226,15 @@ def run_verb(stage: str, verb: Verb, settings: Any, *, remake: bool = False) -> 
     command = f"aframe-{stage} {verb.name}"
     places = {name: place(path) for name, path in _input_paths(settings).items()}
     settings = _with_inputs_at_hand(settings)
-    mirror = Mirror(settings.output, verb.name, _STAMP)
+    mirror = Mirror(settings.output, verb.name, STAMP)
     output = mirror.directory
     plain = {k: v for k, v in dataclasses.asdict(settings).items() if k not in RESERVED}
     inputs = _input_digests(settings)
     output.mkdir(parents=True, exist_ok=True)
-    path, target = output / f".draft-{verb.name}", record_path(output, verb.name)
-    with _locked(output / f".draft-{verb.name}.lock"), contextlib.closing(mirror):
+    path, target = draft_path(output, verb.name), record_path(output, verb.name)
+    with _locked(path.with_name(f"{path.name}.lock")), contextlib.closing(mirror):
         mirror.pull(verb.publishes)
-        if (path / _PREPARED).exists():
+        if (path / PREPARED).exists():
             log.info("publishing what a killed run had finished")
             _publish(path, target)
         if _is_current(command, verb, mirror, (plain, inputs), remake=remake):
@@ -295,7 +273,7 @@ def run_verb(stage: str, verb: Verb, settings: Any, *, remake: bool = False) -> 
                 places={**places, "output": place(settings.output)},
                 usage=_usage(meter, draft, settings),
             )
-            write_record(path / _PREPARED, record)
+            write_record(path / PREPARED, record)
             _keep_accounting(draft, output / "logs" / f"{verb.name}.branches.csv")
             _publish(path, target)
         mirror.push()
@@ -341,7 +319,8 @@ def _told(draft: Draft) -> Iterator[None]:
 
 def _usage(meter: Meter, draft: Draft, settings: Any) -> dict[str, float]:
     resources = getattr(settings, "resources", None)
-    main_process = meter.read("steps", 0, draft.run)
+    waited = max(0.0, float(os.environ.get(WAITED) or 0.0))
+    main_process = dataclasses.replace(meter.read("steps", 0, draft.run), queue=waited)
     return total(main_process, draft.accounting.rows(), resources.workers if resources else 1)
 
 
@@ -444,7 +423,7 @@ def _is_at(path: Path, opened: int) -> bool:
 def _open_draft(path: Path, digest: str) -> None:
     """Make the draft of this digest, or keep it if it is there; empty it if it was another's."""
     path.mkdir(parents=True, exist_ok=True)
-    stamp = path / _STAMP
+    stamp = path / STAMP
     if not stamp.exists() or stamp.read_text() != digest:
         # Without its stamp, a draft that is only half emptied is emptied by the next run.
         _remove(stamp)
@@ -462,15 +441,15 @@ def _publish(draft: Path, target: Path) -> None:
     replaced = draft / _REPLACED
     if target.exists():
         target.rename(replaced)
-    old, new = read_record(replaced), read_record(draft / _PREPARED)
+    old, new = read_record(replaced), read_record(draft / PREPARED)
     waiting = {entry.name for entry in draft.iterdir()}
     for name in _entries(old) - _entries(new):
         _remove(target.parent / name)
     for name in sorted(_entries(new) & waiting):
         _remove(target.parent / name)
         (draft / name).rename(target.parent / name)
-    (draft / _STAMP).unlink(missing_ok=True)
-    (draft / _PREPARED).rename(target)
+    (draft / STAMP).unlink(missing_ok=True)
+    (draft / PREPARED).rename(target)
 
 
 def _entries(record: Record | None) -> set[str]:
@@ -488,7 +467,7 @@ def _remove(path: Path) -> None:
 def _remove_empty(draft: Path) -> None:
     """Remove a draft in which a verb that refused its settings or inputs left nothing."""
     files = [path for path in draft.rglob("*") if not path.is_dir()]
-    if files == [draft / _STAMP]:
+    if files == [draft / STAMP]:
         _remove(draft)
 
 

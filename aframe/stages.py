@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from aframe import images
 from aframe.artifacts.record import write_text
-from aframe.artifacts.remote import address, cache_directory, here
+from aframe.artifacts.remote import Remote, address, cache_directory, here
 from aframe.checkout import CODE_IN_IMAGE, checkout, commit
 from aframe.errors import AframeError
 from aframe.failures import (
@@ -185,6 +185,18 @@ class Stage:
                 wanted_by=f"the image {image}",
                 fix="install Apptainer, or run without --image and --container-root",
             )
+        if (why := images.refusal(image)) is not None:
+            raise AframeError(
+                f"the container image for stage {self.name!r} cannot be opened",
+                found=f"{image}: {why}",
+                wanted_by="--image, --container-root or AFRAME_CONTAINER_ROOT",
+                fix=self._built_anew(image),
+            )
+
+    def _built_anew(self, image: Path) -> str:
+        how = images.how_to_build(self.name, image)
+        forced = f"{how} --force" if how.startswith("build-containers") else how
+        return f"if the image is cut or broken: {forced}"
 
     @contextlib.contextmanager
     def surroundings(self) -> Iterator[dict[str, Any]]:
@@ -234,12 +246,15 @@ class Stage:
             told = json.loads(done.stdout.splitlines()[-1])
             label = steps[told.pop("step")].label
         except (IndexError, ValueError) as error:
+            cut = self.image and images.refused(done.returncode, done.stderr)
             raise AframeError(
                 f"stage {self.name!r} cannot look through its steps",
                 found=f"{how_it_ended(done.returncode)}; its last lines:"
                 f"{indented(done.stderr.splitlines())}",
                 wanted_by=shlex.join(command),
-                fix="mend what they say; the command should come with this version of aframe",
+                fix=self._built_anew(self.image)
+                if self.image and cut
+                else "mend what they say; the command should come with this version of aframe",
             ) from error
         raise AframeError(**{**told, "wanted_by": f"{told['wanted_by']}, for {label}"})
 
@@ -278,13 +293,15 @@ class Stage:
         sys.stderr.write(f"{label} | {shlex.join(command)}\n")
         started, began = time.time(), time.monotonic()
         code, last = self._stream(command, logs / f"{verb}.log", label)
+        _send_log(settings["output"], verb)
         if code not in accepted:
             words, log = shlex.join(command), logs / f"{verb}.log"
             branch = _failed_branch(logs / f"{verb}.status.json", started)
             failure = failure_of(label, code, last, command=words, log=log, branch=branch)
             failure.write(failure_path(here(settings["output"]), verb))
             raise StepFailedError(failure)
-        sys.stderr.write(f"{label} | done in {time.monotonic() - began:.1f} s\n")
+        if code == 0:
+            sys.stderr.write(f"{label} | done in {time.monotonic() - began:.1f} s\n")
         (logs / f"{verb}.failure.json").unlink(missing_ok=True)
         return code
 
@@ -325,6 +342,19 @@ class Stage:
                 last.append(line.rstrip())
                 sys.stderr.write(f"{label} | {line}")
         return process.returncode, list(last)
+
+
+def _send_log(output: str, verb: str) -> None:
+    """Keep a step's log beside its output on S3, for other machines; no step fails for that."""
+    at = address(output)
+    if at is None:
+        return
+    name = f"logs/{verb}.log"
+    try:
+        Remote(at, looking=True).upload(here(output) / name, name)
+    except AframeError as error:
+        kept = here(output) / name
+        sys.stderr.write(f"the log could not be sent to {at} ({error.problem}): it is {kept}\n")
 
 
 def _failed_branch(status: Path, since: float) -> str | None:

@@ -13,7 +13,14 @@ import law
 
 from aframe import sources
 from aframe.artifacts.inventory import exists, forget, is_whole, read_record, recorded_digest
-from aframe.artifacts.record import Record, differences, input_digest, named_inputs
+from aframe.artifacts.record import (
+    Record,
+    differences,
+    input_digest,
+    look_again,
+    named_inputs,
+    one_look,
+)
 from aframe.artifacts.remote import Remote, address, copy_of, here, place
 from aframe.errors import AframeError
 
@@ -56,6 +63,7 @@ class RecordedTarget(law.LocalFileTarget):
         at = address(self.path)
         if at is None:
             super().remove(silent=silent, **options)
+            look_again()
             return
         directory, _, name = at.rpartition("/")
         remote = Remote(directory)
@@ -91,7 +99,8 @@ class RecordedTarget(law.LocalFileTarget):
     def status_text(self, max_depth: int = 0, flags: Any = None, **options: Any) -> str:
         """What ``--print-status`` shows: absent, existent, cut short, or which settings differ."""
         try:
-            return self._status_text(max_depth, flags, **options)
+            with one_look():
+                return self._status_text(max_depth, flags, **options)
         except AframeError as error:
             return _colored(f"not known: {error.problem}", **options)
 
@@ -115,7 +124,7 @@ class RecordedTarget(law.LocalFileTarget):
 def _asked_of(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
     """Leave of what is *recorded* what was *asked*: a stage fills in what a task leaves to it."""
     left = {name: recorded[name] for name in recorded if name in asked}
-    if left.get("source") and asked["source"]:
+    if isinstance(left.get("source"), Mapping) and asked["source"]:
         # A key that a source leaves out has its default, so that taking it out is a change.
         left["source"] = {
             key: value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import math
 import platform
 import re
 import resource
@@ -14,6 +15,8 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+#: Variable that tells how long the job that this runs in has waited in a queue (s).
+WAITED = "AFRAME_WAITED"
 #: `ru_maxrss` counts kilobytes, on macOS bytes.
 _RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 _PEAK = re.compile(r"^VmHWM:\s*(\d+) kB", re.MULTILINE)
@@ -169,8 +172,26 @@ def with_queue(rows: Iterable[Usage], queue: float) -> list[Usage]:
     return [replace(each, queue=round(queue / len(rows), 3)) for each in rows]
 
 
+def at_work(rows: Iterable[Usage]) -> float:
+    """Time in which some of *rows* were at work (s): neither what overlaps twice, nor gaps.
+
+    Jobs of a pool overlap; between a run that was killed and the one that went on nothing was done.
+
+    Example:
+        >>> first = Usage("files", 0, "node", "a", started=100.0, wall=10.0)
+        >>> at_work([first, replace(first, started=105.0), replace(first, started=200.0)])
+        25.0
+    """
+    worked, until = 0.0, -math.inf
+    for row in sorted(rows, key=lambda row: row.started):
+        end = row.started + row.wall
+        worked += max(0.0, end - max(row.started, until))
+        until = max(until, end)
+    return worked
+
+
 def total(main: Usage, branches: Iterable[Usage], workers: int) -> dict[str, float]:
-    """Sum what a step used.
+    """Sum what a step used; ``wall`` is the time in which some of it was at work.
 
     Args:
         main: What the process that published it used, with all it started.
@@ -185,7 +206,7 @@ def total(main: Usage, branches: Iterable[Usage], workers: int) -> dict[str, flo
     own = sum(each.gpu for each in branches if each.run == main.run)
     return {
         **sums,
-        "wall": main.wall,
+        "wall": at_work([main, *others]),
         "peak_memory": max(each.peak_memory for each in [main, *branches]),
         "gpu": sum(each.gpu for each in others) + max(main.gpu, own),
         "branches": len(branches),

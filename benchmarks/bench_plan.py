@@ -1,17 +1,30 @@
 """Planning of many branches: what aframe does, beside luigi and law with as many."""
 
+import dataclasses
+import hashlib
 import json
 import os
 import platform
 import resource
+import shlex
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+from aframe.artifacts.record import read_record, record_path, write_record
+from aframe.checkout import STAGES
+from aframe.cli import write_run_directory
+
 #: Branches of the graph that is finished, of the table that is laid down, of what is executed.
 FINISHED, LAID_DOWN, EXECUTED = 10_000, 100_000, 1_000
+#: Folders of files that a search makes: of strain for training, for the search, and around the
+#: event, and of networks.
+FOLDERS = 4
+STAND_IN = Path(__file__).parents[1] / "tests" / "tasks" / "stub_stage.py"
 #: law builds objects a branch, and luigi is quadratic: so many are enough to tell.
 OF_LAW, OF_LUIGI = 1_000, 500
 
@@ -26,6 +39,7 @@ began = time.process_time()
 assert target.exists()
 print(time.process_time() - began)
 """
+AFRAME = "import sys; from aframe.commands import main; sys.exit(main())"
 OF_A_WORKFLOW = """
 import sys, time
 import law
@@ -102,6 +116,61 @@ def fetched(folder: Path, count: int) -> None:
     (folder / "fetch.record.json").write_text(json.dumps(record))
 
 
+def search(folder: Path, files: int) -> Callable[[], float]:
+    """Have stand-ins of the stages do a whole search, of so many files in each of its folders.
+
+    Returns:
+        What runs its command once more, and gives the CPU time of that (s).
+    """
+    write_run_directory(folder / "run", preset="demo")
+    commands = folder / "bin"
+    commands.mkdir()
+    for stage in STAGES:
+        words = shlex.join([sys.executable, str(STAND_IN), stage])
+        (commands / f"aframe-{stage}").write_text(f'#!/bin/sh\nexec {words} "$@"\n')
+        (commands / f"aframe-{stage}").chmod(0o755)
+    script = folder / "run" / "run.sh"
+    text = script.read_text()
+    if "export PATH=" not in text:
+        sys.exit(f"{script} sets no PATH, so that the stand-ins would not be found")
+    script.write_text(text.replace("export PATH=", f"export PATH={commands}:"))
+    told = {f"STUB_{name}": str(folder / name) for name in ("CALLS", "CHECKS")}
+    environment = {**os.environ, **told, "STUB_FILES": str(files)}
+
+    def run() -> float:
+        return cost(["bash", str(script)], environment)
+
+    run()
+    return run
+
+
+def cost(words: Sequence[str], environment: Mapping[str, str], status: int = 0) -> float:
+    """CPU time (s) of a command that ends with *status*."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode != status:
+        sys.exit(done.stderr)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def grow(folder: Path, count: int) -> None:
+    """Give the strain for training of a finished search so many files more, as if fetched anew."""
+    path = record_path(folder, "fetch")
+    names = [f"background/H1-{1_240_000_000 + 10 * number}-10.hdf5" for number in range(count)]
+    for name in names:
+        (folder / name).write_text("abc")
+    made = read_record(path)
+    if made is None:
+        sys.exit(f"{path} is not there")
+    digests = dict.fromkeys(names, hashlib.sha256(b"abc").hexdigest())
+    write_record(path, dataclasses.replace(
+        made, outputs=made.outputs | digests, sizes=made.sizes | dict.fromkeys(names, 3)
+    ))  # fmt: skip
+    # A record of this very moment would be parsed each time.
+    time.sleep(5)
+
+
 def row(what: str, count: int, seconds: float, other: str = "") -> None:
     """Print one line."""
     print(f"{what:<52} {count:>7} {seconds:9.3f} CPU s {count / seconds:12,.0f}/s  {other}")
@@ -119,6 +188,17 @@ def main() -> None:
         ratio = (laws / OF_LAW) / (ours / FINISHED)
         row("knows that it is finished, law's workflow", OF_LAW, laws)
         row("the same, a record", FINISHED, ours, f"{ratio:,.0f} times law's, a branch")
+        start = search(folder / "small", 1)()
+        again = search(folder / "large", FINISHED // FOLDERS)()
+        row("knows that a whole search is finished, run.sh", FINISHED, again,
+            f"{start:.2f} s with {FOLDERS} files")  # fmt: skip
+        plan = [sys.executable, "-c", AFRAME, "plan", "--directory", str(folder / "small" / "run")]
+        start = cost(plan, os.environ)
+        grow(folder / "small" / "run" / "data" / "train", LAID_DOWN)
+        # What rests on it was made from other strain, so that its plan ends with status 2.
+        grown = cost(plan, os.environ, status=2)
+        row("plans a search whose strain was fetched anew", LAID_DOWN, grown,
+            f"{start:.2f} s with {FOLDERS} files")  # fmt: skip
         cold, peak = measure(BRANCHES, folder, LAID_DOWN, "lay")
         row("lays a table of branches down, cold", LAID_DOWN, cold, f"{peak / 1e9:.2f} GB at most")
         fetched(folder / "more", LAID_DOWN)

@@ -1,6 +1,7 @@
 """A store that answers as S3 does, on this machine."""
 
 import threading
+import urllib.request
 from pathlib import Path
 
 import boto3
@@ -80,3 +81,18 @@ def faulty(bucket, _store, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.address)
     yield proxy
     proxy.stop()
+
+
+@pytest.fixture
+def keys_count(bucket, _store):
+    """The store looks at keys, from now on: those of *bucket* are none that it knows."""
+
+    def count_down(number):
+        kind = {"Content-Type": "application/octet-stream"}
+        where = f"{_store}/moto-api/reset-auth"
+        request = urllib.request.Request(where, number.encode(), kind)  # noqa: S310
+        urllib.request.urlopen(request).read()  # noqa: S310
+
+    count_down("0")
+    yield
+    count_down("inf")

@@ -9,10 +9,13 @@ import subprocess
 import sys
 import time
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from aframe import branches
 from aframe.artifacts.segments import read_segments
 from aframe.branches import DEALT, Dealt, cause_of, main, rows_named, run_branches
 from aframe.draft import Deal, Draft, Status
@@ -40,9 +43,14 @@ class TestPool:
         assert [path.read_text() for path, _ in branches] == list("01234")
         assert caplog.messages[-1] == "5 of 5 files"
 
-    def test_no_branch_is_no_work(self, draft):
-        """A run that had only to be published starts no process."""
-        run_branches(Path.write_text, [], draft=draft, workers=4, unit="files")
+    def test_no_branch_is_no_work(self, tmp_path, draft, caplog, monkeypatch):
+        """A run that had only to be published starts no process, and tells of none."""
+        monkeypatch.setattr(branches, "in_processes", None)
+        with caplog.at_level(logging.INFO):
+            run_branches(Path.write_text, [], draft=draft, workers=4, unit="files")
+
+        assert caplog.messages == []
+        assert list(tmp_path.iterdir()) == []
 
     @pytest.mark.parametrize("workers", [1, 2])
     def test_the_first_failure_is_raised_with_its_parts(self, tmp_path, draft, workers):
@@ -59,9 +67,9 @@ class TestPool:
         begun = time.monotonic()
 
         with pytest.raises(TypeError):
-            run_branches(time.sleep, [("x",), (600,)], draft=draft, workers=2, unit="naps")
+            run_branches(time.sleep, [("x",), (1200,)], draft=draft, workers=2, unit="naps")
 
-        assert time.monotonic() - begun < 60
+        assert time.monotonic() - begun < 1200
 
     def test_a_killed_worker_is_told(self, draft):
         """Out of memory looks like this: a process ends without a word."""
@@ -215,6 +223,16 @@ class TestDeal:
         assert report["error"]["type"] == "FileNotFoundError"
         assert "Traceback" in report["error"]["traceback"]
 
+    def test_a_report_that_cannot_be_written_hides_no_error(self, tmp_path, dealt):
+        """Such as on the disk whose fullness it would tell of."""
+        (tmp_path / "strain" / "1.txt").unlink()
+        report = tmp_path / "gone" / "report.json"
+
+        with pytest.raises(FileNotFoundError, match=r"1\.txt"):
+            main("data", _words(dealt, "0-1", "--report", report))
+        with pytest.raises(FileNotFoundError, match="gone"):
+            main("data", _words(dealt, "0", "--report", report))
+
     def test_what_was_interrupted_is_not_reported_as_done(self, tmp_path, dealt, monkeypatch):
         """What it had done by then is told."""
 
@@ -327,6 +345,55 @@ def _mendable(cause=None):
 def test_causes(error, cause):
     """What more room or time may mend is told apart from what will fail again."""
     assert cause_of(error) == cause
+
+
+@pytest.fixture
+def run_folder(tmp_path, monkeypatch):
+    """The folder of a run, outside the working directory, whose disk has room or not."""
+    (tmp_path / "job").mkdir()
+    (tmp_path / "run").mkdir()
+    monkeypatch.chdir(tmp_path / "job")
+    monkeypatch.delenv("TMPDIR", raising=False)
+    room = {tmp_path / "job": 10**9, tmp_path / "run": 0}
+    monkeypatch.setattr(
+        branches.shutil, "disk_usage", lambda path: SimpleNamespace(free=room[path.resolve()])
+    )
+    return tmp_path / "run"
+
+
+def test_a_full_disk_of_the_run_is_not_the_jobs(run_folder):
+    """More room for the job does not help it, whichever way the error tells the file."""
+    full = partial(OSError, errno.ENOSPC, "full")
+    for error, cause in (
+        (full(str(run_folder / "x")), "storage"),
+        (full(os.fsencode(run_folder / "x")), "storage"),
+        (full("/scratch/x"), "disk"),
+        (full("x"), "disk"),
+        (OSError(errno.ENOSPC, f"write failed (filename = '{run_folder}/x.h5', …)"), "storage"),
+        (OSError(errno.EDQUOT, "quota"), "storage"),
+    ):
+        assert cause_of(error, [run_folder]) == cause, error
+    with pytest.raises(OSError, match="No space left") as caught:
+        Path("/dev/full").write_text("x")
+    # It names no file: the disk without room is meant.
+    assert caught.value.filename is None
+    assert cause_of(caught.value, [run_folder, Path("gone")]) == "storage"
+    assert cause_of(caught.value, [Path("here")]) == "disk"
+
+
+def test_a_full_disk_for_temporary_files_is_the_jobs(run_folder, monkeypatch):
+    """A job may have another for these than for its files."""
+    monkeypatch.setenv("TMPDIR", str(run_folder))
+    other = run_folder.parent / "job2"
+    other.mkdir()
+    room = {"job": 10**9, "job2": 10**8, "run": 0}
+    monkeypatch.setattr(
+        branches.shutil, "disk_usage", lambda path: SimpleNamespace(free=room[path.resolve().name])
+    )
+
+    assert cause_of(OSError(errno.ENOSPC, "full"), [other]) == "disk"
+    monkeypatch.delenv("TMPDIR")
+    assert cause_of(OSError(errno.ENOSPC, "full"), [other]) == "storage"
 
 
 def test_a_chain_of_causes_that_bites_its_tail_ends():

@@ -60,6 +60,20 @@ BROKEN = {
         "[logging] of {file}",
         "write the value without %",
     ),
+    "indented key": (
+        "[luigi_A]\na = H1,L1\n\tb = 2\n",
+        "a line that begins with a space or tab goes on with the value above it",
+        "b = … below a",
+        "[luigi_A] of {file}",
+        "begin the line of b without a space",
+    ),
+    "byte order mark": (
+        "\ufeff[luigi_A]\na = 1\n",
+        "a configuration file begins with a byte order mark",
+        "the bytes EF BB BF, which some editors of Windows write",
+        "{file}",
+        "save it as UTF-8 without BOM",
+    ),
     "reference to no section": (
         "[luigi_base]\nhighpass = 32\n[luigi_Train]\nhighpass = &::luigi_bse::highpass\n",
         "a reference leads to nothing",
@@ -141,6 +155,7 @@ def test_what_law_understands_is_let_through(file, monkeypatch):
     file.write_text(
         "[core]\ninherit = $HERE/base.cfg, base.cfg\nextend = more.cfg\n[modules]\naframe.tasks\n"
         "[logging]\nformat = %%d\n[luigi_A]\na = &::b\nb = &::luigi_base::other\nc = %(a)s\nd =\n"
+        "e = A == 1\n  B =?= 2\n"
         "[luigi_base]\nmine = 4\n"
     )
     cfg.refuse_broken("$HERE/some.cfg")

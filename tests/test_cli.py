@@ -68,7 +68,7 @@ def test_writes_the_run_directory(tmp_path, capsys, preset):
         f"export {name}={directory}/{folder}" for name, folder in VARIABLES.items()
     ]
     assert (
-        f"LAW_CONFIG_FILE={directory}/sandbox.cfg law run aframe.pipelines.sandbox.Sandbox "
+        f"LAW_CONFIG_FILE={directory}/sandbox.cfg exec law run aframe.pipelines.sandbox.Sandbox "
         '--workers 5 --gpus 0 "$@"'
     ) in script
     assert os.access(directory / "run.sh", os.X_OK)

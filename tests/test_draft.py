@@ -26,7 +26,7 @@ def _told(status):
 def test_progress_is_said_now_and_then(tmp_path, caplog, monkeypatch):
     """At most every few seconds, and at the end."""
     clock = iter(range(100, 200))
-    monkeypatch.setattr(module.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     draft = Draft(tmp_path)
 
     with caplog.at_level(logging.INFO):

@@ -224,6 +224,22 @@ def test_an_image_that_says_nothing(labeled):
     assert images.outdated("sv", image.with_name("missing.sif")) is not None
 
 
+def test_an_image_that_cannot_be_opened_is_told(tmp_path, monkeypatch):
+    """Apptainer's last words; what goes wrong otherwise is none of the image's."""
+    program, image = tmp_path / "bin" / "apptainer", tmp_path / "sv.sif"
+    program.parent.mkdir()
+    monkeypatch.setenv("PATH", str(program.parent), prepend=":")
+    said = "echo 'INFO:    a detail' >&2; echo 'FATAL:   no image' >&2"
+    for status, refusal in ((255, "no image"), (1, None)):
+        program.write_text(f"#!/bin/sh\n{said}; exit {status}\n")
+        program.chmod(0o755)
+        image.write_text(f"image {status}")
+
+        assert images.refusal(image) == refusal
+        assert images.labels(image) == {}
+    assert images.refusal(tmp_path / "missing.sif") is None
+
+
 def test_labels_are_read_once(labeled):
     """Until the image is another file."""
     image, label = labeled

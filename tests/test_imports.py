@@ -20,10 +20,11 @@ LIGHT = ("law", "luigi")
 ORCHESTRATION = (
     *("aframe.tasks*", "aframe.pipelines*", "aframe.stages", "aframe.targets"),
     *("aframe.paths", "aframe.parameters", "aframe.cfg", "aframe.cli", "aframe.sites*"),
+    "aframe.commands*",
 )
 SHARED = (
     *("aframe.errors", "aframe.checks", "aframe.program", "aframe.artifacts*"),
-    *("aframe.branches", "aframe.draft", "aframe.usage"),
+    *("aframe.branches", "aframe.draft", "aframe.processes", "aframe.usage"),
 )
 
 #: Files on S3, each importing those before it; and what planning sees of them.
@@ -53,10 +54,17 @@ RULES = (
     ),
     Rule(
         ("aframe.branches",),
-        ("aframe.errors", "aframe.draft", "aframe.usage", "aframe.artifacts.record"),
+        (
+            *("aframe.errors", "aframe.draft", "aframe.processes", "aframe.usage"),
+            "aframe.artifacts.record",
+        ),
         (),
     ),
-    Rule(("aframe.checks", "aframe.sources", "aframe.artifacts.record"), ("aframe.errors",), ()),
+    Rule(
+        ("aframe.checks", "aframe.processes", "aframe.sources", "aframe.artifacts.record"),
+        ("aframe.errors",),
+        (),
+    ),
     Rule(
         ("aframe.artifacts.segments", "aframe.artifacts.preprocessing"),
         ("aframe.errors", "aframe.artifacts.record"),
@@ -79,6 +87,7 @@ RULES = (
         (
             *("aframe.errors", "aframe.failures", "aframe.cfg", "aframe.cli", "aframe.report"),
             *("aframe.site", "aframe.images", "aframe.checkout", "aframe.parameters"),
+            "aframe.usage",
             *("aframe.tasks*", "aframe.sites*", "aframe.commands*", "aframe.artifacts.segments"),
             *(f"aframe.artifacts.{name}" for name in ("record", "remote", "inventory")),
         ),
@@ -135,10 +144,11 @@ RULES = (
         ("aframe.sites", "aframe.sites.*"),
         (
             *("aframe.errors", "aframe.failures", "aframe.branches", "aframe.usage"),
-            *("aframe.checkout", "aframe.images", "aframe.stages", "aframe.sites*"),
+            *("aframe.checkout", "aframe.images", "aframe.processes", "aframe.stages"),
+            "aframe.sites*",
             *LOOKING,
         ),
-        ("htcondor2",),
+        ("htcondor2", "classad2"),
     ),
     Rule(
         ("aframe.tasks", "aframe.tasks.*"),
@@ -270,7 +280,8 @@ def test_no_circles():
         for module, path in SOURCES.items()
     }
 
-    TopologicalSorter(graph).prepare()
+    # Where there is a circle this raises, and names it.
+    assert {*TopologicalSorter(graph).static_order()} == {*SOURCES}
 
 
 def _declared(pyproject, extras):
@@ -321,3 +332,13 @@ def test_planning_needs_nothing_heavy(module):
 
     assert module in done.stdout.split()
     assert heavy & set(done.stdout.split()) == set()
+
+
+@pytest.mark.parametrize("stage", ["train", "export", "infer"])
+def test_what_a_stage_checks_beforehand_waits_for_no_torch(stage):
+    """Nor does its help: it takes seconds to load."""
+    code = f"import aframe_{stage}.cli, sys; print(*sys.modules)"
+
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+
+    assert {"torch", "lightning", "scipy"} & set(done.stdout.split()) == set()

@@ -95,3 +95,14 @@ def test_scratch_is_of_this_machine(name):
     with pytest.raises(AframeError, match="a folder of this machine cannot be on S3") as error:
         run_paths({name: "s3://mine/tmp"})
     assert (error.value.found, error.value.wanted_by) == ("s3://mine/tmp", name)
+
+
+@pytest.mark.parametrize("value", ["s3:/bucket/run", "S3://bucket/run", "https://b/run", "s3://"])
+@pytest.mark.parametrize("name", ["AFRAME_RESULTS_DIR", "AFRAME_TEST_BACKGROUND_DIR"])
+def test_a_misspelt_address_is_no_folder(name, value):
+    """Its results would lie in a folder of this name, wherever somebody happens to be."""
+    with pytest.raises(AframeError, match="neither a folder nor an address") as error:
+        run_paths({name: value})
+
+    assert (error.value.found, error.value.wanted_by) == (value, name)
+    run_paths({name: "run:1/data", "AFRAME_WEB_DIR": value})

@@ -31,7 +31,8 @@ def step(path, command, files=(), reads=(), **settings):
         (path.parent / name).write_text(name)
     places = {**{name: str(place) for name, place in reads}, "output": str(path.parent)}
     outputs = {name: f"digest of {name}" for name in files}
-    write_record(path, Record(command, settings, {}, outputs, {}, places=places))
+    sizes = {name: len(name) for name in files}
+    write_record(path, Record(command, settings, {}, outputs, sizes, places=places))
 
 
 @pytest.fixture

@@ -524,6 +524,25 @@ def test_a_killed_stage_is_named_by_its_signal(commands, settings):
     assert caught.value.found.startswith("SIGKILL; its last lines:")
 
 
+def test_a_log_that_cannot_be_sent_to_s3_stays_here(
+    commands, settings, tmp_path, monkeypatch, capfd
+):
+    """It is said where; the step has not failed for that."""
+    monkeypatch.setenv("AFRAME_CACHE_DIR", str(tmp_path / "cache"))
+    given = {"ENDPOINT_URL": "http://127.0.0.1:9", "DEFAULT_REGION": "us-east-1"}
+    for name, value in {**given, "ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b"}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    _program(commands, "aframe-train", SHOW)
+
+    _run(Stage("train"), {**settings, "output": "s3://bucket/training"})
+
+    said = capfd.readouterr().err
+    (log,) = (tmp_path / "cache").rglob("fit.log")
+    told = "the log could not be sent to s3://bucket/training (the store cannot be reached)"
+    assert f"{told}: it is {log}\n" in said
+    assert "done in" in said
+
+
 def test_success_removes_the_failure(commands, settings):
     """A step that was mended leaves no sign of its failure."""
     _program(commands, "aframe-train", "#!/bin/sh\nexit 1\n")

@@ -10,12 +10,14 @@ import pytest
 from aframe.artifacts.record import (
     Record,
     input_digest,
+    one_look,
     output_digests,
     prior_input,
     read_record,
     write_record,
 )
 from aframe.artifacts.remote import copy_of, place
+from aframe.errors import AframeError
 from aframe.targets import RecordedTarget
 
 SETTINGS = {"highpass": 32.0, "source": {"kind": "files", "paths": ["/data"]}}
@@ -242,6 +244,42 @@ def test_a_file_without_a_record(target, made):
 
     assert not target().exists()
     assert target().status_text() == "absent (a file without a record is in the way)"
+
+
+@pytest.mark.parametrize("content", ["null", "[]", "{}", '{"schema_version": 1, "settings": []}'])
+def test_a_file_that_is_no_record(target, made, content):
+    """It is told as that, not by whatever stumbles over it."""
+    (made / "fit.record.json").write_text(content)
+
+    assert target().status_text() == "not known: a record cannot be read"
+    with pytest.raises(AframeError, match="a record cannot be read"):
+        target().exists()
+
+
+def test_a_source_that_was_recorded_as_text(target, made):
+    """It is another source."""
+    record = read_record(made / "fit.record.json")
+    changed = replace(record, settings={**record.settings, "source": "/data"})
+    write_record(made / "fit.record.json", changed)
+
+    (line,) = target().stale()
+
+    assert line.startswith('source: "/data" -> {')
+
+
+def test_what_was_removed_is_seen(target, made):
+    """Also in one look of those that plan."""
+    (made / "parts").mkdir()
+    (made / "parts" / "0.hdf5").write_text("part")
+    record = read_record(made / "fit.record.json")
+    (made / "fit.record.json").unlink()
+    digests, sizes = output_digests(made)
+    write_record(made / "fit.record.json", replace(record, outputs=digests, sizes=sizes))
+    parts = target(name="parts")
+    with one_look():
+        assert parts.exists()
+        parts.remove()
+        assert not parts.exists()
 
 
 def test_colors(target, monkeypatch):

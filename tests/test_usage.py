@@ -5,8 +5,10 @@ import time
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from aframe.usage import Meter, Table, Usage, total, with_queue
+from aframe.usage import Meter, Table, Usage, at_work, total, with_queue
 
 ROW = Usage("files", 3, "node7", "run-a", 10.5, 2.0, 1.5, 1000, 0.25, 70, 30, 4.0)
 
@@ -89,6 +91,23 @@ def test_the_wait_of_a_job_is_shared():
     rows = with_queue([replace(ROW, row=row) for row in range(4)], 10.0)
 
     assert [each.queue for each in rows] == [2.5] * 4
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 20)), max_size=12))
+def test_the_time_at_work_counts_each_moment_once(spans):
+    """As many seconds as some span holds."""
+    rows = [replace(ROW, started=1e9 + start, wall=length) for start, length in spans]
+    seconds = {second for start, length in spans for second in range(start, start + length)}
+
+    assert at_work(rows) == len(seconds)
+
+
+def test_a_step_took_as_long_as_its_jobs():
+    """They worked before the process that publishes, side by side."""
+    main = replace(ROW, unit="steps", run="run-b", started=2000.0, wall=10.0)
+    jobs = [replace(ROW, row=n, run=f"job-{n}", started=1000.0 + n, wall=60.0) for n in range(3)]
+
+    assert total(main, jobs, workers=2)["wall"] == 62 + 10
 
 
 def test_what_other_runs_used_is_added():

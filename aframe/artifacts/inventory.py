@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from aframe.artifacts import record as of_machine
-from aframe.artifacts.record import Record, digest_in, parse_record
+from aframe.artifacts.record import RECORD, Record, digest_in, parse_record
 from aframe.artifacts.remote import Entry, Remote, address
 from aframe.artifacts.store import NoAnswerError
 
 #: For how long what was seen of a store is believed (s).
 SECONDS_TO_TRUST = 120.0
-RECORD = ".record.json"
 _SIDE_BY_SIDE = 8
 
 
@@ -114,7 +113,7 @@ class Inventory:
             return None
         beside = [each for each in self._top(directory) if _is_record(each) and "/" not in each]
         for record in self.records(directory, beside).values():
-            if any(each == name or each.startswith(f"{name}/") for each in record.outputs):
+            if record.lists(name):
                 return record, name
         return None
 
@@ -126,10 +125,10 @@ class Inventory:
         record, name = found
         if name in record.outputs:
             beside = self._top(at.rpartition("/")[0])
-            sizes = {name: beside[name].size} if name in beside else {}
+            sizes = {"": beside[name].size} if name in beside else {}
         else:
             sizes = {
-                f"{name}/{each}": entry.size
+                each: entry.size
                 for each, entry in self.files(at).items()
                 if not _is_record(each) and not _is_scratch(each)
             }
@@ -164,6 +163,7 @@ def _inventory() -> Inventory:
 
 def forget() -> None:
     """Believe nothing that was seen, since something was made or removed."""
+    of_machine.look_again()
     _current.clear()
     _current[os.getpid()] = Inventory(looking=True)
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from aframe.artifacts.cache import Journal, journal_of_sent
 from aframe.artifacts.claim import Claim
-from aframe.artifacts.record import Record, is_whole, read_record, record_path
+from aframe.artifacts.record import Record, draft_path, is_whole, read_record, record_path
 from aframe.artifacts.remote import Entry, Remote, address, here
 from aframe.errors import AframeError
 
@@ -41,7 +41,7 @@ class Mirror:
         self.remote = Remote(at) if at else None
         self.directory = here(output)
         self.record = record_path(self.directory, verb)
-        self.draft = f".draft-{verb}/"
+        self.draft = f"{draft_path(self.directory, verb).name}/"
         self.stamp = self.draft + stamp
         self.claim = Claim(self.remote, f"{self.draft}.claim.json") if self.remote else None
         self.sent = journal_of_sent(self.directory, verb)
@@ -166,7 +166,8 @@ class Mirror:
         self._added.append(path)
         if self._last is None or self._last.done():
             self._refuse_failed()
-            self._last = self._sender.submit(self._send_added, self.remote)
+        # Always: what is at work may have found nothing more to send just before.
+        self._last = self._sender.submit(self._send_added, self.remote)
 
     def _send_added(self, remote: Remote) -> None:
         try:

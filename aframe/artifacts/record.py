@@ -5,26 +5,38 @@ Standard library only, so that building a task can read records on any machine.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import glob
 import hashlib
 import importlib.util
 import json
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
+from dataclasses import asdict, dataclass, field, fields
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from aframe.errors import AframeError
 
 SCHEMA_VERSION = 1
+#: How names of records end.
+RECORD = ".record.json"
+#: In a draft: whose it is; and, once the verb has ended, its record, until all is in its place.
+STAMP, PREPARED = ".digest", ".record.json"
 #: Keys of a settings file that say where and how, never what.
 RESERVED = ("inputs", "output", "resources")
 #: Files from this size on (bytes) are told apart by size and time of change.
 _LARGE = 1 << 26
 #: How names of strain files end.
 _STRAIN = {".gwf", ".hdf5", ".hdf", ".h5"}
+#: A file that changed so lately (s) may change once more without its times showing it.
+_SETTLED = 3.0
+#: What :func:`one_look` has seen, by the question and the path.
+_seen: ContextVar[dict[tuple[str, str], Any] | None] = ContextVar("_seen", default=None)
 
 
 @dataclass(frozen=True)
@@ -64,6 +76,40 @@ class Record:
     usage: dict[str, float] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 
+    def lists(self, below: str) -> bool:
+        """Whether the file or folder *below* the output directory is, or holds, an output."""
+        return below in self.outputs or below in self._folders
+
+    def sizes_below(self, below: str) -> dict[str, int]:
+        """Size of each output below a folder, by its path in it; of a file as ``""``."""
+        if below not in self._sizes:
+            self._sizes[below] = _part(self.sizes, below)
+        return self._sizes[below]
+
+    def digest_below(self, below: str) -> str:
+        """Digest of an output, or of a folder that holds some."""
+        if below in self.outputs:
+            return self.outputs[below]
+        if below not in self._digests:
+            self._digests[below] = _combined(_part(self.outputs, below))
+        return self._digests[below]
+
+    @functools.cached_property
+    def _folders(self) -> set[str]:
+        found: set[str] = set()
+        for folder in {name.rpartition("/")[0] for name in self.outputs}:
+            parts = folder.split("/")
+            found |= {"/".join(parts[:depth]) for depth in range(1, len(parts) + 1)}
+        return found - {""}
+
+    @functools.cached_property
+    def _sizes(self) -> dict[str, dict[str, int]]:
+        return {}
+
+    @functools.cached_property
+    def _digests(self) -> dict[str, str]:
+        return {}
+
     @property
     def digest(self) -> str:
         """Digest of the settings and inputs that matter."""
@@ -77,7 +123,12 @@ class Record:
 
 def record_path(output: Path, verb: str) -> Path:
     """Path of the record that *verb* keeps in the directory *output*."""
-    return Path(output) / f"{verb}.record.json"
+    return Path(output) / f"{verb}{RECORD}"
+
+
+def draft_path(output: Path, verb: str) -> Path:
+    """Directory below *output* in which *verb* writes until it publishes."""
+    return Path(output) / f".draft-{verb}"
 
 
 def write_record(path: Path, record: Record) -> None:
@@ -97,16 +148,71 @@ def write_text(path: Path, text: str) -> None:
     draft.replace(path)
 
 
+@contextlib.contextmanager
+def one_look() -> Iterator[None]:
+    """Look at each input and each folder of outputs once while it lasts.
+
+    What was seen of one holds until the end, so that a hundred thousand files that several steps
+    read are counted once. For what looks on and makes nothing, such as a plan; it ends before
+    anything is made or waited for. One inside another is part of that one.
+    """
+    if _seen.get() is not None:
+        yield
+        return
+    token = _seen.set({})
+    try:
+        yield
+    finally:
+        _seen.reset(token)
+
+
+def look_again() -> None:
+    """Believe nothing that the present :func:`one_look` has seen: something was made or removed."""
+    if (seen := _seen.get()) is not None:
+        seen.clear()
+
+
+def _once(question: str, path: Path, ask: Callable[[Path], Any]) -> Any:
+    seen = _seen.get()
+    if seen is None:
+        return ask(path)
+    key = (question, str(path.absolute()))
+    if key not in seen:
+        seen[key] = ask(path)
+    return seen[key]
+
+
 def read_record(path: Path) -> Record | None:
     """Read the record at *path*, or ``None`` where there is none.
 
+    A file is parsed once as long as it stays as it is, so what is given must not be changed.
+
     Raises:
-        AframeError: If the file is not a record of this schema.
+        AframeError: If the file is not a record of this schema, or cannot be read.
     """
     try:
-        return parse_record(Path(path).read_bytes(), path)
+        # Opened, so that a disk of several machines tells what is there now.
+        with Path(path).open("rb") as file:
+            status = os.fstat(file.fileno())
+        if time.time() - max(status.st_mtime, status.st_ctime) < _SETTLED:
+            return parse_record(Path(path).read_bytes(), path)
+        state = (status.st_dev, status.st_ino, status.st_size)
+        return _parsed(str(path), *state, status.st_mtime_ns, status.st_ctime_ns)
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        raise AframeError(
+            "a record cannot be read",
+            found=f"{path}: {error.strerror or error}",
+            wanted_by="whoever looks at the output it belongs to",
+            fix="correct the permissions or the path, or try again if its disk is out of reach",
+        ) from error
+
+
+@functools.lru_cache(maxsize=64)
+def _parsed(path: str, *_state: int) -> Record:
+    # What is read may be newer than the state; it is then found under a state that never returns.
+    return parse_record(Path(path).read_bytes(), path)
 
 
 def parse_record(text: str | bytes, path: Path | str) -> Record:
@@ -120,19 +226,97 @@ def parse_record(text: str | bytes, path: Path | str) -> Record:
         AframeError: If it is not a record of this schema.
     """
     try:
-        content = json.loads(text)
-        version = content.pop("schema_version")
-        content.pop("digest")
-        if version != SCHEMA_VERSION:
-            raise ValueError(f"schema version {version}")
-        return Record(**content)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        return _as_record(json.loads(text))
+    except (ValueError, RecursionError) as error:
         raise AframeError(
             "a record cannot be read",
             found=f"{path}: {error}",
             wanted_by=f"schema version {SCHEMA_VERSION} of the record",
-            fix="move the output it belongs to aside and run its step again",
+            fix="put the file back as it was written, or move it aside with the output it belongs "
+            "to and run its step again",
         ) from error
+
+
+def _as_record(content: Any) -> Record:
+    """Hold what a file says against the fields of a record.
+
+    Raises:
+        ValueError: It names the field that is wrong and what it is.
+    """
+    if not isinstance(content, dict):
+        raise ValueError(  # noqa: TRY004 (one kind of error for all that is wrong with it)
+            f"it is {_kind(content)}, not an object with the fields of a record"
+        )
+    if "schema_version" not in content:
+        raise ValueError("`schema_version` is missing")
+    if content["schema_version"] != SCHEMA_VERSION:
+        raise ValueError(f"it is of schema version {json.dumps(content['schema_version'])}")
+    known = {each.name: each.type for each in fields(Record)}
+    if missing := [name for name in _REQUIRED if name not in content]:
+        raise ValueError(f"`{missing[0]}` is missing")
+    told = {name: value for name, value in content.items() if name != "digest"}
+    for name, value in told.items():
+        if name not in known:
+            raise ValueError(f"`{name}` is no field of a record")
+        _refuse_other(name, value, str(known[name]))
+    _refuse_unlike(told["outputs"], told["sizes"])
+    return Record(**told)
+
+
+_REQUIRED = ("command", "settings", "inputs", "outputs", "sizes", "digest")
+#: What fields are, as the annotations of a record have them, and what their values are.
+_SHAPES: dict[str, tuple[type, tuple[type, ...]]] = {
+    "str": (str, ()),
+    "int": (int, ()),
+    "dict[str, Any]": (dict, ()),
+    "dict[str, str]": (dict, (str,)),
+    "dict[str, int]": (dict, (int,)),
+    "dict[str, float]": (dict, (int, float)),
+}
+_KINDS = {
+    dict: "an object", list: "a list", str: "text", int: "a whole number", float: "a number",
+    bool: "true or false", type(None): "null",
+}  # fmt: skip
+
+
+def _kind(value: Any) -> str:
+    """What a value of JSON is, in words."""
+    return json.dumps(value) if isinstance(value, bool) else _KINDS[type(value)]
+
+
+def _refuse_other(name: str, value: Any, annotation: str) -> None:
+    """Refuse a field that is not what its annotation says."""
+    whole: Any
+    whole, each = _SHAPES[annotation]
+    if type(value) is not whole:
+        raise ValueError(f"`{name}` is {_kind(value)}, not {_KINDS[whole]}")
+    # Of 100 000 files the types are compared at once.
+    if each and not set(map(type, value.values())) <= set(each):
+        key = next(key for key, told in value.items() if type(told) not in each)
+        raise ValueError(f"`{name}.{key}` is {_kind(value[key])}, not {_KINDS[each[-1]]}")
+    if name in ("started", "finished") and value:
+        try:
+            datetime.fromisoformat(value)
+        except ValueError:
+            raise ValueError(f"`{name}` is {json.dumps(value)}, not a time") from None
+    if name == "notes":
+        _refuse_notes(value)
+
+
+def _refuse_notes(notes: Mapping[str, Any]) -> None:
+    """Refuse notes of what was accepted that `aframe accept` did not write."""
+    accepted = notes.get("accepted", [])
+    if not isinstance(accepted, list):
+        raise ValueError(f"`notes.accepted` is {_kind(accepted)}, not {_KINDS[list]}")  # noqa: TRY004
+    for each in accepted:
+        if not isinstance(each, dict) or not {"when", "who", "changes"} <= each.keys():
+            raise ValueError("`notes.accepted` holds what has no `when`, `who` and `changes`")
+
+
+def _refuse_unlike(outputs: Mapping[str, str], sizes: Mapping[str, int]) -> None:
+    """Refuse outputs without a size."""
+    if alone := outputs.keys() - sizes.keys():
+        raise ValueError(f"`sizes` lacks {min(alone)}, which `outputs` lists")
 
 
 def canonical(value: Any) -> Any:
@@ -196,13 +380,25 @@ def _shown(value: Any) -> str:
 
 def is_whole(record: Record, output: Path) -> bool:
     """Whether every file of *record* lies below *output* with its size."""
-    # Of 100 000 files, a path object each would be most of the time.
-    return all(_size(os.path.join(output, name)) == size for name, size in record.sizes.items())  # noqa: PTH118
+    found: dict[str, dict[str, int | None]] = {}
+    for top in {name.partition("/")[0] for name in record.sizes if "/" in name}:
+        found[top] = _sizes_at(Path(output) / top)
+        if record.sizes_below(top).items() <= found[top].items():
+            continue
+        # What is no output by its name, or below a link, is not found among them.
+        if not all(
+            found[top].get(name) == size or _size(f"{output}/{top}/{name}") == size
+            for name, size in record.sizes_below(top).items()
+        ):
+            return False
+    return all(
+        _size(f"{output}/{name}") == size for name, size in record.sizes.items() if "/" not in name
+    )
 
 
-def _size(path: Path | str) -> int | None:
+def _size(path: str) -> int | None:
     try:
-        return os.stat(path).st_size  # noqa: PTH116
+        return os.stat(path).st_size  # noqa: PTH116 (of 100 000 files, a path each takes most time)
     except OSError:
         return None
 
@@ -216,12 +412,16 @@ def input_digest(path: Path) -> str:
     Raises:
         AframeError: If there is nothing at *path*.
     """
-    path = Path(path)
+    digest: str = _once("digest", Path(path), _input_digest)
+    return digest
+
+
+def _input_digest(path: Path) -> str:
     known = _recorded(path)
     if known is not None:
         return known
     if path.is_dir():
-        return _combined({str(name.relative_to(path)): file_digest(name) for name in _files(path)})
+        return _combined({name: file_digest(path / name) for name in _files(path)})
     if not path.is_file():
         raise AframeError(
             "an input is missing",
@@ -234,19 +434,15 @@ def input_digest(path: Path) -> str:
 
 def _recorded(path: Path) -> str | None:
     """Digest of *path* from a record one or two folders up that lists it with its size."""
-    for root in list(path.absolute().parents)[:3]:
-        for candidate in sorted(root.glob("*.record.json")):
+    path = path.absolute()
+    for root in list(path.parents)[:3]:
+        below = path.relative_to(root).as_posix()
+        for candidate in sorted(root.glob(f"*{RECORD}")):
             record = read_record(candidate)
-            if record is None:
+            if record is None or not record.lists(below):
                 continue
-            below = path.absolute().relative_to(root).as_posix()
-            if any(name == below or name.startswith(f"{below}/") for name in record.outputs):
-                there = [path] if path.is_file() else _files(path)
-                sizes = {
-                    each.absolute().relative_to(root).as_posix(): _size(each) for each in there
-                }
-                if (digest := digest_in(record, below, sizes)) is not None:
-                    return digest
+            if (digest := digest_in(record, below, _sizes_at(path))) is not None:
+                return digest
     return None
 
 
@@ -256,36 +452,67 @@ def digest_in(record: Record, below: str, sizes: Mapping[str, int | None]) -> st
     Args:
         record: What made it.
         below: Its path below the output directory.
-        sizes: Size of each file that is there now, at or below *below* (bytes).
+        sizes: Size (bytes) of each file that is there now, by its path in the folder; of a file
+            itself as ``""``.
 
     Returns:
         ``None`` if files are missing, have another size, or are new.
     """
-    mine = {
-        name: digest
-        for name, digest in record.outputs.items()
-        if name == below or name.startswith(f"{below}/")
-    }
-    if not mine or dict(sizes) != {name: record.sizes[name] for name in mine}:
+    if not record.lists(below) or sizes != record.sizes_below(below):
         return None
-    if below in mine:
-        return mine[below]
-    return _combined({name[len(below) + 1 :]: digest for name, digest in mine.items()})
+    return record.digest_below(below)
+
+
+def _part(named: Mapping[str, Any], below: str) -> dict[str, Any]:
+    """What lies below a folder, by its path in it; a file itself as ``""``."""
+    if below in named:
+        return {"": named[below]}
+    start = f"{below}/"
+    return {name[len(start) :]: told for name, told in named.items() if name.startswith(start)}
 
 
 def _combined(digests: Mapping[str, str]) -> str:
     return hashlib.sha256(json.dumps(dict(sorted(digests.items()))).encode()).hexdigest()
 
 
-def _files(directory: Path) -> list[Path]:
-    """Files below *directory*, but for scratch, and records, whose times are not content."""
-    return sorted(
-        path
-        for path in Path(directory).rglob("[!.]*")
-        if path.is_file()
-        and not path.name.endswith(".record.json")
-        and not any(part.startswith(".") for part in path.relative_to(directory).parts)
-    )
+def _files(directory: Path | str, below: str = "") -> Iterator[str]:
+    """Names of files below *directory*; not of scratch, nor of records, which have times."""
+    return (name for name, _ in _entries(directory, below))
+
+
+def _entries(directory: Path | str, below: str = "") -> Iterator[tuple[str, os.DirEntry[str]]]:
+    # Of 10 000 files, a path object each would be most of the time.
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            name = f"{below}{entry.name}"
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                yield from _entries(entry.path, f"{name}/")
+            elif entry.is_file() and not name.endswith(RECORD):
+                yield name, entry
+
+
+def _sizes_at(path: Path) -> dict[str, int | None]:
+    """Size (bytes) of each file below *path*, by its path in it; of a file itself as ``""``."""
+    sizes: dict[str, int | None] = _once("sizes", path, _count_sizes)
+    return sizes
+
+
+def _count_sizes(path: Path) -> dict[str, int | None]:
+    if path.is_file():
+        return {"": _size(str(path))}
+    try:
+        return {name: _size_of(entry) for name, entry in _entries(path)}
+    except OSError:
+        return {}
+
+
+def _size_of(entry: os.DirEntry[str]) -> int | None:
+    try:
+        return entry.stat().st_size
+    except OSError:
+        return None
 
 
 def file_digest(path: Path) -> str:
@@ -373,11 +600,13 @@ def _light_digest(path: Path) -> str:
 
 def output_digests(directory: Path) -> tuple[dict[str, str], dict[str, int]]:
     """Digest and size of every published file below *directory*, scratch left out."""
-    files = {
-        str(path.relative_to(directory)): path
-        for entry in sorted(Path(directory).iterdir())
+    directory = Path(directory)
+    names = {
+        name
+        for entry in directory.iterdir()
         if not entry.name.startswith(".")
-        for path in ([entry] if entry.is_file() else _files(entry))
+        for name in (_files(entry, f"{entry.name}/") if entry.is_dir() else [entry.name])
     }
+    files = {name: directory / name for name in sorted(names) if (directory / name).is_file()}
     digests = {name: file_digest(path) for name, path in files.items()}
     return digests, {name: path.stat().st_size for name, path in files.items()}

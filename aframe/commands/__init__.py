@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple
 from aframe import report
 from aframe.cli import Parser
 from aframe.commands.run_directory import RunDirectory
-from aframe.errors import USER_ERROR, AframeError
+from aframe.errors import USER_ERROR, AframeError, explained_os_errors
 
 #: Exit status of what Ctrl-C ended.
 INTERRUPTED = 130
@@ -100,16 +101,14 @@ _OPTIONS = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `aframe`; returns its exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
-    if words[:1] == ["report"]:
-        return report.main(words)
     try:
-        asked, options = _parser().parse_known_args(words)
-        run_directory = RunDirectory.find(asked.directory)
-        run_directory.enter()
-        module = importlib.import_module(f"aframe.commands.{asked.kind}")
-        return int(module.run(run_directory, asked, options))
+        with explained_os_errors(" ".join(["aframe", *words])):
+            return _run(words)
     except AframeError as error:
         print(f"aframe: error: {error}", file=sys.stderr)
+        if isinstance(error.__cause__, OSError):
+            # What could not be written is not tried again at the end.
+            sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
         return USER_ERROR
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -117,6 +116,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Who read it, such as head, has seen enough.
         sys.stderr.close()
         return 0
+
+
+def _run(words: Sequence[str]) -> int:
+    if words[:1] == ["report"]:
+        return report.main(words)
+    asked, options = _parser().parse_known_args(words)
+    run_directory = RunDirectory.find(asked.directory)
+    run_directory.enter()
+    module = importlib.import_module(f"aframe.commands.{asked.kind}")
+    status = int(module.run(run_directory, asked, options))
+    # While what it could not write can still be told.
+    sys.stdout.flush()
+    return status
 
 
 def _parser() -> Parser:

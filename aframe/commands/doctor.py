@@ -9,20 +9,21 @@ import shutil
 import socket
 import subprocess
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from aframe import images
-from aframe.artifacts.remote import address, here
-from aframe.artifacts.segments import read_segments, slides_for_injections, slides_for_livetime
-from aframe.commands import credentials
+from aframe.artifacts.remote import address, cache_directory, place
+from aframe.artifacts.segments import slides_for_injections, slides_for_livetime
+from aframe.commands import credentials, stores
 from aframe.commands.history import estimate, neighbors, pasts, spelled_size, spelled_time
 from aframe.commands.run_directory import RunDirectory
 from aframe.errors import AframeError
 from aframe.tasks.foresight import refuse_missing_inputs, refuse_wrong
-from aframe.tasks.outlook import DONE, Outlook, outlooks
+from aframe.tasks.outlook import DONE, STOPS, Outlook, outlooks, reasons_text
 
 OK, WARNING, FAILED, SKIPPED = "ok", "warning", "failed", "-"
 _COLORS = {OK: 32, WARNING: 33, FAILED: 31, SKIPPED: 90}
@@ -30,6 +31,7 @@ _SOON = 6 * 3600.0
 _LITTLE = 10e9
 #: What does not answer in this time is told as out of reach (s).
 _PATIENCE = 8.0
+_MACHINES = "machines of the pool"
 #: Stages that are slow without a GPU.
 _ON_GPUS = ("train", "infer")
 #: Values of WANDB_MODE with which its client asks for no key; "dryrun" is its older word.
@@ -70,7 +72,7 @@ def _findings(run_directory: RunDirectory, options: Sequence[str]) -> Iterator[F
     try:
         with run_directory.task_to_run(options) as task:
             steps = outlooks(task)
-            yield Finding("settings", OK, f"{len(steps)} steps of {task.task_family} agree")
+            yield _settings(task, steps)
             yield from _of_steps(run_directory, steps)
     except AframeError as error:
         # Nyquist, PSD length, livetime and injections that fit are refused when steps are built.
@@ -79,7 +81,22 @@ def _findings(run_directory: RunDirectory, options: Sequence[str]) -> Iterator[F
     yield _gpu(steps)
 
 
+def _settings(task: Any, steps: Sequence[Outlook]) -> Finding:
+    """Whether a run would refuse steps, as `aframe plan` tells of each."""
+    stopping = [each for each in steps if each.state == STOPS]
+    if not stopping:
+        return Finding("settings", OK, f"{len(steps)} steps of {task.task_family} agree")
+    first, *others = stopping
+    more = (
+        f" and {len(others)} more of {len(steps)} steps (aframe plan) stop" if others else " stops"
+    )
+    found = f"{first.name}{more} the run{reasons_text(first.reasons)}"
+    return Finding("settings", FAILED, found, first.fix)
+
+
 def _of_steps(run_directory: RunDirectory, steps: Sequence[Outlook]) -> Iterator[Finding]:
+    asked = list(_stores(steps))
+    yield from asked
     yield from _physics(steps)
     programs = list(_programs(steps))
     yield from programs
@@ -87,7 +104,8 @@ def _of_steps(run_directory: RunDirectory, steps: Sequence[Outlook]) -> Iterator
         yield _looked_through(steps)
     yield _inputs(steps)
     yield from _directories(run_directory, steps)
-    yield from _credentials(steps)
+    answered = bool(asked) and all(each.state != FAILED for each in asked)
+    yield from _credentials(steps, answered=answered)
     yield from _pool(steps)
     yield from _server(steps)
 
@@ -101,27 +119,66 @@ def _tried(about: str, found: str, try_it: Callable[[], object]) -> Finding:
     return Finding(about, OK, found)
 
 
+def _stores(steps: Sequence[Outlook]) -> Iterator[Finding]:
+    """Whether each store on S3 answers, and lets these credentials read and write; one line each.
+
+    What is the same of several directories in a bucket stands in one.
+    """
+    named = stores.named(steps)
+    if not named:
+        return
+    with ThreadPoolExecutor(len(named)) as pool:
+        findings = list(pool.map(lambda at: _store(at, named[at]), named))
+    alike: dict[tuple[str, Finding], list[str]] = {}
+    for at, finding in zip(named, findings, strict=True):
+        bucket = at.removeprefix("s3://").partition("/")[0]
+        alike.setdefault((bucket, replace(finding, about="")), []).append(at)
+    for (_, finding), places in alike.items():
+        yield replace(finding, about=f"store {', '.join(sorted(places))}")
+
+
+def _store(at: str, written: bool) -> Finding:  # noqa: FBT001
+    can = "be read and written" if written else "be read; nothing is to be written"
+    about = f"store {at}"
+
+    def ask() -> Finding | None:
+        if stores.ask(at, written=written):
+            return None
+        found = f"it can {can}, but writes on no condition: it cannot keep two runs apart"
+        fix = "let no two machines at a time be at work on this run, or choose another store"
+        return Finding(about, WARNING, found, fix)
+
+    fix = "correct AWS_ENDPOINT_URL, or wait for the store or the network to come back"
+    return _in_time(about, f"it answers, and can {can}", ask, fix)
+
+
 def _physics(steps: Sequence[Outlook]) -> Iterator[Finding]:
     """Livetime and injections against the segments that were found, where they were."""
     by_verb = {each.step.verb: each.step for each in steps}
     search, injections = by_verb.get("infer"), by_verb.get("testing_waveforms")
     if search is None or injections is None:
         return
-    path = here(injections.inputs()["segments"])
-    if not path.is_file():
+    path = injections.inputs()["segments"]
+    try:
+        segments = stores.segments_at(path)
+    except AframeError as error:
+        # Of a store that refuses, its own line tells more.
+        found = f"{error.problem}: {place(path)}"
+        yield Finding("livetime", SKIPPED if address(path) else FAILED, found, error.fix)
+        return
+    if segments is None:
         yield Finding("livetime", SKIPPED, "the testing strain's segments are not known yet")
         return
 
     def injected() -> None:
         names = ("spacing", "buffer", "num_signals", "psd_length")
         given = {name: getattr(injections, name) for name in names}
-        slides_for_injections(
-            read_segments(path), injections.shifts, duration=injections.waveform_duration, **given
-        )
+        length = injections.waveform_duration
+        slides_for_injections(segments, injections.shifts, duration=length, **given)
 
     def searched() -> None:
         slides_for_livetime(
-            read_segments(path), search.shifts, psd_length=search.psd_length, livetime=search.Tb
+            segments, search.shifts, psd_length=search.psd_length, livetime=search.Tb
         )
 
     yield _tried("livetime", f"{spelled_time(search.Tb)} of background fit", searched)
@@ -167,22 +224,39 @@ def _inputs(steps: Sequence[Outlook]) -> Finding:
 
 
 def _directories(run_directory: RunDirectory, steps: Sequence[Outlook]) -> Iterator[Finding]:
-    """Whether what is to be made can be written, and has room."""
+    """Whether what is to be made can be written, and has room.
+
+    What goes to S3 is made in the cache of this machine, to which what comes from there is fetched.
+    """
     known = pasts(neighbors(run_directory.path))
-    needed: dict[Path, float] = {}
+    cache = cache_directory() if stores.named(steps) else None
+    needed: dict[tuple[Path, bool], float] = {}
     for each in steps:
-        if address(each.step.settings_file()["output"]):
-            continue
         cost = estimate(each.step, known) if each.state != DONE else None
-        folder = _existing(each.step.directory)
-        needed[folder] = needed.get(folder, 0.0) + (cost.written if cost else 0.0)
+        there = address(each.step.settings_file()["output"]) is not None
+        key = (_existing(cache if there and cache else each.step.directory), there)
+        needed[key] = needed.get(key, 0.0) + (cost.written if cost else 0.0)
     used = [each.step.paths.tmp for each in steps]
     used += [each.step.paths.condor for each in steps if each.step.on_pool and each.state != DONE]
     for folder in filter(None, used):
-        needed.setdefault(_existing(folder), 0.0)
-    for folder, size in needed.items():
-        beside = [other for other in needed if other != folder and _disk(other) == _disk(folder)]
-        yield _directory(folder, size, sum(needed[other] for other in beside))
+        needed.setdefault((_existing(folder), False), 0.0)
+    if cache:
+        needed.setdefault((_existing(cache), True), 0.0)
+    for (folder, is_cache), size in needed.items():
+        beside = [other for other in needed if other != (folder, is_cache)
+                  and _disk(other[0]) == _disk(folder)]  # fmt: skip
+        finding = _directory(folder, size, sum(needed[other] for other in beside))
+        yield _of_cache(finding, folder) if is_cache else finding
+
+
+def _of_cache(finding: Finding, folder: Path) -> Finding:
+    """Tell of the cache where it is, or is to be, and how another place is named."""
+    where = cache_directory()
+    below = "" if where == folder else f" in {folder}"
+    named = "" if os.environ.get("AFRAME_CACHE_DIR") else "; AFRAME_CACHE_DIR is not set"
+    fix = "let run.sh export AFRAME_CACHE_DIR=DIR with a directory that can be written and has room"
+    return replace(finding, about=f"cache of S3 {where}", found=f"{finding.found}{below}{named}",
+                   fix=fix)  # fmt: skip
 
 
 def _disk(folder: Path) -> int:
@@ -210,14 +284,21 @@ def _directory(folder: Path, size: float, beside: float = 0.0) -> Finding:
     return Finding(about, state, found, fix)
 
 
-def _credentials(steps: Sequence[Outlook]) -> Iterator[Finding]:
-    """Each with its remaining life; it fails where something that is to run needs it."""
+def _credentials(steps: Sequence[Outlook], *, answered: bool) -> Iterator[Finding]:
+    """Each with its remaining life; it fails where something that is to run needs it.
+
+    Args:
+        steps: The steps.
+        answered: Whether all stores on S3 took what boto3 found, which looks in more places.
+    """
     wanted, brought = _wanted(steps), _brought(steps)
     for each in credentials.all_of():
         needed = wanted.get(each.name)
         suffix = f", wanted by {needed}" if needed else ""
         suffix += brought.get(each.name, "")
-        if each.place is None:
+        if each.place is None and each.name == "S3 key" and answered:
+            yield Finding(each.name, OK, f"the store takes what boto3 finds{suffix}")
+        elif each.place is None:
             state = FAILED if needed else SKIPPED
             yield Finding(each.name, state, f"none{suffix or ', and none is needed'}", each.renew)
         elif each.fault is not None or (each.left is not None and each.left <= 0):
@@ -281,23 +362,76 @@ def _pool(steps: Sequence[Outlook]) -> Iterator[Finding]:
                 "its scheduler does not answer", found=str(error), wanted_by="a step", fix=fix
             ) from error
 
-    yield _in_time("HTCondor pool", "its scheduler answers", ask, fix)
+    answer = _in_time("HTCondor pool", "its scheduler answers", ask, fix)
+    yield answer
+    if answer.state == OK:
+        yield _in_time(_MACHINES, "", lambda: _machines(steps), "condor_status tells more")
+        if asked := _requirements(steps):
+            said = "machines meet them now"
+            met = _in_time("requirements", said, lambda: _unmet(asked), "condor_status tells more")
+            # What is not known is no fault.
+            yield replace(met, state=WARNING) if met.state == FAILED else met
+
+
+def _machines(steps: Sequence[Outlook]) -> Finding:
+    """Whether each request that is still to be made fits on a machine that is there now."""
+    # Only where a pool is asked for.
+    from aframe.sites import machines  # noqa: PLC0415
+
+    offers = machines.offers(_PATIENCE)
+    if not offers:
+        found = "condor_status is not here to tell" if offers is None else "none is there now"
+        return Finding(_MACHINES, SKIPPED if offers is None else WARNING, found,
+                       "ask the pool's administrator; jobs wait for one")  # fmt: skip
+    asked = {
+        each.name: machines.asked(each.step.request())
+        for each in steps if each.step.on_pool and each.state != DONE
+    }  # fmt: skip
+    most = f"at most {machines.most(offers)}"
+    large = [name for name, wanted in asked.items() if not any(o.holds(wanted) for o in offers)]
+    if not large:
+        return Finding(_MACHINES, OK, most)
+    found = f"{most}; none has what a job of {', '.join(large)} asks for: {asked[large[0]]}"
+    fix = "ask for less (request_memory, request_disk, request_cpus, request_gpus in the .cfg)"
+    return Finding(_MACHINES, FAILED, found, f"{fix}, unless larger machines are to come")
+
+
+def _requirements(steps: Sequence[Outlook]) -> dict[str, str]:
+    """What each step that is to run on a pool requires of machines."""
+    asked = {
+        each.name: each.step.terms().requirements
+        for each in steps if each.step.on_pool and each.state != DONE
+    }  # fmt: skip
+    return {name: one for name, one in asked.items() if one}
+
+
+def _unmet(asked: Mapping[str, str]) -> Finding | None:
+    """Which requirements no machine meets now; those of a busy one count by what is free."""
+    from aframe.sites import machines  # noqa: PLC0415
+
+    unmet = {one for one in {*asked.values()} if machines.fitting(one, _PATIENCE) == 0}
+    names = [name for name, one in asked.items() if one in unmet]
+    if not names:
+        return None
+    found = f"no machine meets now, or is free for, those of {', '.join(names)}"
+    fix = "correct requirements in the .cfg, unless such machines are busy or to come"
+    return Finding("requirements", WARNING, f"{found}: {'; '.join(sorted(unmet))}", fix)
 
 
 def _in_time(about: str, found: str, ask: Callable[[], object], fix: str) -> Finding:
-    """Try *ask*, and give up soon."""
+    """Try *ask*, which may give a finding of its own, and give up soon."""
     ended: queue.SimpleQueue[Finding] = queue.SimpleQueue()
 
     def tell() -> None:
         try:
-            ask()
+            told = ask()
         except AframeError as error:
             said = f"{error.problem}: {error.found}"
             ended.put(Finding(about, FAILED, said, error.fix))
         except Exception as error:  # noqa: BLE001 - whatever the pool's library says is a finding
             ended.put(Finding(about, FAILED, f"{type(error).__name__}: {error}", fix))
         else:
-            ended.put(Finding(about, OK, found))
+            ended.put(told if isinstance(told, Finding) else Finding(about, OK, found))
 
     # A pool of threads would have the end of this program wait for what does not answer.
     threading.Thread(target=tell, daemon=True).start()

@@ -36,6 +36,13 @@ def run(run_directory: RunDirectory, asked: Any, options: Sequence[str]) -> int:
 
 def _write(path: Path, text: str) -> None:
     try:
+        if path.is_file() and _head(path) not in (b"", b"<svg"):
+            raise AframeError(
+                "a file that is no picture of a run is in the way",
+                found=str(path),
+                wanted_by="--output",
+                fix="move it away, or give another file",
+            )
         write_text(path, text)
     except OSError as error:
         raise AframeError(
@@ -44,6 +51,11 @@ def _write(path: Path, text: str) -> None:
             wanted_by="--output",
             fix="give a file in a folder that is there and may be written to",
         ) from error
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(4)
 
 
 def layers(found: Sequence[Outlook]) -> tuple[list[list[str]], list[list[str]]]:

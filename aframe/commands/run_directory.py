@@ -60,7 +60,7 @@ class RunDirectory:
         raise AframeError(
             "there is no run directory",
             found=f"no {SCRIPT} in {start} nor above it"
-            if start.is_dir()
+            if start.exists()
             else f"{start} does not exist",
             wanted_by="--directory" if directory else "the present folder",
             fix="go to a run directory, name it with --directory, or make one with aframe-init",
@@ -115,8 +115,11 @@ def _read(folder: Path) -> RunDirectory:
         assigned = _assignments(words[1:] if words[:1] == ["export"] else words, variables)
         if words[:1] == ["export"]:
             variables |= assigned
-        elif words[len(assigned) : len(assigned) + 2] == ["law", "run"]:
-            task, *options = [word for word in words[len(assigned) + 2 :] if word != "$@"]
+            continue
+        command = words[len(assigned) :]
+        command = command[1:] if command[:1] == ["exec"] else command
+        if command[:2] == ["law", "run"]:
+            task, *options = [word for word in command[2:] if word != "$@"]
             expanded = [_expand(word, variables) for word in options]
             return RunDirectory(folder, {**variables, **assigned}, task, expanded)
     raise AframeError(

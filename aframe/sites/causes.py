@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aframe.failures import failure_of
+from aframe.images import refused
 from aframe.sites.requests import Request, spelled
 
 #: HTCondor's `JobStatus`.
@@ -70,6 +71,11 @@ class Ending:
     host: str | None = None
     used: float = 0.0
     error: Mapping[str, str] | None = None
+
+    @property
+    def kind(self) -> str:
+        """What endings of one cause share: the problem, without what was found."""
+        return (self.error or {}).get("problem") or self.message
 
 
 @dataclass(frozen=True)
@@ -216,7 +222,7 @@ def _sentence(error: Mapping[str, str]) -> str:
 
 def _of_exit(code: int, lines: str, of_log: str) -> str:
     """The cause where the job left no report: it did not get so far, or was killed."""
-    if code in _NO_PROGRAM or _NO_PYTHON.search(lines):
+    if code in _NO_PROGRAM or refused(code, lines) or _NO_PYTHON.search(lines):
         return "node"
     if code in _KILLED:
         # Mostly the kernel, for want of memory.
@@ -258,7 +264,7 @@ def answer(end: Ending, request: Request, tries: int) -> Answer:
 def _more(end: Ending, request: Request) -> Answer:
     had, grown = getattr(request, end.cause), request.grown(end.cause, end.used)
     if grown is None:
-        told = f"stopping: {spelled(had)} is all that max_{end.cause} allows"
+        told = f"stopping: beyond {spelled(had)} it may not grow, see max_{end.cause}"
         return Answer(again=False, request=request, told=told)
     told = f"asking for {spelled(getattr(grown, end.cause))} in place of {spelled(had)}"
     return Answer(again=True, request=grown, told=told)

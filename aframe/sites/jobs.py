@@ -8,16 +8,28 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from aframe.artifacts.record import write_text
 from aframe.failures import KEPT, Failure
-from aframe.sites.causes import COMPLETED, HELD, IDLE, RUNNING, Answer, Ending, answer, ending
+from aframe.sites.causes import (
+    COMPLETED,
+    HELD,
+    IDLE,
+    REMOVED,
+    RUNNING,
+    Answer,
+    Ending,
+    answer,
+    ending,
+)
+from aframe.sites.job_logs import below_logs, told_logs
+from aframe.sites.machines import Offer, asked, largest
 from aframe.sites.pieces import Piece, State, rows_of, rows_text
 from aframe.sites.queue import Queue, SchedulerUnreachableError
-from aframe.sites.requests import Terms
+from aframe.sites.requests import Request, Terms, spelled
 from aframe.sites.submission import Batch, description
 
 #: Between two looks at the queue (s): at first, and at most, a share of the time since the start.
@@ -30,7 +42,7 @@ _HELD_FOR = 120.0
 _UNTOLD_FOR = 300.0
 #: Between two lines about what is waited for (s).
 _BETWEEN_LINES = 60.0
-#: How long a job waits for a machine before that is worth a line (s).
+#: How long a job waits for a machine before that is worth a line, or a look at the pool (s).
 _IDLE_FOR = 600.0
 _AT_ONCE = 500
 _WORDS = {IDLE: "idle", RUNNING: "running", HELD: "held", COMPLETED: "done"}
@@ -92,6 +104,10 @@ class Jobs:
     _said: dict[str, tuple[str, float]] = field(default_factory=dict)
     _cluster: int | None = None
     _untold: float | None = None
+    _asked: float = 0.0
+    _began: float = field(default_factory=time.time)
+    _most: Offer | None = None
+    _known: bool = False
 
     def run(self) -> None:
         """See all pieces done.
@@ -116,8 +132,8 @@ class Jobs:
 
     def _look(self) -> None:
         """Ask after all jobs at once, and settle those that have ended."""
-        ads = self.queue.query(self.batch.constraint)
-        found = {(ad.get("AframePiece"), ad.get("AframeAttempt")): ad for ad in ads}
+        self._known = False
+        found = self._one_each(self.queue.query(self.batch.constraint))
         for piece in self.state.pieces:
             piece.submitted |= (piece.number, piece.attempt) in found
         watched = [piece for piece in self.state.pieces if piece.submitted and not piece.done]
@@ -133,6 +149,21 @@ class Jobs:
             self.state.write()
             self._dismiss(of[piece.number] for piece, _ in ended)
         self._tell(ad for ad in of.values() if ad)
+        self._refuse_nowhere(of)
+
+    def _one_each(self, ads: Iterable[dict[str, Any]]) -> dict[tuple[Any, Any], dict[str, Any]]:
+        """The job of each attempt; another one, which a killed submitter left, is removed."""
+        found: dict[tuple[Any, Any], dict[str, Any]] = {}
+        surplus = []
+        for ad in sorted(ads, key=_least_wanted):
+            key = ad.get("AframePiece"), ad.get("AframeAttempt")
+            if key in found and ad.get("JobStatus") != REMOVED:
+                surplus.append(_id_of(ad))
+            found.setdefault(key, ad)
+        for some in _chunks(surplus):
+            self._line(f"removing {len(some)} jobs that do the same as others")
+            self.queue.remove(" || ".join(some))
+        return found
 
     def _departed(self, pieces: Sequence[Piece]) -> dict[int, dict[str, Any] | None]:
         """What the history says of jobs that are no longer in the queue.
@@ -189,14 +220,55 @@ class Jobs:
         piece.starts = max(piece.starts, starts)
 
     def _see_waiting(self, piece: Piece, ad: Mapping[str, Any], since: float) -> None:
-        if ad.get("JobStatus") == IDLE and since > _IDLE_FOR:
+        if ad.get("JobStatus") != IDLE:
+            return
+        if since > _IDLE_FOR:
             job = f"{ad.get('ClusterId')}.{ad.get('ProcId')}"
             self._say(
                 "idle",
                 f"{_named(piece)} has waited {since / 60:.0f} min for a machine; why: "
-                f"condor_q -better-analyze {job}",
+                f"condor_q -better-analyze {job} (it asks for {asked(piece.request)})",
                 between=_IDLE_FOR,
             )
+
+    def _refuse_nowhere(self, ads: Mapping[int, Mapping[str, Any] | None]) -> None:
+        """Refuse to wait where all machines of the pool have failed to start the work.
+
+        Not while jobs are at work: what failed on a machine once may go well there.
+        """
+        waiting = [piece for piece in self.state.pieces if not piece.done]
+        told = [ads.get(piece.number) or {} for piece in waiting]
+        since = max((float(ad.get("EnteredCurrentStatus", 0)) for ad in told), default=0.0)
+        idle = all(ad.get("JobStatus") == IDLE for ad in told)
+        avoided = [{*piece.avoid} for piece in waiting]
+        now = time.time()
+        if not idle or not avoided or not all(avoided) or now - max(since, self._asked) < _IDLE_FOR:
+            return
+        self._asked = now
+        try:
+            machines = self.queue.machines()
+        except SchedulerUnreachableError:
+            return  # not known, then
+        if machines and machines <= set.intersection(*avoided):
+            raise PieceFailedError(self._nowhere(machines))
+
+    def _nowhere(self, machines: Iterable[str]) -> Failure:
+        """The failure of work that none of *machines* can start, by its last attempt."""
+        last = [each for each in self.state.attempts if each["cause"] == "node"][-1]
+        log = Path(last["log"])
+        return Failure(
+            step=self.batch.label,
+            problem=f"no machine of the pool can start it: not {', '.join(sorted(machines))}",
+            command=shlex.join(self.work.by_hand(Piece(0, last["rows"], Request()))),
+            ended="idle",
+            log=str(log),
+            last_lines=last_lines(log),
+            branch=f"rows {last['rows']}" if last["rows"] else None,
+            host=last["host"] or "unknown",
+            cause="node",
+            reason=last["reason"],
+            fix=_FIXES["node"],
+        )
 
     def _settle(
         self, piece: Piece, end: Ending, ad: Mapping[str, Any] | None, ends: Sequence[Ending]
@@ -211,10 +283,13 @@ class Jobs:
             piece.done = True
             return
         if end.cause == "done":
-            message = "the job says that it is done, but its files are not here"
-            end = Ending("storage", message, end.ended, host=end.host)
+            message = "the job ended well, but what it should have made is not here"
+            fix = f"look into its log, and {_FIXES['storage']}"
+            end = Ending("storage", message, end.ended, host=end.host, error={"fix": fix})
         piece.ends[end.cause] = piece.ends.get(end.cause, 0) + 1
         what = answer(end, piece.request, piece.ends[end.cause])
+        if what.again and end.cause in ("memory", "disk"):
+            what = self._on_a_machine(what, piece.request, end)
         self._note(piece, end, what.told)
         if not what.again:
             raise PieceFailedError(self._failure(piece, end, what, ends))
@@ -222,6 +297,20 @@ class Jobs:
             self._shun(what.avoid)
         piece.rows = self._halved(piece, rows) if end.cause == "time" else rows
         piece.again(what.request, time.time() + what.wait, what.avoid)
+
+    def _on_a_machine(self, what: Answer, had: Request, end: Ending) -> Answer:
+        """Ask for no more than a machine has; say so where none has what the job needs."""
+        if not self._known:
+            self._most, self._known = largest(self.queue), True
+        most, cause = self._most, end.cause
+        wanted, there = getattr(what.request, cause), int(getattr(most, cause)) if most else 0
+        if not there or wanted <= there:
+            return what
+        if there > max(getattr(had, cause), end.used):
+            told = f"asking for {spelled(there)}, which is all that a machine of the pool has"
+            return replace(what, request=replace(what.request, **{cause: there}), told=told)
+        now = f"which no machine of the pool has now (at most {spelled(there)}); see max_{cause}"
+        return replace(what, told=f"{what.told}, {now}")
 
     def _halved(self, piece: Piece, rows: str) -> str:
         """Give half of what was too long for one job to another piece; gives the other half."""
@@ -276,15 +365,15 @@ class Jobs:
             cause=end.cause,
             reason=end.reason,
             fix=fix,
-            count=sum(each.message == end.message for each in ends),
+            count=sum(each.kind == end.kind for each in ends),
+            kind=end.kind,
         )
 
     def _dismiss(self, ads: Iterable[Mapping[str, Any] | None]) -> None:
         """Let jobs that were settled leave the queue."""
         ids: dict[Any, list[str]] = {HELD: [], COMPLETED: []}
         for ad in filter(None, ads):
-            job = f"(ClusterId == {ad.get('ClusterId')} && ProcId == {ad.get('ProcId')})"
-            ids.get(ad.get("JobStatus"), []).append(job)
+            ids.get(ad.get("JobStatus"), []).append(_id_of(ad))
         for some in _chunks(ids[HELD]):
             self.queue.remove(" || ".join(some))
         for some in _chunks(ids[COMPLETED]):
@@ -323,12 +412,25 @@ class Jobs:
         counts["done"] = sum(piece.done for piece in self.state.pieces)
         jobs = {word: counts[word] for word in ("idle", "running", "held", "done")}
         jobs["failed"] = len(self.state.attempts)
-        told = {"cluster": self._cluster, "jobs": jobs, "attempts": self.state.attempts}
+        attempts = [{**each, "log": below_logs(each["log"])} for each in self.state.attempts]
+        told = {
+            "cluster": self._cluster,
+            "began": self._began,
+            "jobs": jobs,
+            "attempts": attempts,
+            "logs": self._logs(),
+        }
         write_text(self.told, json.dumps(told, indent=2) + "\n")
         line = ", ".join(f"{count} {word}" for word, count in jobs.items() if count)
         if line and self._said.get("counts", ("", 0.0))[0] != line:
             self._said["counts"] = (line, time.monotonic())
             self._line(f"of {len(self.state.pieces)} jobs: {line}")
+
+    def _logs(self) -> dict[str, str]:
+        """Rows of each job by its log, also of those before."""
+        begun = [piece for piece in self.state.pieces if piece.submitted]
+        now = {str(self.batch.log(piece)): piece.rows for piece in begun}
+        return told_logs(self.told, self.batch.number, self.state.attempts, now)
 
     def _say(self, topic: str, line: str, between: float = _BETWEEN_LINES) -> None:
         """Say *line*, at most every now and then."""
@@ -353,6 +455,19 @@ _FIXES = {
     "removed": "ask who removed it, then run the same command: it goes on from here",
     "evicted": "run the same command: it goes on from here; requirements can name better machines",
 }
+
+
+def _id_of(ad: Mapping[str, Any]) -> str:
+    """What is true of one job alone."""
+    return f"(ClusterId == {ad.get('ClusterId')} && ProcId == {ad.get('ProcId')})"
+
+
+def _least_wanted(ad: Mapping[str, Any]) -> tuple[int, Any, Any]:
+    """Sort first what is done, then what is at work, last what goes; then what came first."""
+    status = ad.get("JobStatus")
+    ranked = (COMPLETED, RUNNING, IDLE, HELD)
+    rank = ranked.index(status) if status in ranked else len(ranked)
+    return rank, ad.get("ClusterId", 0), ad.get("ProcId", 0)
 
 
 def _chunks(ids: Sequence[str]) -> Iterable[Sequence[str]]:

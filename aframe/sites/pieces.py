@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -16,6 +17,7 @@ from aframe.sites.requests import Request
 
 #: How long a row takes where no earlier run tells (s).
 GUESS = 60.0
+_SPAN = re.compile(r"(\d+)(?:-(\d+))?")
 
 
 def rows_text(rows: Sequence[int]) -> str:
@@ -37,8 +39,17 @@ def rows_of(text: str) -> list[int]:
         >>> rows_of("0-2,5")
         [0, 1, 2, 5]
     """
-    spans = [[int(end) for end in part.split("-")] for part in text.split(",") if part]
-    return [row for span in spans for row in range(span[0], span[-1] + 1)]
+    return [row for first, last in spans_of(text) for row in range(first, last + 1)]
+
+
+def spans_of(text: str) -> list[tuple[int, int]]:
+    """First and last of each span of rows.
+
+    Example:
+        >>> spans_of("0-2,5")
+        [(0, 2), (5, 5)]
+    """
+    return [(int(first), int(last or first)) for first, last in _SPAN.findall(text)]
 
 
 def grouped(count: int, seconds: float | None, length: float, workers: int = 1) -> list[str]:
@@ -106,6 +117,10 @@ class State:
         token: What tells its jobs from those of any other set.
         pieces: The set's pieces.
         attempts: Every attempt that did not end well, for whoever looks on.
+        request: What the set's jobs were first to ask for.
+        run: What tells the jobs of the step from all others in the queue.
+        output: The output directory that they are to write.
+        host: The machine that submits them.
     """
 
     path: Path
@@ -114,6 +129,10 @@ class State:
     token: str = ""
     pieces: list[Piece] = field(default_factory=list)
     attempts: list[dict[str, Any]] = field(default_factory=list)
+    request: Request | None = None
+    run: str = ""
+    output: str = ""
+    host: str = ""
 
     def write(self) -> None:
         """Keep it, whole or not at all."""
@@ -122,8 +141,26 @@ class State:
 
     def begin(self, number: int, rows: Iterable[str], request: Request) -> None:
         """Begin the set *number*."""
-        self.set, self.token = number, uuid.uuid4().hex
+        self.set, self.token, self.request = number, uuid.uuid4().hex, request
         self.pieces = [Piece(n, each, replace(request)) for n, each in enumerate(rows)]
+        self.write()
+
+    def renew(self, request: Request, waiting: Iterable[Piece]) -> None:
+        """Have pieces ask for another *request*, where that is another than was first asked for.
+
+        Args:
+            request: What is asked for now.
+            waiting: Pieces that have begun with nothing; others keep what their jobs were given,
+                and are told only how far that may grow.
+        """
+        before, self.request = self.request or request, request
+        grows = {"max_memory": request.max_memory, "max_disk": request.max_disk}
+        for piece in self.pieces:
+            piece.request = replace(piece.request, **grows)
+        new = {what: getattr(request, what) for what in ("memory", "disk")
+               if getattr(request, what) != getattr(before, what)}  # fmt: skip
+        for piece in waiting:
+            piece.request = replace(piece.request, **new)
         self.write()
 
     def end(self) -> None:
@@ -140,6 +177,9 @@ def read_state(path: Path) -> State | None:
             Piece(**{**each, "request": Request(**each["request"])})
             for each in content.pop("pieces")
         ]
-        return State(path, pieces=pieces, **content)
+        request = content.pop("request", None)
+        return State(
+            path, pieces=pieces, request=Request(**request) if request else None, **content
+        )
     except (OSError, ValueError, TypeError, KeyError):
         return None

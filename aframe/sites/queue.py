@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
 import re
 import shutil
+import signal
 import subprocess
+import sys
+import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 from aframe.errors import AframeError
+from aframe.processes import end_with_parent
 
 #: What is asked of each job.
 ATTRIBUTES = (
@@ -21,10 +27,12 @@ ATTRIBUTES = (
     *("RemoteHost", "LastRemoteHost", "NumShadowStarts", "JobStartDate", "ResidentSetSize"),
     *("NumJobReconnects", "DiskUsage", "EnteredCurrentStatus", "AframePiece", "AframeAttempt"),
 )
+#: What is asked of each slot: all that it has.
+OFFERS = ("TotalSlotMemory", "TotalSlotDisk", "TotalSlotCpus", "TotalSlotGPUs")
 #: How HTCondor says that nobody answers, or that it cannot tell whom to ask.
 _NO_ANSWER = re.compile(
     r"connect|locate|find address|communicat|timed? ?out|no ads|fetch ads|unreachable|not respond"
-    r"|closed|abort|SECMAN|queue transaction|authenticat",
+    r"|closed|abort|SECMAN|queue transaction|authenticat|did not end in|^condor_submit failed$",
     re.IGNORECASE,
 )
 #: How it begins to say that it refuses jobs; without a reason, that it was gone in the middle.
@@ -35,9 +43,16 @@ _UNCOMMITTED = re.compile(
 _LOST = re.compile(
     r"Failed to set attribute .* by constraint|Couldn't find/\w+ all jobs|Unable to edit jobs"
 )
+#: How a description asks for tokens, and how HTCondor says that there are none to be had.
+_TOKENS = re.compile(r"^use_oauth_services = ", re.MULTILINE)
+_UNISSUED = re.compile(r"credential requests|OAuth error")
+#: How it tells of the jobs that it took.
+_CLUSTER = re.compile(r"^(\d+)\.\d+(?: - \d+\.\d+)?\s*$", re.MULTILINE)
+#: What is true of a machine's slot, and not of those that jobs are given of it.
+_WHOLE = 'SlotType =!= "Dynamic"'
 _REASON = "aframe has no more use for it"
-#: A command of HTCondor that takes longer hangs (s).
-_PATIENCE = 120.0
+#: A command of HTCondor that takes longer hangs; one that may ask somebody to log in (s).
+_PATIENCE, _LOGIN = 120.0, 600.0
 
 
 class SchedulerUnreachableError(Exception):
@@ -61,6 +76,19 @@ class Queue(Protocol):
 
     def edit(self, constraint: str, attribute: str, value: str) -> None:
         """Set an attribute of all jobs that *constraint* is true of, to a ClassAd expression."""
+
+    def machines(self) -> set[str]:
+        """Names of the pool's machines."""
+
+    def slots(
+        self, requirements: str = "true", patience: float = _PATIENCE
+    ) -> list[dict[str, Any]]:
+        """What each whole slot offers (:data:`OFFERS`) of those that *requirements* is true of.
+
+        Args:
+            requirements: Says of the machine what is required, without ``TARGET.``.
+            patience: How long an answer may take (s).
+        """
 
 
 class Bindings:
@@ -90,11 +118,28 @@ class Bindings:
         """
         import htcondor2  # noqa: PLC0415
 
+        text = description.read_text()
+        # Some pools have a program of their own store tokens, which the command alone calls.
+        if _TOKENS.search(text) and shutil.which("condor_submit"):
+            return Commands().submit(description)
         try:
-            described = htcondor2.Submit(description.read_text())
+            described = htcondor2.Submit(text)
+            if _TOKENS.search(text):
+                self._issue(described)
             return self._schedd.submit(described).cluster()
         except (htcondor2.HTCondorException, ValueError) as error:
             raise _refusal(str(error)) from error
+
+    def _issue(self, described: Any) -> None:
+        """Have the pool store the tokens that jobs are to get."""
+        import htcondor2  # noqa: PLC0415
+
+        try:
+            page = described.issue_credentials()
+        except htcondor2.HTCondorException as error:
+            raise _unissued(" ".join(str(error).split())) from error
+        if page:
+            raise _unissued(f"whoever submits has to visit {page} first")
 
     def query(self, constraint: str) -> list[dict[str, Any]]:
         """The :data:`ATTRIBUTES` of all jobs in the queue that *constraint* is true of."""
@@ -121,11 +166,45 @@ class Bindings:
             if not _LOST.search(str(error)):
                 raise
 
+    def machines(self) -> set[str]:
+        """Names of the pool's machines."""
+        import htcondor2  # noqa: PLC0415
+
+        try:
+            collector, kind = htcondor2.Collector(), htcondor2.AdType.Startd
+            ads = collector.query(kind, _WHOLE, projection=["Machine"])
+            return {str(ad["Machine"]) for ad in ads}
+        except htcondor2.HTCondorException as error:
+            raise SchedulerUnreachableError(" ".join(str(error).split())) from error
+
+    def slots(
+        self,
+        requirements: str = "true",
+        patience: float = _PATIENCE,  # noqa: ARG002 (the bindings have their own)
+    ) -> list[dict[str, Any]]:
+        """What each whole slot offers (:data:`OFFERS`) of those that *requirements* is true of."""
+        import htcondor2  # noqa: PLC0415
+
+        try:
+            collector, kind = htcondor2.Collector(), htcondor2.AdType.Startd
+            constraint = f"{_WHOLE} && ({requirements})"
+            return [dict(ad) for ad in collector.query(kind, constraint, projection=list(OFFERS))]
+        except htcondor2.HTCondorException as error:
+            raise SchedulerUnreachableError(" ".join(str(error).split())) from error
+
 
 def _plain(ad: Mapping[str, Any]) -> dict[str, Any]:
     """Those attributes that are there, and are values."""
-    found = {name: ad.get(name) for name in ATTRIBUTES}
+    found = {name: _value(ad, name) for name in ATTRIBUTES}
     return {name: value for name, value in found.items() if isinstance(value, (str, int, float))}
+
+
+def _value(ad: Mapping[str, Any], name: str) -> Any:
+    try:
+        return ad.get(name)
+    except UnicodeDecodeError as error:
+        # What somebody wrote in an encoding of their own, such as why a job is held.
+        return error.object.decode(errors="replace")
 
 
 class Commands:
@@ -139,10 +218,12 @@ class Commands:
             SchedulerUnreachableError: If nobody answers.
         """
         try:
-            said = _run("condor_submit", "-terse", str(description))
+            words = ("condor_submit", "-terse", str(description))
+            asks = _TOKENS.search(description.read_text())
+            said = _run_in_sight(*words) if asks else _run(*words)
         except SchedulerUnreachableError as error:
             raise _refusal(str(error)) from error
-        told = re.search(r"^(\d+)\.\d+", said, re.MULTILINE)
+        told = _CLUSTER.search(said)
         if told is None:
             raise SchedulerUnreachableError(f"condor_submit told of no jobs: {said.strip()}")
         return int(told[1])
@@ -164,15 +245,37 @@ class Commands:
         """Set an attribute of all jobs that *constraint* is true of, to a ClassAd expression."""
         _run("condor_qedit", "-constraint", constraint, attribute, value)
 
+    def machines(self) -> set[str]:
+        """Names of the pool's machines."""
+        return {*_run("condor_status", "-constraint", _WHOLE, "-af", "Machine").split()}
+
+    def slots(
+        self, requirements: str = "true", patience: float = _PATIENCE
+    ) -> list[dict[str, Any]]:
+        """What each whole slot offers (:data:`OFFERS`) of those that *requirements* is true of."""
+        constraint = f"{_WHOLE} && ({requirements})"
+        words = ("-constraint", constraint, "-json", "-attributes", ",".join(OFFERS))
+        return _listed(_run("condor_status", *words, patience=patience))
+
 
 _JSON = ("-json", "-attributes", ",".join(ATTRIBUTES))
 
 
-def _run(*words: str) -> str:
+def _run(*words: str, patience: float | None = None) -> str:
+    seconds = patience or _PATIENCE
     try:
-        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=_PATIENCE)
+        done = subprocess.run(
+            words,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=seconds,
+            # Jobs that came after this process was killed would be done twice.
+            preexec_fn=partial(end_with_parent, os.getpid()),
+        )
     except subprocess.TimeoutExpired as error:
-        raise SchedulerUnreachableError(f"{words[0]} did not end in {_PATIENCE:g} s") from error
+        raise SchedulerUnreachableError(f"{words[0]} did not end in {seconds:g} s") from error
     except FileNotFoundError as error:
         raise _missing(words[0]) from error
     said = done.stderr.strip() or done.stdout.strip()
@@ -181,16 +284,74 @@ def _run(*words: str) -> str:
     return done.stdout
 
 
-def _ads(text: str) -> list[dict[str, Any]]:
+def _run_in_sight(*words: str) -> str:
+    """Run a command that may ask whoever looks on to log in: its words are seen as they come."""
     try:
-        return [_plain(ad) for ad in json.loads(text or "[]")]
+        # In a group of its own, since what it starts holds its output open as well.
+        process = subprocess.Popen(
+            words,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+            preexec_fn=partial(end_with_parent, os.getpid()),  # noqa: PLW1509 (one call of C's)
+        )
+    except FileNotFoundError as error:
+        raise _missing(words[0]) from error
+    said: list[str] = []
+    late = threading.Event()
+
+    def end() -> None:
+        late.set()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+    timer = threading.Timer(_LOGIN, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        with process:
+            for line in process.stdout or ():
+                said.append(line)
+                if not _CLUSTER.match(line):
+                    sys.stderr.write(line)
+    except BaseException:
+        # An interruption ends all that was started, and goes on.
+        end()
+        raise
+    finally:
+        timer.cancel()
+    told = " ".join("".join(said).split())
+    if late.is_set():
+        problem = f"{words[0]} did not end in {_LOGIN:g} s"
+        raise (
+            _unissued(f"{problem}; it said: {told}") if told else SchedulerUnreachableError(problem)
+        )
+    if process.returncode:
+        raise SchedulerUnreachableError(told or f"{words[0]} failed")
+    return "".join(said)
+
+
+def _ads(text: str) -> list[dict[str, Any]]:
+    return [_plain(ad) for ad in _listed(text)]
+
+
+def _listed(text: str) -> list[dict[str, Any]]:
+    try:
+        found = json.loads(text or "[]")
     except ValueError as error:
         raise SchedulerUnreachableError(f"an answer is cut or no JSON: {error}") from error
+    if not isinstance(found, list) or not all(isinstance(ad, dict) for ad in found):
+        raise SchedulerUnreachableError(f"an answer is no list of ads: {text[:200].strip()}")
+    return found
 
 
 def _refusal(said: str) -> Exception:
     """What HTCondor's words mean: that nobody answers, or that what was asked is refused."""
     reason = _UNCOMMITTED.sub("", said)
+    if _UNISSUED.search(reason):
+        return _unissued(" ".join(reason.split()))
     if not reason.strip() or _NO_ANSWER.search(reason):
         return SchedulerUnreachableError(" ".join(said.split()))
     return AframeError(
@@ -198,6 +359,16 @@ def _refusal(said: str) -> Exception:
         found=said,
         wanted_by="workflow = htcondor",
         fix="correct the requests, accounting_group or requirements in the .cfg",
+    )
+
+
+def _unissued(found: str) -> AframeError:
+    return AframeError(
+        "jobs cannot get their tokens",
+        found=found,
+        wanted_by="use_oauth_services",
+        fix="log in where HTCondor asks for it, then run the same command; ask the pool's "
+        "administrator which services its credd knows, or leave use_oauth_services blank",
     )
 
 
@@ -231,6 +402,27 @@ def refuse_missing() -> None:
     """
     if not _bindings_serve() and shutil.which("condor_submit") is None:
         raise _missing("condor_submit")
+
+
+def refuse_unreadable(requirements: str) -> None:
+    """Refuse *requirements* that are no ClassAd expression, where the bindings are there to tell.
+
+    Raises:
+        AframeError: If they are none.
+    """
+    if not requirements or importlib.util.find_spec("classad2") is None:
+        return
+    import classad2  # noqa: PLC0415
+
+    try:
+        classad2.ExprTree(requirements)
+    except classad2.ClassAdException as error:
+        raise AframeError(
+            "the requirements are no ClassAd expression",
+            found=requirements,
+            wanted_by="requirements in the .cfg",
+            fix='write them as condor_submit takes them, such as Memory > 4000 && Arch == "X86_64"',
+        ) from error
 
 
 def _bindings_serve() -> bool:

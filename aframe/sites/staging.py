@@ -11,14 +11,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from aframe.artifacts.record import input_digest, read_record, write_record
+from aframe.artifacts.record import (
+    PREPARED,
+    draft_path,
+    input_digest,
+    read_record,
+    write_record,
+)
 from aframe.artifacts.remote import place
 from aframe.sites.submission import RETURNED, SCRATCH, SENT
 from aframe.stages import before_pattern
 
 #: Where a job reports.
 REPORT = "report.json"
-_PREPARED = ".record.json"
 
 
 def send_file(home: Path, source: Path, name: str) -> None:
@@ -143,12 +148,12 @@ def take_verb_back(home: Path, output: Path, verb: str, inputs: Mapping[str, Pat
         inputs: Where its inputs lie here: the record is to name these. Large ones are told apart
             by their time of change, which those that went along have not kept.
     """
-    returned, draft = home / RETURNED, output / f".draft-{verb}"
+    returned, draft = home / RETURNED, draft_path(output, verb)
     record = read_record(returned / f"{verb}.record.json")
     if record is None:
         return
     draft.mkdir(parents=True, exist_ok=True)
-    (draft / _PREPARED).unlink(missing_ok=True)
+    (draft / PREPARED).unlink(missing_ok=True)
     for name in {Path(file).parts[0] for file in record.outputs}:
         # What is no longer there was moved before a kill.
         if (returned / name).exists():
@@ -160,5 +165,5 @@ def take_verb_back(home: Path, output: Path, verb: str, inputs: Mapping[str, Pat
     places = {name: place(path) for name, path in {**inputs, "output": output}.items()}
     here = {name: input_digest(path) for name, path in inputs.items() if path.exists()}
     same = replace(record, places={**record.places, **places}, inputs={**record.inputs, **here})
-    write_record(draft / _PREPARED, same)
+    write_record(draft / PREPARED, same)
     shutil.rmtree(home, ignore_errors=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from aframe.artifacts.record import settings_digest
+from aframe.artifacts.record import PREPARED, draft_path, settings_digest
 from aframe.artifacts.remote import here
 from aframe.sites.requests import Request, Terms
 from aframe.sites.submission import Batch
@@ -61,12 +61,12 @@ class PoolStep:
     @property
     def draft(self) -> Path:
         """Where the verb writes until it publishes."""
-        return self.output / f".draft-{self.step.verb}"
+        return draft_path(self.output, self.step.verb)
 
     @property
     def returned(self) -> bool:
         """Whether what a job made of the whole verb lies in the draft, to be published."""
-        return (self.draft / ".record.json").exists()
+        return (self.draft / PREPARED).exists()
 
     @property
     def digest(self) -> str:
@@ -103,5 +103,8 @@ class PoolStep:
 
 
 def run_name(output: Path, verb: str) -> str:
-    """Name the jobs that do *verb* for the directory *output*."""
+    """Name the jobs that do *verb* for the directory *output*.
+
+    Machines that submit to one scheduler must not use one path for two directories.
+    """
     return hashlib.sha256(f"{output.absolute()}\0{verb}".encode()).hexdigest()[:16]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from aframe.sites.pieces import Piece
 from aframe.sites.requests import Terms
+from aframe.usage import WAITED
 
 #: In the words of a job's command: its folder on the machine that it runs on, its rows, its name.
 SCRATCH, ROWS, NAME = "/__scratch__", "__rows__", "__name__"
@@ -171,6 +172,7 @@ def script(
         f'[ -x "$program" ] || program={shlex.quote(Path(program).name)}',
         *(f"export {name}={shlex.quote(value)}" for name, value in environment.items()),
         f"set -a; . {_quoted(str(secrets))}; set +a",
+        _WAITED,
         # What HTCondor grants, an image is told of.
         *_GRANTED,
     ]
@@ -185,9 +187,14 @@ def _quoted(word: str) -> str:
     return "".join(_KNOWN_THERE.get(part) or shlex.quote(part) for part in parts if part) or "''"
 
 
+#: Tells how long the job has waited, by what HTCondor leaves of it on its machine.
+_WAITED = (
+    'queued=$(sed -n "s/^QDate = //p" "$_CONDOR_JOB_AD" 2>/dev/null); '
+    f'[ -z "$queued" ] || export {WAITED}=$(($(date +%s) - queued))'
+)
 _GRANTED = tuple(
     f'[ -z "${name}" ] || export APPTAINERENV_{name}="${name}"'
-    for name in ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")
+    for name in ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "_CONDOR_CREDS", WAITED)
 )
 #: Lays what the branches read of the output where they look for it.
 _UNPACKED = (

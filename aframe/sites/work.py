@@ -11,7 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from aframe import images
-from aframe.artifacts.record import read_record, record_path, write_record, write_text
+from aframe.artifacts.record import (
+    PREPARED,
+    read_record,
+    record_path,
+    write_record,
+    write_text,
+)
 from aframe.artifacts.remote import address, cache_directory
 from aframe.checkout import CODE_IN_IMAGE, checkout
 from aframe.sites import staging
@@ -222,8 +228,8 @@ class WholeWork(_Shared):
             inputs = self.step.step.settings.get("inputs") or {}
             given = {name: Path(path) for name, path in inputs.items() if path}
             staging.take_verb_back(self._home(piece), self.step.output, verb, given)
-            _tell_wait(self.step.draft / ".record.json", self._waited)
-        # On S3 the job has left its record for good, and that here is to be the same.
+            _tell_wait(self.step.draft / PREPARED, self._waited)
+        # On S3 the job has left its record for good, with what it knew of its wait.
         elif not address(self.step.step.settings["output"]) and self.step.published():
             _tell_wait(record_path(self.step.output, verb), self._waited)
 

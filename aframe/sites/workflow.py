@@ -5,24 +5,34 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import multiprocessing
+import platform
 import shlex
 import shutil
+import signal
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from statistics import mean
-from typing import Any
+from typing import Any, TypeVar
 
+from aframe.artifacts.record import draft_path
 from aframe.branches import DEALT
 from aframe.errors import AframeError
 from aframe.failures import StepFailedError, failure_path
+from aframe.processes import end_with_parent
+from aframe.sites.causes import IDLE
 from aframe.sites.jobs import Jobs, PieceFailedError, Work
 from aframe.sites.pieces import State, grouped, read_state
 from aframe.sites.queue import Queue, SchedulerUnreachableError, open_queue
 from aframe.sites.step import PoolStep, run_name
 from aframe.sites.work import RowsWork, WholeWork, forget_secrets
 from aframe.usage import Table
+
+Answered = TypeVar("Answered")
 
 _STATE = "state.json"
 #: Between two tries to reach the scheduler (s).
@@ -41,11 +51,11 @@ def run_step(work: PoolStep, queue: Queue | None = None) -> None:
     Raises:
         AframeError: If HTCondor is not installed or refuses the jobs, or if the step fails.
     """
-    # Beside the folder: that goes at the end, while others may wait.
-    with _locked(work.folder.with_name(f".{work.folder.name}.lock"), work.step.label):
+    with _interruptible(), _locked(work.folder, work.step.label):
         for folder in (work.tables, work.reports, work.logs):
             folder.mkdir(parents=True, exist_ok=True)
         queue = queue or open_queue()
+        _forget_moved(work.folder, work.step.label, queue)
         state = _taken_up(work, queue)
         try:
             (_run_branches if work.branched else _run_whole)(work, state, queue)
@@ -66,6 +76,48 @@ def run_step(work: PoolStep, queue: Queue | None = None) -> None:
         shutil.rmtree(work.folder, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Have a kill of this process, or the end of the one that it works for, interrupt the step."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    parent = multiprocessing.parent_process()
+    try:
+        if parent is not None and parent.pid is not None:
+            end_with_parent(parent.pid, by=signal.SIGTERM)
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _forget_moved(folder: Path, label: str, queue: Queue) -> None:
+    """Remove the jobs of a run directory that was moved: they would write where nothing is."""
+    for other in folder.parent.glob(f"{label}-*"):
+        state = read_state(other / _STATE)
+        # Of a directory that was copied the original may be at work, and another machine may see
+        # what this one does not.
+        moved = state is not None and state.host == platform.node() and _is_gone(state.output)
+        if other == folder or state is None or not moved:
+            continue
+        with contextlib.suppress(BlockingIOError), _locked(other, label, wait=False):
+            if state.set >= 0:
+                sys.stderr.write(
+                    f"{label} | removing the jobs that it left in the pool where it was before, "
+                    f"in {state.output}\n"
+                )
+                _remove(queue, f'AframeRun == "{state.run}"')
+            shutil.rmtree(other, ignore_errors=True)
+
+
+def _is_gone(folder: str) -> bool:
+    try:
+        return not Path(folder).exists()
+    except OSError:  # that of somebody else
+        return False
+
+
 def _under_way(state: State) -> bool:
     """Whether there are jobs that may want what they were given."""
     return state.set >= 0 and any(piece.submitted and not piece.done for piece in state.pieces)
@@ -84,26 +136,42 @@ def withdraw(folder: Path, output: Path, verb: str) -> None:
 
     Nothing is done where there was none. A scheduler that does not answer is told of.
     """
-    if not (folder / _STATE).exists():
+    state = folder / _STATE
+    if not state.exists():
         return
-    constraint = f'AframeRun == "{run_name(output, verb)}"'
-    sys.stderr.write(f"removing the jobs that an earlier run of {verb} left in the pool\n")
+    with _locked(folder, folder.name.rpartition("-")[0]):
+        if not state.exists():
+            return  # the other run has done it meanwhile
+        sys.stderr.write(f"removing the jobs that an earlier run of {verb} left in the pool\n")
+        _remove(None, f'AframeRun == "{run_name(output, verb)}"')
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove(queue: Queue | None, constraint: str) -> None:
+    """Remove jobs; what cannot be is told how to."""
     try:
-        open_queue().remove(constraint)
+        (queue or open_queue()).remove(constraint)
     except (SchedulerUnreachableError, AframeError) as error:
         remove = shlex.join(["condor_rm", "-constraint", constraint])
         sys.stderr.write(f"they could not be removed ({error}); later: {remove}\n")
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
-def _locked(path: Path, label: str) -> Iterator[None]:
-    """Let one submitter be at work on a step."""
+def _locked(folder: Path, label: str, *, wait: bool = True) -> Iterator[None]:
+    """Let one submitter be at work on a step, and nobody else take its jobs away.
+
+    Raises:
+        BlockingIOError: If another is, and is not to be waited for.
+    """
+    # Beside the folder: that goes at the end, while others may wait.
+    path = folder.with_name(f".{folder.name}.lock")
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            if not wait:
+                raise
             sys.stderr.write(f"{label} | another run is at work on it: waiting for that\n")
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
@@ -114,27 +182,69 @@ def _taken_up(work: PoolStep, queue: Queue) -> State:
     path = work.folder / _STATE
     state = read_state(path)
     same = state is not None and state.digest == work.digest
-    if state is not None and same and (state.set < 0 or work.draft.is_dir() or not work.branched):
+    if state is not None and same and _has_all(work, state):
         if state.set >= 0:
             sys.stderr.write(f"{work.step.label} | looking for the jobs of an earlier run\n")
+            if state.request != work.request:
+                _ask_anew(work, state, queue)
         return state
-    if state is not None:
-        _remove(work, queue)
+    if state is not None and state.set >= 0:
+        sys.stderr.write(
+            f"{work.step.label} | removing the jobs of an earlier run, which had other settings, "
+            "and what they made\n"
+            if not same
+            else f"{work.step.label} | removing the jobs of an earlier run, whose draft or table "
+            "is gone\n"
+        )
+    # Also of a folder that somebody has removed, with jobs at work.
+    _answered(work, partial(queue.remove, work.constraint))
     for folder in (work.tables, work.reports, work.homes):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(exist_ok=True)
-    state = State(path, work.digest)
+    output, host = str(work.output.absolute()), platform.node()
+    state = State(path, work.digest, run=work.run, output=output, host=host)
     state.write()
     return state
 
 
-def _remove(work: PoolStep, queue: Queue) -> None:
-    """Remove the jobs of other settings, whose results nobody would take."""
+def _has_all(work: PoolStep, state: State) -> bool:
+    """Whether what its jobs were dealt is there."""
+    dealt = work.draft.is_dir() and _table(work.tables, state.set).is_file()
+    return dealt or state.set < 0 or not work.branched
+
+
+def _ask_anew(work: PoolStep, state: State, queue: Queue) -> None:
+    """Have the jobs that still wait ask for the memory and disk that are asked for by now."""
+    before, now = state.request or work.request, work.request
+    ads = _answered(work, partial(queue.query, work.constraint))
+    idle = {(ad.get("AframePiece"), ad.get("AframeAttempt"))
+            for ad in ads if ad.get("JobStatus") == IDLE}  # fmt: skip
+    waiting = [
+        piece
+        for piece in state.pieces
+        if not piece.done and (not piece.submitted or (piece.number, piece.attempt) in idle)
+    ]
+    state.renew(now, waiting)
+    # HTCondor counts memory in MiB and disk in KiB.
+    for name, was, value in (
+        ("RequestMemory", before.memory, now.memory),
+        ("RequestDisk", 1024 * before.disk, 1024 * now.disk),
+    ):
+        if idle and value != was:
+            constraint = f"{work.constraint} && JobStatus == {IDLE}"
+            _answered(work, partial(queue.edit, constraint, name, str(value)))
+
+
+def _answered(work: PoolStep, ask: Callable[[], Answered]) -> Answered:
+    """Ask the scheduler for something, and wait for one that does not answer."""
+    told = False
     while True:
         try:
-            return queue.remove(work.constraint)
+            return ask()
         except SchedulerUnreachableError as error:
-            sys.stderr.write(f"{work.step.label} | HTCondor does not answer ({error}): waiting\n")
+            line = f"{work.step.label} | HTCondor does not answer ({error}): waiting\n"
+            sys.stderr.write("" if told else line)
+            told = True
             time.sleep(_BETWEEN_TRIES)
 
 
@@ -169,7 +279,11 @@ def _run_branches(work: PoolStep, state: State, queue: Queue) -> None:
 
 
 def _read_dealt(tables: Path, number: int) -> dict[str, Any]:
-    return json.loads((tables / f"{number}.json").read_text())
+    return json.loads(_table(tables, number).read_text())
+
+
+def _table(tables: Path, number: int) -> Path:
+    return tables / f"{number}.json"
 
 
 def _see_done(work: PoolStep, state: State, queue: Queue, what: Work) -> None:
@@ -181,7 +295,7 @@ def _see_done(work: PoolStep, state: State, queue: Queue, what: Work) -> None:
 def _seconds_a_row(output: Path, verb: str, unit: str) -> float | None:
     """How long a row took in earlier runs, those of this output before all (s)."""
     tables = [
-        Table(output / f".draft-{verb}" / ".work" / "accounting.csv"),
+        Table(draft_path(output, verb) / ".work" / "accounting.csv"),
         Table(output / "logs" / f"{verb}.branches.csv"),
     ]
     for table in tables:

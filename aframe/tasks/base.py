@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import functools
+import multiprocessing
 import os
+import sys
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,27 +14,34 @@ from typing import Any, ClassVar
 import law
 
 from aframe.artifacts import inventory
-from aframe.artifacts.record import record_path
-from aframe.artifacts.remote import here, place
+from aframe.artifacts.inventory import exists, read_record
+from aframe.artifacts.record import PREPARED, STAMP, draft_path, one_look, record_path
+from aframe.artifacts.remote import address, here, place
 from aframe.errors import AframeError
-from aframe.failures import failure_path
+from aframe.failures import INTERRUPTED, failure_path
 from aframe.images import locate
 from aframe.parameters import Choice, Flag, Gpus, Natural, PathParameter, Text
 from aframe.paths import RunPaths, run_paths
-from aframe.sites.queue import refuse_missing
 from aframe.sites.step import PoolStep, run_name
 from aframe.sites.workflow import run_step, withdraw
 from aframe.stages import Stage, Step
 from aframe.targets import RecordedTarget
 from aframe.tasks.configuration import (
     refuse_broken_file,
+    refuse_misspelt_sections,
     refuse_overlooked,
     refuse_unknown_keys,
     refuse_unknown_sections,
     refuse_unread_run,
     set_defaults,
 )
-from aframe.tasks.foresight import refuse_missing_inputs, refuse_wrong, unfinished
+from aframe.tasks.foresight import (
+    outputs,
+    records,
+    refuse_missing_inputs,
+    refuse_wrong,
+    unfinished,
+)
 from aframe.tasks.outlook import lines
 from aframe.tasks.pool import PoolParameters
 from aframe.tasks.screen import prepare_screen, watch
@@ -243,14 +252,15 @@ class StageTask(RunParameters, PoolParameters):
             AframeError: If a step is to be run that lacks its image, its command or an input,
                 whose output was made with other settings, or that its stage refuses.
         """
-        todo = unfinished(self)
-        remade = {Path(output.path) for step in todo for output in step.output().values()}
-        for step in todo:
-            step.where.refuse_missing()
-            if step.on_pool:
-                refuse_missing()
-            step.refuse_changed(remade)
-        refuse_missing_inputs(todo)
+        with one_look():
+            todo = unfinished(self)
+            remade = {Path(output.path) for step in todo for output in step.output().values()}
+            for step in todo:
+                step.where.refuse_missing()
+                step.refuse_impossible_jobs()
+                step.refuse_changed(remade)
+                step.refuse_foreign()
+            refuse_missing_inputs(todo)
         refuse_wrong(todo)
         watch(failure_path(here(step.directory), step.verb) for step in todo)
         return not todo
@@ -282,6 +292,13 @@ class StageTask(RunParameters, PoolParameters):
         remake = self.on_change == "remake"
         try:
             self._run(remake=remake)
+        except KeyboardInterrupt:
+            if multiprocessing.parent_process() is None:
+                raise
+            # Of a worker of luigi's multiprocessing would show a traceback, and luigi ends the run.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(INTERRUPTED)
         except OSError as error:
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             raise AframeError(
@@ -310,7 +327,7 @@ class StageTask(RunParameters, PoolParameters):
     def is_published(self) -> bool:
         """Whether the output is there by now, with the settings asked for."""
         inventory.forget()
-        return all(target.exists() for target in self.output().values())
+        return all(target.exists() for target in records(self))
 
     def pool_step(self, *, remake: bool = False) -> PoolStep:
         """This task as a pool is to do it."""
@@ -334,9 +351,10 @@ class StageTask(RunParameters, PoolParameters):
         Raises:
             AframeError: It names the settings.
         """
-        changed = {
-            line for target in self.output().values() for line in target.stale(remade=remade)
-        }
+        with one_look():
+            changed = {
+                line for target in self.output().values() for line in target.stale(remade=remade)
+            }
         if changed and self.on_change == "stop":
             raise AframeError(
                 f"the output of {self.task_family} was made with other settings",
@@ -346,6 +364,29 @@ class StageTask(RunParameters, PoolParameters):
                 "to make it anew with all that rests on it",
             )
 
+    def refuse_foreign(self) -> None:
+        """Refuse a file where the output is to be that no record tells of.
+
+        Raises:
+            AframeError: It names the file.
+        """
+        if read_record(self.record) is not None or self._is_half_published():
+            return
+        for target in outputs(self):
+            if exists(target.path):
+                raise AframeError(
+                    "a file without a record is in the way",
+                    found=place(target.path),
+                    wanted_by=self.task_family,
+                    fix="move it away, or choose another output directory",
+                )
+
+    def _is_half_published(self) -> bool:
+        """Whether a killed run left the output half in its place; the next one goes on there."""
+        prepared = draft_path(here(self.directory), self.verb) / PREPARED
+        begun = draft_path(self.directory, self.verb) / STAMP
+        return prepared.exists() or bool(address(self.directory) and exists(begun))
+
 
 class Pipeline(RunParameters, law.WrapperTask):
     """A chain of tasks, built and checked as a whole before any of them runs."""
@@ -353,7 +394,12 @@ class Pipeline(RunParameters, law.WrapperTask):
     def check(self) -> None:
         """Build every task, so that each refuses what it can before anything runs."""
         refuse_unread_run()
-        tasks = [task for task, *_ in self.walk_deps()]
+        try:
+            tasks = [task for task, *_ in self.walk_deps()]
+        except AframeError:
+            # What contradicts a default may stand in a section whose name is misspelt.
+            refuse_misspelt_sections()
+            raise
         refuse_unknown_sections({type(task) for task in tasks})
         for task in tasks:
             refuse_overlooked(task, HANDED_ON)

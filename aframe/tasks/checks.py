@@ -73,8 +73,21 @@ def refuse_low_rate(task: Any) -> None:
 
 
 def refuse_span(task: Any) -> None:
-    """Refuse a span of *task* that ends before it starts, and none where its source has no own."""
+    """Refuse a span of *task* that ends before it starts, and none where its source has no own.
+
+    One that is shorter than the shortest segment to keep has none.
+    """
     sources.refuse_span(task.source, task.start, task.stop, wanted_by=_asker(task))
+    if task.start is None or task.stop is None:
+        return
+    if task.stop - task.start < task.min_duration:
+        raise AframeError(
+            "the span of strain is shorter than the shortest segment to keep",
+            found=f"start {task.start:g}, stop {task.stop:g}: {task.stop - task.start:g} s; "
+            f"min_duration {task.min_duration:g} s",
+            wanted_by=_asker(task),
+            fix="lengthen the span, or lower min_duration",
+        )
 
 
 def refuse_few_slots(task: Any, strain: Any) -> None:

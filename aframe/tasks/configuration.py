@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 import re
@@ -80,6 +81,12 @@ def refuse_unknown_sections(tasks: Iterable[type[luigi.Task]]) -> None:
     """
     tasks = list(tasks)
     site.sites()
+    _refuse_sections(tasks)
+    shared = set().union(*(_parameters(task) for task in tasks))
+    _refuse_unknown(f"{_PREFIX}{BASE_SECTION}", shared | _referenced(), "shared parameter")
+
+
+def _refuse_sections(tasks: Iterable[type[luigi.Task]]) -> None:
     readable = {*luigi.task_register.Register.task_names(), BASE_SECTION}
     ours = {f"[{_PREFIX}{name}]" for name in (BASE_SECTION, *(t.get_task_family() for t in tasks))}
     for section in _config().sections():
@@ -87,8 +94,21 @@ def refuse_unknown_sections(tasks: Iterable[type[luigi.Task]]) -> None:
             raise _unknown("section", f"[{section}]", ours)
         if section.startswith(_PREFIX) and section.removeprefix(_PREFIX) not in readable:
             raise _unknown("section", f"[{section}]", ours)
-    shared = set().union(*(_parameters(task) for task in tasks))
-    _refuse_unknown(f"{_PREFIX}{BASE_SECTION}", shared | _referenced(), "shared parameter")
+
+
+def refuse_misspelt_sections() -> None:
+    """Refuse a section that is almost named as one of a task.
+
+    Raises:
+        AframeError: It names the section, the file and the nearest right name.
+    """
+    register = luigi.task_register.Register
+    tasks = []
+    for name in register.task_names():
+        # Of luigi's own some are named alike.
+        with contextlib.suppress(luigi.task_register.TaskClassException):
+            tasks.append(register.get_task_cls(name))
+    _refuse_sections(task for task in tasks if task.__module__.startswith("aframe."))
 
 
 def refuse_unread_run() -> None:

@@ -7,6 +7,7 @@ import functools
 import hashlib
 import json
 import sys
+import time
 from collections import defaultdict
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,8 @@ from aframe.checkout import CODE_IN_IMAGE, code_digest
 from aframe.errors import AframeError
 from aframe.stages import Stage, Step
 
+#: How long it is remembered that a step was looked through (s).
+_REMEMBERED = 30 * 86400.0
 #: Steps that were looked through in this process: luigi asks of each task several times.
 _seen: set[str] = set()
 _code = functools.cache(code_digest)
@@ -34,7 +37,7 @@ def unfinished(task: Any) -> list[Any]:
     def is_open(step: Any) -> bool:
         if step.task_id not in looked:
             below = [is_open(each) for each in required(step)]
-            mine = step.publishes and (any(below) or not all(m.exists() for m in outputs(step)))
+            mine = step.publishes and (any(below) or not all(m.exists() for m in records(step)))
             if mine:
                 todo.append(step)
             looked[step.task_id] = any(below) or bool(mine)
@@ -99,11 +102,19 @@ def refuse_wrong(steps: Iterable[Any], *, remember: bool = True) -> None:
     with ThreadPoolExecutor(len(stages)) as pool:
         for _ in pool.map(lambda stage: stage.refuse_wrong(stages[stage]), stages):
             pass
-    for mark in marks if remember else ():
-        # Without it the next run looks once more, which is no harm.
+    if remember:
+        # Without them the next run looks once more, which is no harm.
         with contextlib.suppress(OSError):
-            mark.parent.mkdir(parents=True, exist_ok=True)
-            mark.touch()
+            marks[0].parent.mkdir(parents=True, exist_ok=True)
+            for mark in marks:
+                mark.touch()
+            _forget_old(marks[0].parent)
+
+
+def _forget_old(marks: Path) -> None:
+    for mark in marks.iterdir():
+        if time.time() - mark.stat().st_mtime > _REMEMBERED:
+            mark.unlink(missing_ok=True)
 
 
 def _all_that_decides(step: Any) -> str:
@@ -126,6 +137,11 @@ def _state(path: Path) -> tuple[int, int] | None:
 def required(task: Any) -> list[Any]:
     """What *task* rests on, one after another."""
     return list(law.util.flatten(task.requires()))
+
+
+def records(task: Any) -> list[Any]:
+    """A target of *task* for each record: those of one record are there together, or none is."""
+    return list({getattr(m, "record_path", m.path): m for m in outputs(task)}.values())
 
 
 def outputs(task: Any) -> list[Any]:

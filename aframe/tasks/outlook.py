@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aframe.artifacts.inventory import exists, is_whole, read_record
-from aframe.artifacts.record import Record
-from aframe.artifacts.remote import address, here, place
+from aframe.artifacts.inventory import is_whole, read_record
+from aframe.artifacts.record import Record, draft_path, one_look
+from aframe.artifacts.remote import address, here
 from aframe.errors import AframeError
 from aframe.failures import Failure, failure_path, read_failure
-from aframe.sites.queue import refuse_missing as refuse_missing_pool
 from aframe.tasks.foresight import outputs, refuse_missing_inputs, required
 
 #: What a step would do: nothing; it is at work; it would run; it rests on one that would, or on
@@ -86,9 +85,10 @@ def outlooks(task: Any) -> list[Outlook]:
     steps = {step.task_id: step for step in _walk(task)}
     names = _names(list(steps.values()))
     found: dict[str, Outlook] = {}
-    for number, step in steps.items():
-        before = [found[each.task_id] for each in required(step) if each.task_id in found]
-        found[number] = _look(step, names[number], before, list(found.values()))
+    with one_look():
+        for number, step in steps.items():
+            before = [found[each.task_id] for each in required(step) if each.task_id in found]
+            found[number] = _look(step, names[number], before, list(found.values()))
     return list(found.values())
 
 
@@ -127,7 +127,8 @@ def _look(step: Any, name: str, before: Sequence[Outlook], earlier: Sequence[Out
         return Outlook(**told, state=DONE)
     progress = read_progress(here(step.directory), step.verb)
     told |= {"progress": progress, "failure": _failure(step)}
-    if progress is not None and progress.alive:
+    other = progress is not None and progress.state == "dealt" and not _same_settings(step)
+    if progress is not None and progress.alive and not other:
         return Outlook(**told, state=RUNNING, reasons=[progress.share] if progress.share else [])
     began = list(_begun(step, progress, told["failure"]))
     refused = _refusal(step, made)
@@ -176,7 +177,7 @@ def _reasons(step: Any, record: Record | None, remade: set[Path]) -> Iterator[st
         yield f"made with other settings: {'; '.join(settings)}"
     if inputs:
         yield f"made from other inputs: {'; '.join(inputs)}"
-    listed = {Path(name).parts[0] for name in record.outputs}
+    listed = {name.partition("/")[0] for name in record.outputs}
     more = [each for each in targets if Path(each.path).name not in listed]
     if more and not changed:
         yield f"made without {', '.join(Path(each.path).name for each in more)}"
@@ -200,27 +201,13 @@ def _refusal(step: Any, made: set[Path]) -> AframeError | None:
     """
     try:
         step.where.refuse_missing()
-        if step.on_pool:
-            refuse_missing_pool()
+        step.refuse_impossible_jobs()
         step.refuse_changed(made)
         refuse_missing_inputs([step], made)
-        _refuse_foreign(step)
+        step.refuse_foreign()
     except AframeError as error:
         return error
     return None
-
-
-def _refuse_foreign(step: Any) -> None:
-    if read_record(step.record) is not None:
-        return
-    for target in outputs(step):
-        if exists(target.path):
-            raise AframeError(
-                "a file without a record is in the way",
-                found=place(target.path),
-                wanted_by=step.task_family,
-                fix="move it away, or choose another output directory",
-            )
 
 
 def _failure(step: Any) -> Failure | None:
@@ -232,10 +219,13 @@ def _begun(step: Any, progress: Progress | None, failure: Failure | None) -> Ite
     folder = here(step.directory)
     if failure is not None:
         yield f"failed last time: {failure.problem}"
-    elif not (folder / f".draft-{step.verb}").is_dir():
+    elif not draft_path(folder, step.verb).is_dir():
         return
     if not _same_settings(step):
-        yield "what is done of it was begun with other settings, and begins anew"
+        jobs = progress is not None and progress.alive
+        yield "what is done of it was begun with other settings, and begins anew" + (
+            ": a run removes its jobs" if jobs else ""
+        )
     elif progress is not None and progress.share:
         yield f"{'' if failure else 'ended half-way: '}{progress.share} are done"
     elif failure is None:
@@ -256,14 +246,22 @@ def _same_settings(step: Any) -> bool:
 
 def read_progress(folder: Path, verb: str) -> Progress | None:
     """Read how far *verb* is in its output *folder*; ``None`` where nothing tells."""
+    logs = folder / "logs"
+    # Who watches jobs of a pool writes there at each look.
+    looked = _written(logs / f"{verb}.jobs.json")
+    failed = _written(failure_path(folder, verb))
+    began = _jobs_began(logs / f"{verb}.jobs.json")
+    watched = began is not None and looked > failed and time.time() - looked < _SILENT
+    waiting = Progress("dealt", alive=True, started=began or looked, updated=looked)
     try:
-        said: Mapping[str, Any] = json.loads((folder / "logs" / f"{verb}.status.json").read_text())
-        jobs = folder / "logs" / f"{verb}.jobs.json"
-        # Who watches jobs of a pool writes there at each look.
-        looked = jobs.stat().st_mtime if jobs.exists() else 0.0
+        said: Mapping[str, Any] = json.loads((logs / f"{verb}.status.json").read_text())
+        begun = said["state"] in ("running", "dealt")
+        # That of an earlier attempt, where the job that is to do it waits.
+        if watched and not begun and said["updated"] < looked:
+            return waiting
         return Progress(
             state=said["state"],
-            alive=said["state"] in ("running", "dealt") and _is_alive(said, looked),
+            alive=begun and _is_alive(said, looked),
             unit=said.get("unit"),
             done=said.get("done"),
             total=said.get("total"),
@@ -271,7 +269,25 @@ def read_progress(folder: Path, verb: str) -> Progress | None:
             updated=said["updated"],
         )
     except (OSError, ValueError, KeyError, TypeError):
+        return waiting if watched else None
+
+
+def _jobs_began(path: Path) -> float | None:
+    """When the jobs of a step began that are not all done (Unix time, s)."""
+    try:
+        told = json.loads(path.read_text())
+        left = sum(told["jobs"][name] for name in ("idle", "running", "held"))
+        return float(told["began"]) if left else None
+    except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _written(path: Path) -> float:
+    """When a file was written (Unix time, s); 0 where there is none."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _is_alive(said: Mapping[str, Any], looked: float) -> bool:
@@ -283,13 +299,26 @@ def _is_alive(said: Mapping[str, Any], looked: float) -> bool:
     """
     if said.get("host") != platform.node() or said["state"] == "dealt":
         return bool(time.time() - max(said["updated"], looked) < _SILENT)
+    pid = int(said["pid"])
     try:
-        os.kill(int(said["pid"]), 0)
+        os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
         pass
-    return True
+    # After a reboot another process may have its number.
+    return _began(pid) < float(said["updated"]) + 1
+
+
+def _began(pid: int) -> float:
+    """When a process began (Unix time, s); 0 where that is not told."""
+    try:
+        # Man page proc(5): the 22nd field, where the second may hold spaces.
+        ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        booted = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    except (OSError, AttributeError):
+        return 0.0
+    return booted + int(ticks) / os.sysconf("SC_CLK_TCK")
 
 
 def lines(task: Any) -> Iterator[str]:

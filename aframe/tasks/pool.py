@@ -6,8 +6,13 @@ import os
 
 import law
 
+from aframe.errors import AframeError
 from aframe.parameters import Choice, Count, Flag, Natural, Positive, Size, Text, Words
-from aframe.sites.requests import Request, Terms
+from aframe.sites import queue
+from aframe.sites.requests import Request, Terms, spelled
+
+#: Less than the libraries of the lightest step take (MiB); 250 were seen.
+_LEAST_MEMORY = 200
 
 #: Credentials and servers that stages ask for. Files of tokens are a pool's own to give.
 FORWARDED = (
@@ -125,6 +130,25 @@ class PoolParameters(law.Task):
             max_memory=max(self.max_memory, self.request_memory),
             max_disk=max(self.max_disk, self.request_disk),
         )
+
+    def refuse_impossible_jobs(self) -> None:
+        """Refuse jobs that no pool could do, or that cannot be submitted from here.
+
+        Raises:
+            AframeError: If this machine cannot submit, or the requests are too small or none that
+                HTCondor reads.
+        """
+        if not self.on_pool:
+            return
+        queue.refuse_missing()
+        if self.request_memory < _LEAST_MEMORY:
+            raise AframeError(
+                "no step of a search runs in so little memory",
+                found=f"request_memory = {spelled(self.request_memory)}",
+                wanted_by=self.task_family,
+                fix="give more, with its unit, such as 4GB: a number alone counts as MB",
+            )
+        queue.refuse_unreadable(self.requirements)
 
     def terms(self) -> Terms:
         """On what terms jobs run."""

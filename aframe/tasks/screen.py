@@ -7,6 +7,7 @@ import difflib
 import functools
 import importlib
 import logging
+import os
 import re
 import sys
 import time
@@ -56,6 +57,10 @@ class OnScreen(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether to show *record*; an error that the user can mend becomes its message."""
+        if record.exc_info and isinstance(record.exc_info[1], BrokenPipeError):
+            # Who read what was printed, such as head, has seen enough.
+            sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
+            return False
         message = self._told(record)
         if message is None:
             return self._is_shown(record)
@@ -128,9 +133,19 @@ def _explained_parser(build: Any, root_task: str | None = None, **options: Any) 
         _refuse_task(f"{root_task} is no task by itself")
     parser = build(root_task=root_task, **options)
     parser.error = functools.partial(_refuse_options, parser)
+    for action in parser._actions:  # noqa: SLF001
+        if "--workers" in action.option_strings:
+            action.type = _workers
     if root_task:
         _shorten_help(parser, root_task, all_tasks=bool(options.get("help_all")))
     return parser
+
+
+def _workers(text: str) -> str:
+    """How many steps may run at once, as typed: luigi would fall silent at less than one."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above zero")
+    return text
 
 
 def _shorten_help(parser: argparse.ArgumentParser, root_task: str, *, all_tasks: bool) -> None:

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from aframe.transforms.streaming import Stream
+from aframe.transforms.stream import Stream
 
 #: Largest difference of a feature between two kernels, relative to the largest feature.
 TOLERANCE = 1e-4

@@ -6,12 +6,11 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.request
 
 import pytest
 
 from aframe.artifacts import inventory, store
-from aframe.artifacts.cache import cached
+from aframe.artifacts.cache import cached, journal_of_sent
 from aframe.artifacts.record import Record, file_digest, record_path, write_record
 from aframe.artifacts.remote import Entry, Remote, here
 from aframe.errors import AframeError
@@ -83,7 +82,8 @@ def test_an_answer_that_does_not_come_is_asked_for_again(faulty, remote, monkeyp
     faulty.add("slow", seconds=5)
 
     assert set(Remote(remote.address).entries()) == {"small", "large"}
-    assert faulty.asked("GET") == 2
+    # On a busy machine the second may take too long as well.
+    assert faulty.asked("GET") >= 2
     store._client.cache_clear()
 
 
@@ -146,24 +146,9 @@ def test_a_file_that_changes_between_listing_and_reading_is_refused(bucket, remo
         assert not (tmp_path / name).exists()
 
 
-@pytest.fixture
-def _keys_count(_store, remote):
-    """The store looks at keys, from now on."""
-
-    def count_down(number):
-        kind = {"Content-Type": "application/octet-stream"}
-        where = f"{_store}/moto-api/reset-auth"
-        request = urllib.request.Request(where, number.encode(), kind)  # noqa: S310
-        urllib.request.urlopen(request).read()  # noqa: S310
-
-    count_down("0")
-    yield
-    count_down("inf")
-
-
-@pytest.mark.usefixtures("_keys_count")
-def test_wrong_credentials_are_told_at_once(remote, faulty):
+def test_wrong_credentials_are_told_at_once(remote, faulty, request):
     """What they are, where they may stand, and no second attempt."""
+    request.getfixturevalue("keys_count")
     with pytest.raises(AframeError, match="the store refuses these credentials") as error:
         remote.entries()
 
@@ -244,8 +229,8 @@ def test_killed_while_it_sends_it_goes_on_where_it_was(bucket, faulty, make):
     held = faulty.add("held", "PUT", "partNumber", times=999)
     process = make()
     assert held.reached.wait(LONGEST)
-    _until(lambda: {"run/0.txt", "run/1.txt", "run/2.txt"} <= set(bucket.names("run/")))
-    time.sleep(0.2)  # for the last of them to be noted
+    sent = journal_of_sent(here(f"{bucket.address}/run"), "make")
+    _until(lambda: {"0.txt", "1.txt", "2.txt"} <= {*sent.read()})
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert inventory.read_record(f"{bucket.address}/run/make.record.json") is None

@@ -5,6 +5,7 @@ import logging
 import os
 import platform
 import shutil
+from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -400,6 +401,31 @@ def test_what_a_store_in_trouble_refused_is_sent_with_the_next(bucket, caplog):
 
     assert "a file was not sent" in caplog.text
     assert sent == ["a", "b"]
+
+
+def test_a_file_that_comes_as_the_last_was_sent_is_sent_too(bucket):
+    """What is at work has found nothing more just before, and has not ended yet."""
+    mirror = Mirror(f"{bucket.address}/run", "fetch", ".digest")
+    mirror.directory.mkdir(parents=True)
+    sent, late = [], [mirror.directory / "late"]
+
+    class Files(deque):
+        """Tells that there is none, while one comes."""
+
+        def __bool__(self):
+            known = len(self) > 0
+            if not known and late:
+                mirror.add(late.pop())
+            return known
+
+    mirror._added = Files()
+    mirror.remote.upload = lambda _path, name: sent.append(name)
+    mirror.add(mirror.directory / "first")
+    mirror._last.result()
+    mirror._last.result()
+    mirror.close()
+
+    assert sent == ["first", "late"]
 
 
 def test_a_file_that_cannot_be_sent_is_told(bucket):

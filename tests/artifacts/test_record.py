@@ -1,10 +1,13 @@
 """Records: what made an output, and whether it is still that."""
 
+import dataclasses
 import hashlib
 import importlib
 import json
 import os
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -19,11 +22,14 @@ from aframe.artifacts.record import (
     file_digest,
     input_digest,
     is_whole,
+    look_again,
     named_inputs,
+    one_look,
     output_digests,
     prior_input,
     read_record,
     record_path,
+    record_text,
     settings_digest,
     source_input,
     strain_files,
@@ -88,10 +94,13 @@ def test_no_record_is_none(tmp_path):
     ("text", "message"),
     [
         ("{", "Expecting property name"),
-        ("[1]", "interpreted as an integer"),
-        ("{}", "schema_version"),
+        ("[1]", "it is a list, not an object with the fields of a record"),
+        ("null", "it is null, not an object"),
+        ("3.5", "it is a number, not an object"),
+        ("{}", "`schema_version` is missing"),
         ('{"schema_version": 2, "digest": ""}', "schema version 2"),
-        ('{"schema_version": 1, "digest": "", "color": 1}', "color"),
+        ('{"schema_version": "1"}', 'schema version "1"'),
+        ('{"schema_version": 1, "digest": ""}', "`command` is missing"),
     ],
 )
 def test_refuses_what_is_no_record(tmp_path, text, message):
@@ -103,6 +112,175 @@ def test_refuses_what_is_no_record(tmp_path, text, message):
 
     assert "x.record.json" in caught.value.found
     assert message in caught.value.found
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("settings", None, "`settings` is null, not an object"),
+        ("settings", [], "`settings` is a list, not an object"),
+        ("inputs", "segments", "`inputs` is text, not an object"),
+        ("inputs", {"segments": None}, "`inputs.segments` is null, not text"),
+        ("outputs", ["background/x.hdf5"], "`outputs` is a list, not an object"),
+        ("outputs", {"background/x.hdf5": 1}, "`outputs.background/x.hdf5` is a whole number"),
+        ("sizes", 3, "`sizes` is a whole number, not an object"),
+        ("sizes", {"background/x.hdf5": "3"}, "`sizes.background/x.hdf5` is text, not a whole"),
+        ("sizes", {"background/x.hdf5": True}, "`sizes.background/x.hdf5` is true, not a whole"),
+        ("sizes", {}, "`sizes` lacks background/x.hdf5, which `outputs` lists"),
+        ("places", {"segments": {}}, "`places.segments` is an object, not text"),
+        ("versions", [], "`versions` is a list, not an object"),
+        ("versions", {"numpy": 2.1}, "`versions.numpy` is a number, not text"),
+        ("notes", "many", "`notes` is text, not an object"),
+        ("notes", {"accepted": {}}, "`notes.accepted` is an object, not a list"),
+        ("notes", {"accepted": [{"who": "me"}]}, "`notes.accepted` holds what has no `when`"),
+        ("usage", {"wall": "1"}, "`usage.wall` is text, not a number"),
+        ("host", None, "`host` is null, not text"),
+        ("finished", "yesterday", '`finished` is "yesterday", not a time'),
+        ("color", 1, "`color` is no field of a record"),
+    ],
+)
+def test_refuses_a_field_of_another_kind(tmp_path, name, value, message):
+    """Before anything goes on with it; the field is named, what it is, and what to do."""
+    content = {**json.loads(record_text(RECORD)), name: value}
+    (tmp_path / "x.record.json").write_text(json.dumps(content))
+
+    with pytest.raises(AframeError, match="a record cannot be read") as caught:
+        read_record(tmp_path / "x.record.json")
+
+    assert f"x.record.json: {message}" in caught.value.found
+    assert "run its step again" in caught.value.fix
+
+
+def test_a_record_that_cannot_be_opened_is_refused(tmp_path):
+    """Such as a folder in its place."""
+    (tmp_path / "x.record.json").mkdir()
+
+    with pytest.raises(AframeError, match=r"x\.record\.json: Is a directory"):
+        read_record(tmp_path / "x.record.json")
+
+
+class TestOnceParsed:
+    """A record is parsed once as long as its file stays as it is."""
+
+    @pytest.fixture
+    def parsed(self, monkeypatch):
+        """Paths of the records that were parsed, in order."""
+        paths = []
+        whole = record_module.parse_record
+
+        def parse(text, path):
+            paths.append(str(path))
+            return whole(text, path)
+
+        monkeypatch.setattr(record_module, "parse_record", parse)
+        return paths
+
+    @pytest.fixture
+    def settled(self, monkeypatch):
+        """Let files count as long unchanged."""
+        monkeypatch.setattr(record_module, "_SETTLED", -1.0)
+
+    @pytest.mark.usefixtures("settled")
+    def test_it_is_not_parsed_again(self, published, parsed):
+        """Nor where it is read for the digest of an input."""
+        path = record_path(published, "fetch")
+
+        assert read_record(path) == read_record(path)
+        input_digest(published / "background")
+        input_digest(published / "segments.txt")
+
+        assert parsed == [str(path)]
+
+    @pytest.mark.usefixtures("settled")
+    @pytest.mark.parametrize("write", [write_text, Path.write_text])
+    def test_another_one_is_seen(self, tmp_path, write):
+        """Put in its place by a rename or written over it, though of the same size and age."""
+        path = tmp_path / "x.record.json"
+        write_record(path, RECORD)
+        assert read_record(path) == RECORD
+        before = path.stat()
+        other = dataclasses.replace(RECORD, command="aframe-data FETCH")
+        time.sleep(0.05)
+        write(path, record_text(other).replace(other.digest, RECORD.digest))
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+        assert path.stat().st_size == before.st_size
+        assert read_record(path) == other
+        path.unlink()
+        assert read_record(path) is None
+
+    def test_one_that_changed_just_now_is_parsed_again(self, tmp_path, parsed):
+        """The clock of a disk may not have moved on between two writes."""
+        write_record(tmp_path / "x.record.json", RECORD)
+
+        assert read_record(tmp_path / "x.record.json") == read_record(tmp_path / "x.record.json")
+        assert len(parsed) == 2
+
+
+class TestOneLook:
+    """While one look lasts, a folder of many files is counted once."""
+
+    @pytest.fixture
+    def counted(self, monkeypatch):
+        """Folders that were looked through, in order."""
+        paths = []
+        count = record_module._count_sizes
+        monkeypatch.setattr(
+            record_module, "_count_sizes", lambda path: paths.append(path.name) or count(path)
+        )
+        return paths
+
+    def test_a_folder_is_counted_once(self, published, counted, monkeypatch):
+        """For all who read it, by whatever path, and for who asks whether it is whole."""
+        record = read_record(record_path(published, "fetch"))
+        monkeypatch.chdir(published)
+
+        with one_look():
+            digest = input_digest(published / "background")
+            with one_look():
+                assert is_whole(record, published)
+            assert input_digest(Path("background")) == digest
+
+        assert counted == ["background"]
+
+    def test_what_changes_is_seen_by_the_next(self, published):
+        """Also a file that is rewritten in place, which leaves the time of its folder."""
+        record = read_record(record_path(published, "fetch"))
+        with one_look():
+            before = input_digest(published / "background")
+            assert is_whole(record, published)
+        (published / "background" / "x.hdf5").write_text("abcd")
+
+        with one_look():
+            assert input_digest(published / "background") != before
+            assert not is_whole(record, published)
+        assert input_digest(published / "background") != before
+        assert not is_whole(record, published)
+
+    def test_one_may_look_again(self, published):
+        """Where something was made or removed meanwhile; outside of a look it changes nothing."""
+        with one_look():
+            before = input_digest(published / "background")
+            (published / "background" / "z.hdf5").touch()
+            assert input_digest(published / "background") == before
+            look_again()
+            assert input_digest(published / "background") != before
+        look_again()
+
+    def test_an_input_that_is_missing_is_looked_for_again(self, tmp_path):
+        """An error is not what was seen."""
+        with one_look():
+            with pytest.raises(AframeError, match="an input is missing"):
+                input_digest(tmp_path / "x")
+            (tmp_path / "x").write_text("abc")
+            assert input_digest(tmp_path / "x") == _sha256("abc")
+
+    def test_another_thread_looks_for_itself(self, published):
+        """What it makes is not hidden by what was seen here."""
+        with one_look(), ThreadPoolExecutor(1) as pool:
+            before = input_digest(published / "segments.txt")
+            (published / "segments.txt").write_text("other")
+            assert pool.submit(input_digest, published / "segments.txt").result() != before
 
 
 @given(SETTINGS, SETTINGS)
@@ -158,11 +336,28 @@ def test_whole_means_every_file_with_its_size(published):
     assert not is_whole(record, published)
 
 
+def test_whole_may_lie_elsewhere_or_be_hidden(published, tmp_path_factory):
+    """A folder may be moved to another disk and linked; names of scratch may be outputs."""
+    elsewhere = tmp_path_factory.mktemp("disk") / "background"
+    shutil.move(published / "background", elsewhere)
+    (published / "background").symlink_to(elsewhere)
+    (published / "pictures").mkdir()
+    (published / "pictures" / ".index").write_text("12")
+    (elsewhere / "more").touch()
+    record = read_record(record_path(published, "fetch"))
+    sizes = {**record.sizes, "pictures/.index": 2}
+
+    assert is_whole(dataclasses.replace(record, sizes=sizes), published)
+    assert not is_whole(dataclasses.replace(record, sizes=sizes | {"none/x": 1}), published)
+
+
 def test_digests_are_sha256(published):
     """As `sha256sum` gives them, by the path below the output directory; scratch left out."""
     (published / ".draft-x").mkdir()
     (published / ".draft-x" / "half").write_text("no")
     (published / "background" / ".half").write_text("no")
+    for folder in (published, published / "background"):
+        (folder / "gone").symlink_to("nowhere")
 
     digests, sizes = output_digests(published)
 
@@ -242,10 +437,18 @@ class TestInputs:
 
         assert input_digest(Path("background")) == whole
 
-    def test_a_missing_input_is_refused(self, tmp_path):
-        """It is named."""
+    def test_a_missing_input_is_refused(self, tmp_path, published):
+        """It is named, also where a record still lists it."""
         with pytest.raises(AframeError, match=r"an input is missing\n.*none.txt does not exist"):
             input_digest(tmp_path / "none.txt")
+        (published / "segments.txt").unlink()
+        with pytest.raises(
+            AframeError, match=r"an input is missing\n.*segments.txt does not exist"
+        ):
+            input_digest(published / "segments.txt")
+        shutil.rmtree(published / "background")
+        with pytest.raises(AframeError, match=r"an input is missing\n.*background does not exist"):
+            input_digest(published / "background")
 
 
 def test_text_appears_whole(tmp_path, monkeypatch):

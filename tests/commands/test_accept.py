@@ -123,11 +123,15 @@ def test_a_record_on_s3_that_another_run_wrote_meanwhile_is_kept(finished, bucke
     there = Path(f"{bucket.address}/run/{path.name}")
     each = SimpleNamespace(name="Waveforms", step=SimpleNamespace(record=there), record=mine)
 
-    accept._replace(each, replace(mine, notes={"accepted": ["first"]}))
-    with pytest.raises(AframeError, match="the record on S3 has changed meanwhile"):
-        accept._replace(each, replace(mine, notes={"accepted": ["second"]}))
+    first, second = (
+        {"accepted": [{"when": "now", "who": who, "changes": []}]} for who in ("one", "another")
+    )
 
-    assert json.loads(bucket.get(f"run/{path.name}"))["notes"] == {"accepted": ["first"]}
+    accept._replace(each, replace(mine, notes=first))
+    with pytest.raises(AframeError, match="the record on S3 has changed meanwhile"):
+        accept._replace(each, replace(mine, notes=second))
+
+    assert json.loads(bucket.get(f"run/{path.name}"))["notes"] == first
 
 
 def test_an_input_elsewhere_cannot_be_accepted(finished):

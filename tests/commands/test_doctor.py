@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import subprocess
+import threading
 import time
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ import pytest
 
 from aframe.artifacts.segments import Segment, write_segments
 from aframe.commands import credentials, doctor
+from aframe.errors import AframeError
 from aframe.sites import queue
 
 VARIABLES = (
@@ -62,6 +64,22 @@ def _token(seconds):
     return f"e30.{claims.rstrip('=')}.x"
 
 
+def _move(run, variable, place):
+    """Have `run.sh` say that a piece of the run lies at *place*."""
+    script = run.directory / "run.sh"
+    lines = script.read_text().splitlines(keepends=True)
+    here = f"export {variable}="
+    script.write_text("".join(f"{here}{place}\n" if each.startswith(here) else each
+                              for each in lines))  # fmt: skip
+    assert place in script.read_text()
+
+
+@pytest.fixture
+def patient(monkeypatch):
+    """Others may use the machine."""
+    monkeypatch.setattr(doctor, "_PATIENCE", 60.0)
+
+
 def test_a_run_that_can_begin(empty):
     """Nothing fails; what is looked at stands in one line each, and nothing is written."""
     status, out, _ = empty.aframe("doctor")
@@ -87,6 +105,20 @@ def test_settings_that_contradict_each_other(empty):
     assert "highpass is not between zero and the Nyquist frequency" in found["settings"]["found"]
     assert found["settings"]["fix"].startswith("choose a highpass below 512 Hz")
     assert set(found) == {"settings", "GPU"}
+
+
+def test_steps_that_a_run_would_refuse(empty):
+    """The first, why, and how to mend it."""
+    file = empty.directory / "data/test/segments.txt"
+    file.parent.mkdir(parents=True)
+    write_segments(file, [Segment(0.0, 3600.0)])
+    status, found = _found(empty)
+
+    assert (status, found["settings"]["state"]) == (1, "failed")
+    assert found["settings"]["found"].endswith(
+        f" stops the run: a file without a record is in the way: {file}"
+    )
+    assert found["settings"]["fix"] == "move it away, or choose another output directory"
 
 
 def test_strain_that_is_too_short(empty):
@@ -296,6 +328,167 @@ def test_a_key_of_s3_that_is_wanted(empty, monkeypatch):
     assert "wanted by " in found["S3 key"]["found"]
 
 
+@pytest.mark.usefixtures("patient")
+def test_a_store_that_can_be_used(empty, bucket):
+    """Of each of the run's directories there, with nothing left behind; its inputs are read."""
+    results, strain = f"{bucket.address}/run/results", f"{bucket.address}/run/data"
+    _move(empty, "AFRAME_RESULTS_DIR", results)
+    _move(empty, "AFRAME_TEST_DATA_DIR", strain)
+    status, found = _found(empty)
+
+    assert status == 0, [each for each in found.values() if each["state"] == "failed"]
+    store = found[f"store {strain}, {results}"]
+    assert (store["state"], store["found"]) == ("ok", "it answers, and can be read and written")
+    assert found["settings"]["state"] == found["S3 key"]["state"] == "ok"
+    assert bucket.names() == []
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_store_that_is_only_read(finished, bucket):
+    """Where nothing is to be made there, no leave to write is asked for."""
+    bucket.put(finished.directory / "results", "run/results")
+    there = bucket.names()
+    _move(finished, "AFRAME_RESULTS_DIR", f"{bucket.address}/run/results")
+    _, found = _found(finished)
+
+    assert found["settings"]["state"] == "ok", found["settings"]
+    store = found[f"store {bucket.address}/run/results"]
+    assert store["found"] == "it answers, and can be read; nothing is to be written"
+    assert bucket.names() == there
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_store_that_writes_on_no_condition(empty, bucket, monkeypatch):
+    """It could not keep two runs apart; what it wrote is removed."""
+    _move(empty, "AFRAME_RESULTS_DIR", bucket.address)
+
+    def put(self, name, content, _tag):
+        return self._put(name, content)["ETag"]
+
+    monkeypatch.setattr("aframe.artifacts.remote.Remote.swap", put)
+    status, found = _found(empty)
+
+    assert status == 0
+    assert found[f"store {bucket.address}"]["state"] == "warning"
+    assert "it cannot keep two runs apart" in found[f"store {bucket.address}"]["found"]
+    assert bucket.names() == []
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_bucket_that_is_not_there(empty, bucket):
+    """And the steps that a run would refuse for it."""
+    _move(empty, "AFRAME_RESULTS_DIR", "s3://bigg/run/results")
+    status, found = _found(empty)
+
+    assert status == 1
+    store = found["store s3://bigg/run/results"]
+    assert store["state"] == "failed"
+    assert store["found"].startswith("there is no such bucket: ")
+    assert store["fix"].endswith("make it: aws s3 mb s3://bigg")
+    assert found["settings"]["found"].startswith(
+        "ExportLocal and 4 more of 15 steps (aframe plan) stop the run: there is no such bucket"
+    )
+    assert found["settings"]["fix"] == store["fix"]
+    assert bucket.name != "bigg"
+
+
+@pytest.mark.usefixtures("patient", "keys_count")
+def test_keys_that_the_store_refuses(empty, bucket):
+    """They are there, and are of no use."""
+    _move(empty, "AFRAME_RESULTS_DIR", f"{bucket.address}/run/results")
+    status, found = _found(empty)
+
+    assert status == 1
+    store = found[f"store {bucket.address}/run/results"]
+    assert store["state"] == "failed"
+    assert store["found"].startswith("the store refuses these credentials: ")
+    assert "AWS_PROFILE" in store["fix"]
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_store_that_lets_nobody_write(empty, bucket, monkeypatch):
+    """Reading alone is not enough where steps are to write there."""
+    _move(empty, "AFRAME_RESULTS_DIR", f"{bucket.address}/run/results")
+
+    def refuse(*_):
+        raise AframeError("the store refuses", found="403", wanted_by="it", fix="ask for leave")
+
+    monkeypatch.setattr("aframe.artifacts.remote.Remote.swap", refuse)
+    status, found = _found(empty)
+
+    store = found[f"store {bucket.address}/run/results"]
+    assert (status, store["found"], store["fix"]) == (1, "the store refuses: 403", "ask for leave")
+    assert found["settings"]["state"] == "ok"
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_store_that_nobody_answers_for(empty, bucket, monkeypatch):
+    """It is a fault of the store, and none of the strain, of which nothing is known."""
+    _move(empty, "AFRAME_TEST_DATA_DIR", f"{bucket.address}/run/data")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    status, found = _found(empty)
+
+    assert status == 1
+    store = found[f"store {bucket.address}/run/data"]
+    assert store["state"] == "failed"
+    assert store["found"].startswith("the store cannot be reached: ")
+    assert store["fix"].startswith("correct AWS_ENDPOINT_URL")
+    assert found["livetime"]["state"] == "-"
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_key_of_s3_that_boto3_finds_elsewhere(empty, bucket, monkeypatch):
+    """Where the store takes it, none is missing: a profile may name a program that tells it."""
+    _move(empty, "AFRAME_RESULTS_DIR", f"{bucket.address}/run/results")
+    nobody = credentials.Credential("S3 key", None, "set it")
+    monkeypatch.setattr(credentials, "aws", lambda _: nobody)
+    status, found = _found(empty)
+
+    assert (status, found["S3 key"]["state"]) == (0, "ok")
+    assert found["S3 key"]["found"].startswith("the store takes what boto3 finds, wanted by ")
+
+
+@pytest.mark.usefixtures("patient")
+def test_strain_on_s3(empty, bucket, tmp_path):
+    """Its segments are read there, as those here are."""
+    _move(empty, "AFRAME_TEST_DATA_DIR", f"{bucket.address}/run/data")
+    write_segments(tmp_path / "segments.txt", [Segment(0.0, 3600.0)])
+    bucket.put(tmp_path / "segments.txt", "run/data/segments.txt")
+    _, long = _found(empty)
+    write_segments(tmp_path / "segments.txt", [Segment(0.0, 40.0)])
+    bucket.put(tmp_path / "segments.txt", "run/data/segments.txt")
+    _, short = _found(empty)
+
+    assert (long["livetime"]["state"], long["injections"]["state"]) == ("ok", "ok")
+    assert "of background fit" in long["livetime"]["found"]
+    assert (short["livetime"]["state"], short["injections"]["state"]) == ("failed", "failed")
+    assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.usefixtures("patient")
+def test_the_cache_of_a_run_on_s3(empty, bucket, tmp_path, monkeypatch):
+    """It is looked at where something lies there, and named; a home may have a quota."""
+    alone = _found(empty)[1]
+    _move(empty, "AFRAME_RESULTS_DIR", f"{bucket.address}/run/results")
+    monkeypatch.setattr(doctor, "estimate", lambda *_: SimpleNamespace(written=10.0))
+    named = _found(empty)[1][f"cache of S3 {tmp_path}/cache"]
+    monkeypatch.delenv("AFRAME_CACHE_DIR")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    usual = _found(empty)[1][f"cache of S3 {tmp_path}/home/.cache/aframe"]
+    monkeypatch.setenv("AFRAME_CACHE_DIR", str(tmp_path / "file"))
+    (tmp_path / "file").touch()
+    status, found = _found(empty)
+    taken = found[f"cache of S3 {tmp_path}/file"]
+
+    assert not any(about.startswith("cache") for about in alone)
+    assert named["state"] == usual["state"] == "ok"
+    assert "about 50 B are to be written and 100 B elsewhere on this disk" in named["found"]
+    assert named["found"].endswith(f" in {tmp_path}")
+    assert usual["found"].endswith("; AFRAME_CACHE_DIR is not set")
+    assert (status, taken["state"], taken["found"]) == (1, "failed", "a file is in its place")
+    assert "export AFRAME_CACHE_DIR=" in taken["fix"]
+
+
 @pytest.mark.parametrize(
     ("mode", "state", "found"),
     [
@@ -367,6 +560,81 @@ def test_a_pool(empty, tmp_path, monkeypatch, script, state, found):
 
     assert pool["state"] == state
     assert found in pool["found"]
+
+
+_SLOT = {"TotalSlotMemory": 24105, "TotalSlotDisk": 52259328.0, "TotalSlotCpus": 4}
+
+
+@pytest.mark.usefixtures("patient")
+@pytest.mark.parametrize(
+    ("slots", "words", "state", "says"),
+    [
+        ([_SLOT], (), "ok", "at most 23.5 GB memory, 49.8 GB disk, 4 cores, 0 GPUs"),
+        ([_SLOT], ("--Train-request-memory", "30GB"), "failed", "a job of Train asks for: 30 GB"),
+        ([_SLOT, {**_SLOT, "TotalSlotGPUs": 1}], ("--Train-request-gpus", "1"), "ok", "1 GPU"),
+        # Each is there, but not on one machine.
+        (
+            [{**_SLOT, "TotalSlotMemory": 65536}, {**_SLOT, "TotalSlotGPUs": 1}],
+            ("--Train-request-gpus", "1", "--Train-request-memory", "30GB"),
+            "failed",
+            "at most 64 GB memory, 49.8 GB disk, 4 cores, 1 GPU; none has",
+        ),
+        ([], (), "warning", "none is there now"),
+        (None, (), "-", "condor_status is not here to tell"),
+        ("nobody home", (), "failed", "nobody home"),
+        ("", (), "failed", "condor_status failed"),
+    ],
+)
+def test_machines_of_a_pool(empty, tmp_path, monkeypatch, slots, words, state, says):
+    """The most that one offers, and which request fits on none that is there."""
+    empty.set("luigi_base", "workflow", "htcondor")
+    monkeypatch.setattr(queue, "_bindings_serve", lambda: False)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    (tmp_path / "bin").mkdir()
+    told = (
+        f"echo '{slots}' >&2; exit 1" if isinstance(slots, str) else f"echo '{json.dumps(slots)}'"
+    )
+    scripts = {"condor_q": "echo '[]'", "condor_submit": "", "condor_status": told}
+    for name, script in scripts.items():
+        if name != "condor_status" or slots is not None:
+            (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{script}\n")
+            (tmp_path / "bin" / name).chmod(0o755)
+
+    status, findings = _found(empty, *words)
+    found = findings["machines of the pool"]
+
+    assert (found["state"], status) == (state, int(state == "failed")), findings
+    assert says in found["found"]
+
+
+@pytest.mark.usefixtures("patient")
+@pytest.mark.parametrize(
+    ("asked", "answer", "state", "says"),
+    [
+        ("TARGET.NoSuch == 1", "[]", "warning", "those of Train: TARGET.NoSuch == 1"),
+        ("TARGET.NoSuch == 1", "[{}]", "ok", "machines meet them now"),
+        ("TARGET.NoSuch == 1", "{", "warning", "an answer is cut or no JSON"),
+        ("MY.NoSuch == 1", "[]", "ok", "machines meet them now"),
+        ("", "", None, ""),
+    ],
+)
+def test_requirements_of_jobs(empty, tmp_path, monkeypatch, asked, answer, state, says):
+    """Whether machines meet them; what is not known, or may be busy, is no fault."""
+    empty.set("luigi_base", "workflow", "htcondor")
+    monkeypatch.setattr(queue, "_bindings_serve", lambda: False)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    (tmp_path / "bin").mkdir()
+    told = f"case \"$*\" in *NoSuch*) echo '{answer}';; *) echo '{json.dumps([_SLOT])}';; esac"
+    scripts = {"condor_q": "echo '[]'", "condor_submit": "", "condor_status": told}
+    for name, script in scripts.items():
+        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+
+    status, findings = _found(empty, *(("--Train-requirements", asked) if asked else ()))
+
+    assert status == 0
+    found = findings.get("requirements", {"state": None, "found": ""})
+    assert (found["state"], says in found["found"]) == (state, True)
 
 
 @pytest.mark.parametrize(
@@ -445,10 +713,12 @@ def test_what_does_not_answer_is_given_up(monkeypatch):
     def fail():
         raise RuntimeError("no schedd")
 
-    slow = doctor._in_time("pool", "fine", lambda: time.sleep(0.5), "wait")
+    end = threading.Event()
+    slow = doctor._in_time("pool", "fine", end.wait, "wait")
+    end.set()
     assert (slow.state, slow.found) == ("failed", "no answer within 0.1 s")
-    assert doctor._in_time("pool", "fine", fail, "wait").found == "RuntimeError: no schedd"
     monkeypatch.setattr(doctor, "_PATIENCE", 60.0)
+    assert doctor._in_time("pool", "fine", fail, "wait").found == "RuntimeError: no schedd"
     assert doctor._in_time("pool", "fine", lambda: 1, "wait").state == "ok"
 
 

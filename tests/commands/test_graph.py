@@ -47,6 +47,22 @@ def test_a_picture_that_cannot_be_written_is_refused(empty, tmp_path):
     assert not (tmp_path / "none").exists()
 
 
+def test_a_file_that_is_no_picture_is_not_overwritten(empty, tmp_path):
+    """Such as a result; a picture from before is."""
+    result = tmp_path / "background.hdf5"
+    result.write_bytes(b"events")
+    picture = tmp_path / "run.svg"
+    picture.touch()
+
+    status, out, err = empty.aframe("graph", "--output", str(result))
+
+    assert (status, out, result.read_bytes()) == (2, "", b"events")
+    assert f"in the way\n  found      {result}" in err
+    for _ in range(2):
+        assert empty.aframe("graph", "--output", str(picture))[0] == 0
+    assert picture.read_text().startswith("<svg")
+
+
 def test_every_step_is_drawn_in_the_color_of_its_state(finished, tmp_path):
     """With a legend that counts the states; boxes do not overlap and lie in the picture."""
     (finished.directory / "results/plots/sensitive_volume.h5").unlink()

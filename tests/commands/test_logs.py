@@ -11,6 +11,7 @@ import pytest
 
 from aframe.commands import logs
 from aframe.tasks.outlook import outlooks
+from aframe.usage import Table, Usage
 
 
 def _log(run, path, text):
@@ -70,6 +71,154 @@ def test_the_log_of_a_branch(empty):
         assert empty.aframe("logs", f"FetchTest[{branch}]")[1] == said
 
 
+def _begun(run, path, started, **more):
+    """Have the status of a step tell that it was begun on this machine at *started*."""
+    told = {"state": "done", "started": started, "updated": started, **more}
+    _log(run, path, json.dumps(told))
+
+
+def test_the_log_of_a_step_that_is_one_job(empty):
+    """That of its newest attempt, done or at work, told of or not; also where it was published."""
+    first = _log(empty, "training/logs/fit/0-0-1.log", "first\n")
+    os.utime(first, (1.0, 1.0))
+    last = _log(empty, "training/logs/fit/0-0-2.log", "last\n")
+
+    shown = (0, "last\n", f"{last} (set 0, job 0, attempt 2)\n")
+    assert empty.aframe("logs", "Train") == shown
+    now = time.time()
+    _log(empty, "training/logs/fit.jobs.json", json.dumps({"attempts": []}))
+    _log(empty, "training/logs/fit.log", "publishing\n")
+    _begun(empty, "training/logs/fit.status.json", now)
+    assert empty.aframe("logs", "Train") == shown
+    status, out, err = empty.aframe("logs", "Train[0]")
+    assert (status, out) == (2, "")
+    assert "there is no such branch" in err
+
+
+def test_a_step_whose_one_job_waits(empty):
+    """It is not told to be run."""
+    _log(empty, "training/logs/fit.jobs.json", json.dumps({"logs": {"fit/0-0-1.log": ""}}))
+
+    status, _, err = empty.aframe("logs", "Train")
+    assert status == 2
+    assert "training/logs/fit/0-0-1.log\n" in err
+    assert "  fix        wait until the job is at work" in err
+
+
+def test_a_step_that_was_one_job_and_is_done_here_since(empty):
+    """What this machine did is the last that is known."""
+    _log(empty, "training/logs/fit/0-0-1.log", "of the job\n")
+    _log(empty, "training/logs/fit.jobs.json", json.dumps({"attempts": []}))
+    _log(empty, "training/logs/fit.log", "here\n")
+    _begun(empty, "training/logs/fit.status.json", time.time() + 600.0)
+
+    assert empty.aframe("logs", "Train")[1] == "here\n"
+
+
+def test_a_job_that_failed_and_is_tried_again(empty):
+    """The new attempt is shown as soon as it is at work."""
+    first = _log(empty, "training/logs/fit/0-0-1.log", "first\n")
+    os.utime(first, (1.0, 1.0))
+    _failure(empty, "training/logs/fit.failure.json", first, when=2.0)
+
+    assert empty.aframe("logs", "Train")[1] == "first\n"
+    _log(empty, "training/logs/fit/0-0-2.log", "second\n")
+    assert empty.aframe("logs", "Train")[1] == "second\n"
+
+
+#: Two sets: of the second a job failed, and its rows went to two.
+JOBS = {
+    "fetch/0-0-1.log": "0-1",
+    "fetch/0-1-1.log": "2",
+    "fetch/1-0-1.log": "0-1",
+    "fetch/1-0-2.log": "0",
+    "fetch/1-1-1.log": "1",
+}
+
+
+def _jobs(run, logs):
+    for name, rows in logs.items():
+        _log(run, f"data/test/logs/{name}", f"{name} {rows}\n")
+    _log(run, "data/test/logs/fetch.jobs.json", json.dumps({"attempts": [], "logs": logs}))
+    return _log(run, "data/test/logs/fetch.log", "whole\n")
+
+
+def test_the_log_of_a_branch_of_any_job(empty):
+    """The newest attempt of the last set with such a row, or of the set that is named."""
+    whole = _jobs(empty, JOBS)
+    folder = empty.directory / "data/test/logs/fetch"
+
+    assert empty.aframe("logs", "FetchTest[0]") == (
+        0,
+        "fetch/1-0-2.log 0\n",
+        f"{folder}/1-0-2.log (set 1, job 0, attempt 2, rows 0; of other sets: FetchTest[0:0])\n",
+    )
+    assert empty.aframe("logs", "FetchTest[1]")[1] == "fetch/1-1-1.log 1\n"
+    assert empty.aframe("logs", "FetchTest[2]")[2] == (
+        f"{folder}/0-1-1.log (set 0, job 1, attempt 1, rows 2)\n"
+    )
+    assert empty.aframe("logs", "FetchTest[0:1]")[2] == (
+        f"{folder}/0-0-1.log (set 0, job 0, attempt 1, rows 0-1)\n"
+    )
+    assert empty.aframe("logs", "FetchTest")[2] == f"{whole}; those of its jobs: {folder}\n"
+
+
+def test_a_branch_that_no_job_had(empty):
+    """What each set had is named; whole or by the set that was asked for."""
+    _jobs(empty, JOBS)
+
+    status, out, err = empty.aframe("logs", "FetchTest[1:2]")
+    assert (status, out) == (2, "")
+    assert "FetchTest[1:2], though its last run had 3 branches in set 0, 2 branches in" in err
+    assert "though its last run had 3 branches\n" in empty.aframe("logs", "FetchTest[3]")[2]
+    (empty.directory / "data/test/logs/fetch.jobs.json").unlink()
+    assert "nothing tells of its sets" in empty.aframe("logs", "FetchTest[1:2]")[2]
+
+
+def test_a_branch_whose_job_has_no_log_yet(empty):
+    """It is not taken for a step that never ran, nor for the row of another set."""
+    _jobs(empty, JOBS)
+    folder = empty.directory / "data/test/logs/fetch"
+    (folder / "1-1-1.log").unlink()
+    (folder / "1-0-1.log").unlink()
+
+    status, _, err = empty.aframe("logs", "FetchTest[1]")
+    assert status == 2
+    assert f"  found      no {folder}/1-1-1.log\n" in err
+    assert "  fix        wait until the job is at work" in err
+
+
+def test_branches_that_were_done_here_since(empty):
+    """They are in the log of the step."""
+    _jobs(empty, JOBS)
+    _begun(empty, "data/test/logs/fetch.status.json", time.time() + 600.0, total=2, unit="files")
+
+    assert empty.aframe("logs", "FetchTest[1]")[1] == "whole\n"
+
+
+def test_the_accounts_of_branches_tell_how_many_there_were(empty):
+    """Where an older version left nothing else."""
+    _log(empty, "data/test/logs/fetch.log", "whole\n")
+    table = Table(empty.directory / "data/test/logs/fetch.branches.csv")
+    table.add([Usage("files", row, "host", "run", 0.0) for row in range(3)])
+
+    assert empty.aframe("logs", "FetchTest[2]")[1] == "whole\n"
+    assert "its last run had 3 files" in empty.aframe("logs", "FetchTest[3]")[2]
+
+
+def test_logs_of_a_run_directory_that_was_moved(empty):
+    """Those beside the record of the jobs or of the failure are shown, whatever path is there."""
+    there = "/where/it/was/data/test/logs/fetch/0-0-1.log"
+    path = _log(empty, "data/test/logs/fetch/0-0-1.log", "of the job\n")
+    attempts = [{"rows": "0-3", "attempt": 1, "log": there}]
+    _log(empty, "data/test/logs/fetch.jobs.json", json.dumps({"attempts": attempts}))
+    shown = (0, "of the job\n", f"{path} (set 0, job 0, attempt 1, rows 0-3)\n")
+
+    assert empty.aframe("logs", "FetchTest[2]") == shown
+    _failure(empty, "data/test/logs/fetch.failure.json", there)
+    assert empty.aframe("logs", "FetchTest") == shown
+
+
 def test_a_branch_that_is_none(empty):
     """It is named with the number of those that there are; nothing is printed."""
     path = _log(empty, "data/test/logs/fetch.log", "whole\n")
@@ -122,7 +271,7 @@ def test_a_step_named_otherwise(empty):
     assert "FetchTrain[12]" in err
 
 
-@pytest.mark.parametrize("text", ["{", '{"attempts": 7}', "{}"])
+@pytest.mark.parametrize("text", ["{", '{"attempts": 7}', '{"logs": 7}', "[]", "{}"])
 def test_jobs_that_cannot_be_read(empty, text):
     """They tell of no attempt."""
     path = _log(empty, "data/test/logs/fetch.log", "whole\n")

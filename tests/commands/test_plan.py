@@ -177,6 +177,7 @@ def test_a_step_that_failed_last_time(empty):
     [
         ({}, True),
         ({"pid": 1}, True),
+        ({"updated": 0.0}, False),  # another process has that number by now
         ({"host": "elsewhere", "pid": 1}, True),
         ({"host": "elsewhere", "updated": 0.0}, False),
         ({"state": "failed"}, False),
@@ -204,6 +205,36 @@ def test_a_step_on_a_pool_is_running(empty):
     assert empty.plan()["Query:data/train"]["state"] == "running"
     (line,) = re.findall(r"^running +Query:data/train.*", empty.aframe("plan")[1], re.MULTILINE)
     assert line.endswith("jobs: 1 idle")
+
+
+@pytest.mark.parametrize("before", [None, "failed"])
+def test_a_step_whose_one_job_waits_is_running(empty, before):
+    """It says nothing before it is at work, and whoever watches it does; until that fails."""
+    if before:
+        _status(empty, "data/train", "query", state=before, updated=0.0)
+    logs = empty.directory / "data/train/logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    left = {"idle": 1, "running": 0, "held": 0, "done": 0}
+    for jobs, state in (({**left, "idle": 0, "done": 1}, "runs"), (left, "running")):
+        told = {"jobs": jobs, "began": time.time() - 60}
+        (logs / "query.jobs.json").write_text(json.dumps(told))
+        assert empty.plan()["Query:data/train"]["state"] == state
+
+    (logs / "query.failure.json").write_text("{}")
+    assert empty.plan()["Query:data/train"]["state"] == "runs"
+
+
+def test_jobs_of_other_settings_are_no_work_of_this_step(empty):
+    """A run would remove them, and what they did."""
+    _status(empty, "data/train", "query", state="dealt")
+    logs = empty.directory / "data/train/logs"
+    (logs / "query.settings.json").write_text(json.dumps({"min_duration": 1.0}))
+    (logs.parent / ".draft-query").mkdir()
+    step = empty.plan()["Query:data/train"]
+
+    assert step["state"] == "runs"
+    anew = "what is done of it was begun with other settings, and begins anew"
+    assert step["reasons"] == [f"{anew}: a run removes its jobs", "absent"]
 
 
 def test_a_status_that_was_cut_short_tells_nothing(empty):

@@ -1,5 +1,6 @@
 """Which run directory is meant, and what its `run.sh` sets."""
 
+import errno
 import os
 import shutil
 import subprocess
@@ -70,7 +71,12 @@ def test_no_run_directory(tmp_path, monkeypatch):
     """The error tells how to get to one."""
     monkeypatch.delenv("LAW_CONFIG_FILE", raising=False)
     monkeypatch.chdir(tmp_path)
-    for directory, found in ((None, "nor above it"), (tmp_path / "x", "x does not exist")):
+    (tmp_path / "file").touch()
+    for directory, found in (
+        (None, "nor above it"),
+        (tmp_path / "x", "x does not exist"),
+        (tmp_path / "file", "nor above it"),
+    ):
         with pytest.raises(AframeError, match="there is no run directory") as caught:
             RunDirectory.find(directory)
         assert found in caught.value.found
@@ -173,3 +179,33 @@ def test_ctrl_c_and_a_reader_that_has_seen_enough(empty, monkeypatch):
     done = subprocess.run(["bash", "-c", piped], capture_output=True, text=True, check=False)
     assert done.stderr == ""
     assert Path(empty.directory).exists()
+
+
+@pytest.mark.parametrize("words", ["plan", "graph"])
+def test_a_full_disk_behind_standard_output(empty, words):
+    """Is told as any other."""
+    aframe = f"{sys.executable} -c 'import sys; from aframe.commands import main; sys.exit(main())'"
+    full = f"{aframe} {words} --directory {empty.directory} >/dev/full"
+
+    done = subprocess.run(["bash", "-c", full], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("aframe: error: the disk is full\n  found      [Errno 28]")
+    assert "Traceback" not in done.stderr
+
+
+def test_what_may_not_be_written_is_told(empty, monkeypatch):
+    """Such as the record of somebody else's run; any other error of ours is not hidden."""
+    from aframe.commands import plan  # noqa: PLC0415
+
+    def refuse(*_):
+        raise OSError(error, os.strerror(error), "a.record.json")
+
+    monkeypatch.setattr(plan, "run", refuse)
+    error = errno.EROFS
+    status, _, err = empty.aframe("plan")
+    assert status == 2
+    assert "cannot be written or read\n  found      [Errno 30] Read-only file system" in err
+    error = errno.EIO
+    with pytest.raises(OSError, match="Input/output error"):
+        empty.aframe("plan")

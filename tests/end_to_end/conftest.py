@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -57,6 +57,14 @@ class Run:
         text, count = re.subn(pattern, lambda found: found[1] + value, path.read_text())
         assert count == 1, f"{key} stands {count} times in {path}"
         path.write_text(text)
+
+    def elsewhere(self, directory: Path) -> Run:
+        """Write the configuration of this run for another directory, in which nothing has run."""
+        directory.mkdir(parents=True, exist_ok=True)
+        for name in (f"{self.mode}.cfg", "train.yaml", "run.sh"):
+            text = (self.directory / name).read_text()
+            (directory / name).write_text(text.replace(str(self.directory), str(directory)))
+        return replace(self, directory=directory)
 
 
 def tiny_run(directory: Path, mode: str = "sandbox") -> Run:

@@ -75,6 +75,14 @@ def hog(size: str) -> None:
     bytearray(int(size) << 20)
 
 
+def keep(size: str) -> None:
+    """Hold so many MiB of memory for as long as it takes to be seen."""
+    held = bytearray(int(size) << 20)
+    for page in range(0, len(held), 4096):
+        held[page] = 1
+    time.sleep(25)
+
+
 def fill(size: str) -> None:
     """Use so many MiB of the disk that the job was given."""
     path = Path(os.environ["TMPDIR"], "full")
@@ -82,6 +90,12 @@ def fill(size: str) -> None:
         for _ in range(int(size)):
             file.write(bytes(1 << 20))
     path.unlink()
+
+
+def overflow(mark: str) -> None:
+    """Find the disk of the results full, until somebody has made room."""
+    if not Path(mark).exists():
+        Path("/dev/full").write_text("x")
 
 
 def expire(mark: str) -> None:
@@ -92,6 +106,26 @@ def expire(mark: str) -> None:
         )
 
 
+def granted(name: str) -> None:
+    """Use the GPU that was granted, as its sole name in the variable *name*."""
+    _refuse_other("GPU", os.environ.get(name, "none"), "GPU-one", "GPU-two")
+
+
+def show(token: str) -> None:
+    """Show the token that a job gets of its own."""
+    path = Path(os.environ.get("_CONDOR_CREDS", "nowhere"), "scitokens.use")
+    inside = os.environ.get("APPTAINERENV__CONDOR_CREDS")
+    _refuse_other("token", path.read_text() if path.exists() else "none", token)
+    _refuse_other("place of it in an image", str(inside), str(path.parent))
+
+
+def _refuse_other(what: str, found: str, *right: str) -> None:
+    if found not in right:
+        raise AframeError(
+            f"there is another {what}", found=found, wanted_by="branch", fix=" or ".join(right)
+        )
+
+
 DEEDS = {
     "write": lambda _: None,
     "wait": wait,
@@ -99,13 +133,18 @@ DEEDS = {
     "refuse": refuse,
     "crash": crash,
     "hog": hog,
+    "keep": keep,
     "fill": fill,
+    "overflow": overflow,
+    "granted": granted,
+    "show": show,
     "expire": expire,
 }
 
 
 def make(settings: Settings, draft: Draft) -> None:
     """Double the numbers, then add the first of them to each, and write `sums.txt`."""
+    draft.notes["device"] = settings.resources.device
     sources = [settings.inputs.numbers / f"{n}.txt" for n in range(len(settings.deeds))]
     doubled = [draft.work / f"doubled-{path.name}" for path in sources]
     _deal(settings, draft, sources, None, doubled, settings.deeds)
@@ -144,6 +183,7 @@ def writes(_deed: str, _source: Path, _before: Path | None, path: Path) -> list[
 
 def whole(settings: Settings, draft: Draft) -> None:
     """Add the numbers up, all in one."""
+    draft.notes["device"] = settings.resources.device
     for deed in settings.deeds:
         word, _, argument = deed.partition(":")
         DEEDS[word](argument)

@@ -17,8 +17,10 @@ import pytest
 
 from aframe.checkout import code_digest
 from aframe.cli import write_run_directory
+from aframe.errors import AframeError
 from aframe.images import labels, outdated
 from aframe.paths import RUN_VARIABLES
+from aframe.stages import Stage, Step
 
 CHECKOUT = Path(__file__).parents[2]
 #: One process builds the images and uses them.
@@ -321,6 +323,27 @@ def test_an_image_of_other_code_is_no_error(images):
     assert outdated("data", Path(container_images.BASE)) == (
         f"the image {container_images.BASE} does not say which code it holds"
     )
+
+
+def test_an_image_that_is_cut_or_none_at_all(images, tmp_path):
+    """Before anything runs it is told which, with the build that mends it."""
+    none, cut = tmp_path / "none.sif", tmp_path / "sv.sif"
+    none.write_text("junk")
+    with (images / "sv.sif").open("rb") as whole:
+        cut.write_bytes(whole.read(50_000_000))
+    settings = {"output": str(tmp_path / "output"), "resources": {}}
+
+    with pytest.raises(
+        AframeError, match="the container image for stage 'sv' cannot be opened"
+    ) as told:
+        Stage("sv", none).refuse_missing()
+    assert "image format not recognized" in told.value.found
+    assert "if the image is cut or broken: cd projects/sv && apptainer build" in told.value.fix
+
+    with pytest.raises(AframeError, match="stage 'sv' cannot look through its steps") as told:
+        Stage("sv", cut).refuse_wrong([Step("SandboxSV", "estimate", settings)])
+    build = f"build-containers sv --root {tmp_path} --force"
+    assert told.value.fix == f"if the image is cut or broken: {build}"
 
 
 def test_a_command_line_can_be_written_for_another_machine(images, tmp_path):

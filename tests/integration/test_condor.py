@@ -1,31 +1,28 @@
 """Steps on a real HTCondor pool: done there, tried again by cause, found again after a kill.
 
-Needs HTCondor's commands on PATH and a pool that answers. Machines with a fault are added to it:
-a startd each, whose wrapper of jobs takes from them what such a machine lacks.
+Needs HTCondor's commands on PATH and a pool that answers.
 """
 
 import contextlib
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
-import tempfile
-import time
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
 import condor_pool
 import pytest
+from condor_pool import LONGEST, apart, as_user, configured, daemon, until
 
 HERE = Path(__file__).parent
 STAGE, SUBMIT = HERE / "pool_stage.py", HERE / "submit.py"
-#: What takes longer does not end at all (s).
-LONGEST = 400
-
 
 pytestmark = [
     pytest.mark.skipif(not condor_pool.answers(), reason="no HTCondor pool answers condor_q"),
@@ -33,11 +30,6 @@ pytestmark = [
     # scheduler is stopped, and machines come and go.
     pytest.mark.xdist_group("end_to_end"),
 ]
-
-
-def _as_user(*words):
-    """A command as the user whose jobs run: the bindings submit as whoever runs them."""
-    return [*(["as-user"] if shutil.which("as-user") else []), *map(str, words)]
 
 
 @dataclass
@@ -54,7 +46,7 @@ class Step:
         told = json.dumps({**self.told, **more})
         with (self.directory / "screen").open("a") as screen:
             process = subprocess.Popen(
-                _as_user(sys.executable, SUBMIT, told),
+                as_user(sys.executable, SUBMIT, told),
                 env=self.environment,
                 stdout=screen,
                 stderr=screen,
@@ -77,9 +69,9 @@ class Step:
         """What it said so far."""
         return (self.directory / "screen").read_text()
 
-    def until(self, text):
+    def until_said(self, text):
         """Wait until it has said *text*."""
-        _until(lambda: text in self.screen, f"{text!r} in {self.screen}")
+        until(lambda: text in self.screen, f"{text!r} in {self.screen}")
 
     @property
     def output(self):
@@ -111,25 +103,10 @@ class Step:
         return [".".join(line.split()) for line in done.stdout.splitlines()]
 
 
-def _until(true, what):
-    end = time.monotonic() + LONGEST
-    while not true():
-        assert time.monotonic() < end, what
-        time.sleep(0.3)
-
-
-@contextlib.contextmanager
-def _apart(name):
-    """A folder that is not among those of the tests, which some machines may not see."""
-    with tempfile.TemporaryDirectory(prefix=f"{name}-", dir="/var/tmp") as folder:
-        Path(folder).chmod(0o755)
-        yield Path(folder)
-
-
 @pytest.fixture(scope="module")
 def commands():
     """A folder with the stand-in as `aframe-data`."""
-    with _apart("commands") as folder:
+    with apart("commands") as folder:
         yield _stand_in(folder)
 
 
@@ -165,76 +142,11 @@ def step(tmp_path, commands):
     )
 
 
-#: A machine that is added to the pool; it takes the jobs that are labeled with its name.
-MACHINE = """
-include : {pool}
-LOCAL_DIR = {folder}
-LOG = {folder}
-EXECUTE = {folder}/execute
-LOCK = {folder}
-RUN = {folder}
-USE_SHARED_PORT = False
-SEC_USE_FAMILY_SESSION = False
-NETWORK_HOSTNAME = {name}
-STARTD_NAME = {name}
-STARTD_ADDRESS_FILE = {folder}/address
-NUM_CPUS = 4
-MEMORY = 4000
-AframeTest = "{name}"
-STARTD_ATTRS = AframeTest
-START = TARGET.JobBatchName =?= "{name}"
-USER_JOB_WRAPPER = {folder}/wrapper
-"""
-#: How jobs begin there: in a namespace of their own, in which something is hidden or small.
-WRAPPER = """#!/bin/sh
-asked() {{ sed -n "s/^Request$1 = //p" "$_CONDOR_JOB_AD"; }}
-export disk=$(asked Disk) memory=$(asked Memory)
-exec unshare --user --map-root-user --mount sh -c '{lack}; exec "$@"' sh "$@"
-"""
-LACKS = {
-    # It sees none of our folders, and its home is empty.
-    "island": "mount -t tmpfs none {tests}; mkdir home; export HOME=$PWD/home",
-    "nopython": "mount -t tmpfs none {python}",
-    # It gives what was asked for, and no more.
-    "strict": "mkdir small; mount -t tmpfs -o size=${{disk}}k none small; "
-    "export TMPDIR=$PWD/small; ulimit -v $((memory * 1024))",
-}
-
-
 @pytest.fixture
 def machine(request, tmp_path_factory):
-    """A machine of the pool that lacks something, by its name."""
-    with _apart(request.param) as folder, _started(request.param, folder, tmp_path_factory):
-        yield request.param
-
-
-@contextlib.contextmanager
-def _started(name, folder, tmp_path_factory):
-    (folder / "execute").mkdir()
-    pool = os.environ.get("CONDOR_CONFIG", "/etc/condor/condor_config")
-    (folder / "config").write_text(MACHINE.format(pool=pool, folder=folder, name=name))
-    tests = tmp_path_factory.getbasetemp().parent
-    lack = LACKS[name].format(tests=tests, python=sys.prefix)
-    (folder / "wrapper").write_text(WRAPPER.format(lack=lack))
-    (folder / "wrapper").chmod(0o755)
-    with (folder / "screen").open("w") as screen:
-        startd = subprocess.Popen(
-            _as_user(_daemon("condor_startd"), "-f"),
-            env={**os.environ, "CONDOR_CONFIG": str(folder / "config")},
-            stdout=screen,
-            stderr=screen,
-        )
-    there = ["condor_status", "-constraint", f'AframeTest == "{name}"', "-af", "Name"]
-    _until(lambda: subprocess.check_output(there, text=True).strip(), f"{name} in the pool")
-    yield
-    startd.terminate()
-    startd.wait(LONGEST)
-
-
-def _daemon(name):
-    """Path of a program of HTCondor's administration."""
-    words = ["condor_config_val", "SBIN"]
-    return Path(subprocess.check_output(words, text=True).strip(), name)
+    """A machine of the pool that has a fault, by its name."""
+    with condor_pool.machine(request.param, tmp_path_factory.getbasetemp().parent) as name:
+        yield name
 
 
 #: Doubled, and the first of them added.
@@ -252,6 +164,9 @@ def test_branches_are_done_on_the_pool(step, queue):
     assert not (step.directory / "condor").exists()
     logs = [path.read_text() for path in (step.output / "logs" / "make").glob("*.log")]
     assert any("numbers of this job" in log for log in logs)
+    told = json.loads((step.output / "logs" / "make.jobs.json").read_text())["logs"]
+    assert {"make/0-0-1.log": "0-1", "make/0-1-1.log": "2-3"}.items() <= told.items()
+    assert sorted(told) == sorted(f"make/{path.name}" for path in step.output.glob("logs/make/*"))
 
 
 @pytest.mark.parametrize("machine", ["island"], indirect=True)
@@ -311,6 +226,100 @@ def test_what_htcondor_refuses_is_told(step, queue):
     assert "Traceback" not in step.screen
 
 
+@pytest.mark.parametrize("queue", ["bindings", "commands"])
+def test_a_pool_without_tokens_is_told(step, queue):
+    """It would refuse again: nothing is waited for."""
+    assert step.run(queue=queue, terms={"use_oauth_services": ["scitokens"]}) == 1
+    assert "ERROR: jobs cannot get their tokens" in step.screen
+    assert "locate(credd) failed" in step.screen
+    assert "does not answer" not in step.screen
+    assert not list((step.directory / "condor").glob("secrets.*"))
+
+
+#: A pool of its own, whose jobs get tokens.
+POOL = """
+include : {pool}
+LOCAL_DIR = {folder}
+PROCD_ADDRESS = {folder}/procd
+SHARED_PORT_PORT = {port}
+COLLECTOR_HOST = 127.0.0.1:{port}
+DAEMON_LIST = MASTER COLLECTOR NEGOTIATOR SCHEDD STARTD CREDD
+CREDD_ARGS = -f
+SEC_CREDENTIAL_DIRECTORY_OAUTH = {folder}/tokens
+TRUST_CREDENTIAL_DIRECTORY = True
+SEC_CREDENTIAL_STORER = {folder}/storer
+"""
+#: What whoever submits calls, as sites do that keep tokens in a vault; and what a monitor of tokens
+#: does on the machine of the scheduler: makes of what is stored what jobs use, and says so.
+STORER = """#!/bin/sh
+echo "to log in, visit a page"
+printf a-token >{folder}/token
+exec {sbin}/condor_store_cred add-oauth -s "$1" -i {folder}/token
+"""
+MONITOR = """
+echo $$ >pid
+trap : HUP
+while sleep 0.2; do
+  for token in */*.top; do
+    [ ! -e "$token" ] || { cp "$token" new && mv new "${token%.top}.use"; }
+  done
+  touch CREDMON_COMPLETE
+done
+"""
+
+
+@pytest.fixture
+def pool_with_tokens(step):
+    """Have the step submit to a pool whose jobs get tokens."""
+    places = {name: configured(name) for name in ("BIN", "SBIN")}
+    with apart("pool") as folder, contextlib.ExitStack() as started:
+        for name in ("log", "spool", "execute", "lock", "run", "tokens"):
+            (folder / name).mkdir()
+        (folder / "tokens").chmod(0o2770)
+        pool = os.environ.get("CONDOR_CONFIG", "/etc/condor/condor_config")
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        (folder / "config").write_text(POOL.format(pool=pool, folder=folder, port=port))
+        (folder / "storer").write_text(STORER.format(folder=folder, sbin=places["SBIN"]))
+        (folder / "storer").chmod(0o755)
+        # Not those that are set up for the other pool.
+        step.environment["PATH"] = os.pathsep.join([*places.values(), step.environment["PATH"]])
+        step.environment["CONDOR_CONFIG"] = str(folder / "config")
+        for words, where in (
+            ([f"{places['SBIN']}/condor_master", "-f"], folder),
+            (["sh", "-c", MONITOR], folder / "tokens"),
+        ):
+            screen = started.enter_context((folder / "screen").open("a"))
+            process = subprocess.Popen(
+                as_user(*words), env=step.environment, cwd=where, stdout=screen, stderr=screen
+            )
+            started.callback(process.wait, LONGEST)
+            started.callback(process.terminate)
+        words = as_user(f"{places['BIN']}/condor_status", "-any", "-af", "MyType")
+
+        def there():
+            asked = subprocess.run(
+                words, env=step.environment, capture_output=True, text=True, check=False
+            )
+            return {"CredD", "Machine", "Scheduler"} <= {*asked.stdout.split()}
+
+        until(there, "the daemons of a pool")
+        yield
+
+
+@pytest.mark.usefixtures("pool_with_tokens")
+@pytest.mark.parametrize("queue", ["bindings", "commands"])
+def test_jobs_get_tokens_of_their_own(step, queue):
+    """As the pool stores them; what asks to log in is seen; an image is told where they are."""
+    assert step.run(
+        queue=queue, terms={"use_oauth_services": ["scitokens"]}, deeds=["show:a-token"] * 4
+    ) == 0, step.screen  # fmt: skip
+    assert step.sums == SUMS
+    assert "to log in, visit a page" in step.screen
+    assert not step.attempts
+
+
 @pytest.mark.parametrize(
     ("deed", "problem", "cause"),
     [("refuse", "the number is odd (1)", "user"), ("crash", "ValueError: a bug", "bug")],
@@ -330,7 +339,7 @@ def test_an_error_of_python_stops_at_once(step, deed, problem, cause):
     words = shlex.split(failure["command"])
     done = subprocess.run(words, env=step.environment, capture_output=True, check=False)
     assert done.returncode == (2 if cause == "user" else 1)
-    _until(lambda: not step.jobs("JobStatus < 3"), "its jobs removed")
+    until(lambda: not step.jobs("JobStatus < 3"), "its jobs removed")
 
 
 @pytest.mark.parametrize("machine", ["strict"], indirect=True)
@@ -352,10 +361,63 @@ def test_memory_and_disk_grow_as_needed(step, machine):
     ]
 
 
+def test_a_full_disk_of_the_run_is_waited_for(step):
+    """More disk for the job would not help it."""
+    mark = step.directory / "mark"
+    deeds = [f"overflow:{mark}", "write", "write", "write"]
+    with step.start(deeds=deeds, terms={"job_length": 60}) as process:
+        step.until_said("trying again, 1 of 6, in 2 s")
+        mark.touch()
+        assert process.wait(LONGEST) == 0, step.screen
+
+    assert step.sums == SUMS
+    assert {cause for cause, _ in step.attempts} == {"storage"}
+
+
+@pytest.mark.parametrize("machine", ["watchful"], indirect=True)
+def test_a_pool_that_holds_what_uses_too_much_memory(step, machine):
+    """The hold is answered like any other want of memory, at once."""
+    terms = {"requirements": f'TARGET.AframeTest == "{machine}"', "job_length": 60}
+    request = {"memory": 300, "disk": 30, "max_memory": 1400}
+
+    assert step.run(
+        label=machine, terms=terms, request=request, deeds=["keep:500", "write", "write", "write"]
+    ) == 0, step.screen  # fmt: skip
+    assert step.sums == SUMS
+    ((cause, told),) = step.attempts
+    assert cause == "memory"
+    assert re.fullmatch(r"asking for (\d{3} MB|1\.\d+ GB) in place of 300 MB", told)
+
+
+@pytest.mark.parametrize("machine", ["gpus"], indirect=True)
+@pytest.mark.parametrize("verb", ["make", "whole"])
+def test_jobs_use_the_gpu_that_they_are_granted(step, machine, verb):
+    """One each, by the name that HTCondor gives it; a search is told to use it."""
+    terms = {"requirements": f'TARGET.AframeTest == "{machine}"', "job_length": 60}
+    request = {"memory": 300, "disk": 30, "gpus": 1}
+    deeds = ["granted:CUDA_VISIBLE_DEVICES", "granted:APPTAINERENV_CUDA_VISIBLE_DEVICES"] * 2
+
+    assert step.run(
+        label=machine, verb=verb, terms=terms, request=request, deeds=deeds
+    ) == 0, step.screen  # fmt: skip
+    record = json.loads((step.output / f"{verb}.record.json").read_text())
+    assert record["notes"]["device"] == {"make": "cuda", "whole": "auto"}[verb]
+
+
+@pytest.mark.parametrize("queue", ["Bindings", "Commands"])
+def test_the_machines_of_a_pool_are_known(queue):
+    """By the names that jobs avoid."""
+    code = f"from aframe.sites.queue import {queue} as q; print(*sorted(q().machines()))"
+    told = subprocess.check_output(as_user(sys.executable, "-c", code), text=True)
+    there = subprocess.check_output(["condor_status", "-af", "Machine"], text=True)
+    assert told.split() == sorted({*there.split()})
+
+
 @pytest.mark.parametrize("machine", ["nopython"], indirect=True)
 def test_a_machine_without_python_is_left_alone(step, machine):
     """Its jobs go to another, and those that still wait are kept from it."""
-    fits = f'TARGET.AframeTest =?= "{machine}" || MY.AframeAttempt > 1'
+    # What is kept from it has to find another, also where it has not run there.
+    fits = f'TARGET.AframeTest =?= "{machine}" || MY.AframeAvoid =!= "-"'
 
     assert step.run(label=machine, terms={"requirements": fits, "job_length": 60}) == 0, step.screen
     assert step.sums == SUMS
@@ -368,14 +430,14 @@ def test_what_happens_to_jobs_is_answered_by_cause(step):
     mark = step.directory / "mark"
     deeds = [f"until:{mark}"] * 3 + [f"expire:{mark}"]
     with step.start(deeds=deeds, terms={"job_length": 60}) as process:
-        _until(lambda: step.jobs("JobStatus == 2 && AframePiece < 3"), "a job running")
+        until(lambda: step.jobs("JobStatus == 2 && AframePiece < 3"), "a job running")
         killed = step.jobs("JobStatus == 2 && AframePiece < 3")[0]
         removed, held = sorted({*step.jobs("AframePiece < 3")} - {killed})
         _kill_starter(killed)
         subprocess.run(["condor_rm", removed], check=True)
         subprocess.run(["condor_hold", held], check=True)
         for told in ("evicted", "removed", "waits for condor_release", "held", "credential"):
-            step.until(told)
+            step.until_said(told)
         mark.touch()
         assert process.wait(LONGEST) == 0, step.screen
     assert step.sums == SUMS
@@ -387,29 +449,33 @@ def test_what_happens_to_jobs_is_answered_by_cause(step):
 
 def _kill_starter(job):
     """Kill what starts a job on its machine, with what it started."""
-    words = ["condor_q", job, "-af", "ClusterId", "ProcId"]
-    assert subprocess.check_output(words, text=True).strip()
-    execute = Path(subprocess.check_output(["condor_config_val", "EXECUTE"], text=True).strip())
-    cluster, proc = job.split(".")
-    for ad in execute.glob("dir_*/.job.ad"):
-        lines = ad.read_text().splitlines()
-        if f"ClusterId = {cluster}" in lines and f"ProcId = {proc}" in lines:
-            os.kill(int(ad.parent.name.removeprefix("dir_")), signal.SIGKILL)
-            return
-    raise AssertionError(job)
+    execute = Path(configured("EXECUTE"))
+    ids = dict(zip(("ClusterId", "ProcId"), job.split("."), strict=True))
+    wanted = {f"{name} = {number}" for name, number in ids.items()}
+
+    def starter():
+        """Its process, which writes down a while after it began what it starts."""
+        for ad in execute.glob("dir_*/.job.ad"):
+            # Others end meanwhile.
+            with contextlib.suppress(FileNotFoundError):
+                if wanted <= {*ad.read_text().splitlines()}:
+                    return int(ad.parent.name.removeprefix("dir_"))
+        return None
+
+    os.kill(until(starter, f"the starter of {job}"), signal.SIGKILL)
 
 
 def test_a_scheduler_that_is_down_is_waited_for(step):
     """Its silence is told once, and the jobs that went on meanwhile are taken."""
     mark = step.directory / "mark"
     with step.start(deeds=[f"until:{mark}"] * 4) as process:
-        _until(lambda: step.jobs("JobStatus == 2"), "a job running")
-        subprocess.run(_as_user(_daemon("condor_off"), "-schedd", "-fast"), check=True)
+        until(lambda: step.jobs("JobStatus == 2"), "a job running")
+        subprocess.run(as_user(daemon("condor_off"), "-schedd", "-fast"), check=True)
         try:
-            step.until("HTCondor does not answer")
+            step.until_said("HTCondor does not answer")
             mark.touch()
         finally:
-            subprocess.run(_as_user(_daemon("condor_on"), "-schedd"), check=True)
+            subprocess.run(as_user(daemon("condor_on"), "-schedd"), check=True)
         assert process.wait(LONGEST) == 0, step.screen
     assert step.sums == SUMS
     assert step.screen.count("HTCondor does not answer") == 1
@@ -421,7 +487,7 @@ def test_a_killed_submitter_finds_its_jobs(step, noted):
     mark = step.directory / "mark"
     deeds = [f"until:{mark}"] * 4
     with step.start(deeds=deeds) as process:
-        step.until("jobs in cluster")
+        step.until_said("jobs in cluster")
         before = step.jobs()
         process.kill()
     state = step.directory / "condor" / "state.json"
@@ -429,8 +495,8 @@ def test_a_killed_submitter_finds_its_jobs(step, noted):
         state.write_text(state.read_text().replace('"submitted": true', '"submitted": false'))
 
     with step.start(deeds=deeds) as process:
-        step.until("looking for the jobs of an earlier run")
-        step.until(f"of {len(before)} jobs")
+        step.until_said("looking for the jobs of an earlier run")
+        step.until_said(f"of {len(before)} jobs")
         assert step.jobs() == before
         mark.touch()
         assert process.wait(LONGEST) == 0, step.screen
@@ -439,12 +505,13 @@ def test_a_killed_submitter_finds_its_jobs(step, noted):
     assert step.screen.count("jobs in cluster") == 2
 
 
-def test_an_interruption_says_how_to_remove_its_jobs(step):
-    """They go on; with other settings they are removed, since nobody would take their results."""
+@pytest.mark.parametrize(("by", "tidied"), [(signal.SIGINT, False), (signal.SIGTERM, True)])
+def test_an_interruption_says_how_to_remove_its_jobs(step, by, tidied):
+    """They go on; with other settings, or without what tells of them, the next run removes them."""
     with step.start(deeds=["wait:300"] * 4) as process:
-        step.until("jobs in cluster")
+        step.until_said("jobs in cluster")
         before = step.jobs()
-        os.killpg(process.pid, signal.SIGINT)
+        os.killpg(process.pid, by)
         assert process.wait(LONGEST) == 130
     assert "its jobs go on in the pool" in step.screen
     assert step.jobs() == before
@@ -453,6 +520,9 @@ def test_an_interruption_says_how_to_remove_its_jobs(step):
     found = subprocess.run(words, capture_output=True, text=True, check=True)
     assert len(found.stdout.split()) == len(before)
 
+    if tidied:
+        # HTCondor may write into it at the same time.
+        shutil.rmtree(step.directory / "condor", ignore_errors=True)
     assert step.run(deeds=["write"] * 4) == 0, step.screen
     assert step.sums == SUMS
     assert not set(before) & set(step.jobs("JobStatus < 3"))

@@ -46,6 +46,8 @@ def test_a_job_that_waits_or_runs_has_not_ended(status):
         (_exited(2), {"cause": "user", "error": EXPIRED}, (), "credential"),
         (_exited(127), None, ["0.sh: 16: aframe-data: not found"], "node"),
         (_exited(126), None, ["Permission denied"], "node"),
+        (_exited(255), None, ["FATAL:   could not open image x.sif"], "node"),
+        (_exited(255), None, ["a FATAL: of another program"], "unknown"),
         (_exited(1), None, ["Traceback …", "ModuleNotFoundError: No module named 'x'"], "node"),
         (_exited(-9), None, (), "memory"),
         (_exited(137), None, ["Killed"], "memory"),
@@ -120,7 +122,7 @@ def test_memory_and_disk_grow_to_their_caps():
     assert [first.request.memory, second.request.memory] == [4608, 5000]
     assert first.told == "asking for 4.5 GB in place of 1000 MB"
     assert not third.again
-    assert third.told == "stopping: 4.88 GB is all that max_memory allows"
+    assert third.told == "stopping: beyond 4.88 GB it may not grow, see max_memory"
     disk = answer(ending(_exited(1), None, ["OSError: No space left on device"]), REQUEST, 1)
     assert (disk.request.disk, disk.request.memory) == (1500, 1000)
 

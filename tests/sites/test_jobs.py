@@ -22,6 +22,17 @@ class Scripted:
         self.ads, self.script, self.looks = {}, script, 0
         self.submissions, self.removed, self.edits = 0, [], []
         self.lose_answer = False
+        self.pool, self.largest = {"node"}, 0
+
+    def slots(self, requirements="true", patience=None):
+        """What the largest machine has; nothing where that is not known."""
+        return [{"TotalSlotMemory": self.largest, "TotalSlotDisk": 0}] if self.largest else []
+
+    def machines(self):
+        """Those of the pool."""
+        if self.pool is None:
+            raise SchedulerUnreachableError("no collector")
+        return self.pool
 
     def submit(self, description):
         """Take the rows of the description's table."""
@@ -143,6 +154,7 @@ def test_one_submission_and_a_look_at_a_time(watch, tmp_path):
     assert "Fetch | of 2 jobs: 1 idle, 1 running\n" in queue.said
     told = json.loads((tmp_path / "jobs.json").read_text())
     assert told["jobs"] == {"idle": 0, "running": 0, "held": 0, "done": 2, "failed": 0}
+    assert list(told["logs"].values()) == ["0", "1"]
 
 
 def test_a_lost_answer_submits_nothing_twice(watch):
@@ -159,6 +171,92 @@ def test_a_lost_answer_submits_nothing_twice(watch):
 
     assert queue.submissions == 1
     assert queue.said.count("HTCondor does not answer (connection lost)") == 1
+
+
+def test_a_second_job_of_one_attempt_is_removed(watch):
+    """A submission that a killed run began came through after the next run had asked."""
+
+    def script(queue, work):
+        if queue.looks == 2:
+            for piece in (0, 1):
+                twin = {**queue.ads[piece, 1], "ClusterId": 7, "JobStatus": RUNNING}
+                queue.ads[f"twin {piece}", 1] = twin
+            queue.end(1)
+            work.done.add(1)
+        if queue.looks == 3:
+            del queue.ads["twin 1", 1]
+            queue.ads["twin 0", 1] |= {"JobStatus": COMPLETED, "ExitCode": 0}
+            work.done.add(0)
+
+    _, queue, _ = watch(script)
+
+    # What is done stays, or else what runs.
+    first = ["(ClusterId == 7 && ProcId == 1) || (ClusterId == 1 && ProcId == 0)"]
+    assert queue.removed == [*first, "(ClusterId == 1 && ProcId == 0)"]
+    assert "removing 2 jobs that do the same as others" in queue.said
+
+
+def test_a_job_that_goes_does_not_displace_another(watch):
+    """It may linger in the queue for a while, and is not removed again."""
+    told, queue, _ = watch(lambda queue, work: _finish(queue, work, 0, 1))
+    ads = [
+        {"AframePiece": 0, "AframeAttempt": 1, "ClusterId": n, "ProcId": 0, "JobStatus": status}
+        for n, status in enumerate((REMOVED, HELD, IDLE))
+    ]
+
+    found = told._one_each(ads)
+
+    assert [ad["ClusterId"] for ad in found.values()] == [2]
+    assert queue.removed == ["(ClusterId == 1 && ProcId == 0)"]
+
+
+@pytest.mark.parametrize(
+    ("largest", "asks", "told"),
+    [
+        (6000, 6000, "asking for 5.86 GB, which is all that a machine of the pool has"),
+        (4096, 8192, "which no machine of the pool has now (at most 4 GB); see max_memory"),
+        (65536, 8192, "asking for 8 GB in place of 4 GB"),
+        (0, 8192, "asking for 8 GB in place of 4 GB"),
+    ],
+)
+def test_memory_grows_to_what_a_machine_has(watch, largest, asks, told):
+    """More is waited for only where no machine has more than was asked for before."""
+
+    def script(queue, work):
+        queue.largest = largest
+        if queue.looks == 2:
+            queue.end(0, ExitBySignal=True, ExitSignal=9)
+        _finish(queue, work, 1)
+        _finish(queue, work, 0, attempt=2)
+
+    jobs_, queue, _ = watch(script)
+
+    assert [attempt["cause"] for attempt in jobs_.state.attempts] == ["memory"]
+    assert jobs_.state.attempts[0]["answer"].endswith(told)
+    assert jobs_.state.pieces[0].request.memory == asks
+    assert queue.submissions == 2
+
+
+def test_a_machine_that_has_less_than_was_used_is_not_asked_for(watch):
+    """The next job would end as this one did; the pool is asked once a look."""
+    asked = []
+
+    def script(queue, work):
+        queue.largest, queue.slots = (
+            6000,
+            lambda **_: asked.append(1) or [{"TotalSlotMemory": 6000}],
+        )
+        if queue.looks == 2:
+            for piece in (0, 1):
+                end = {"HoldReasonCode": 34, "HoldReason": "memory exceeded"}
+                queue.end(piece, status=HELD, ResidentSetSize=7000 * 1024, **end)
+        _finish(queue, work, 0, 1, attempt=2)
+
+    told, _, _ = watch(script)
+
+    assert {piece.request.memory for piece in told.state.pieces} == {10500}
+    assert "which no machine of the pool has now" in told.state.attempts[0]["answer"]
+    assert len(asked) == 1
 
 
 def test_a_silent_scheduler_is_told_of_once(watch):
@@ -277,7 +375,7 @@ def test_but_not_for_ever(watch, monkeypatch):
     told, _, _ = watch(script)
 
     assert told.state.attempts[0]["message"] == (
-        "the job says that it is done, but its files are not here"
+        "the job ended well, but what it should have made is not here"
     )
 
 
@@ -322,13 +420,15 @@ def test_waiting_jobs_are_kept_from_a_bad_machine(watch):
 
 
 def test_a_failure_removes_the_other_jobs(watch, tmp_path):
-    """Those that failed alike are counted; the message is the report's."""
-    error = {"problem": "no such prior", "found": "x", "wanted_by": "y", "fix": "name one"}
-    report = {"status": "failed", "cause": "user", "error": error}
+    """Those that failed alike are counted, whatever they found; the message is the report's."""
+
+    def report(found):
+        error = {"problem": "no such prior", "found": found, "wanted_by": "y", "fix": "name one"}
+        return {"status": "failed", "cause": "user", "error": error}
 
     def script(queue, work):
         if queue.looks == 2:
-            work.reports = {0: report, 1: report}
+            work.reports = {0: report("x"), 1: report("z")}
             queue.end(0, ExitCode=2)
             queue.end(1, ExitCode=2)
 
@@ -337,6 +437,7 @@ def test_a_failure_removes_the_other_jobs(watch, tmp_path):
 
     failure = caught.value.failure
     assert (failure.count, failure.branch, failure.cause) == (2, "rows 0", "user")
+    assert (failure.problem, failure.kind) == ("no such prior (x)", "no such prior")
     assert (failure.host, failure.fix) == ("node", "name one")
     assert failure.command == "aframe-data branches --rows 0"
     assert failure.log == str(tmp_path / "0-0-1.log")
@@ -372,6 +473,51 @@ def test_a_job_that_waits_long_says_where_to_ask(watch):
     _, queue, _ = watch(script)
 
     assert queue.said.count("condor_q -better-analyze 1.0") == 1
+
+
+def _unstarted(pool, beside):
+    """Have a job fail to start on a node, the next wait long, and the *beside* one be so."""
+
+    def script(queue, work):
+        queue.pool = pool
+        if queue.looks == 2:
+            queue.end(0, ExitCode=127)
+            queue.ads[1, 1]["JobStatus"] = beside
+        if queue.looks == 4:
+            queue.ads[0, 2]["EnteredCurrentStatus"] = time.time() - 3600
+            queue.ads[1, 1]["EnteredCurrentStatus"] = time.time() - 3600
+        if queue.looks == 6:
+            _finish(queue, work, 0, attempt=2)
+            _finish(queue, work, 1)
+
+    return script
+
+
+@pytest.mark.parametrize(
+    ("pool", "beside"),
+    [({"node", "other"}, IDLE), (set(), IDLE), (None, IDLE), ({"node"}, RUNNING)],
+    ids=["another", "none for now", "not known", "one runs"],
+)
+def test_work_that_a_machine_may_start_later_is_waited_for(watch, pool, beside):
+    """Another machine than the one that could not, or that, where a job is at work there."""
+    told, _, _ = watch(_unstarted(pool, beside))
+
+    assert [each["cause"] for each in told.state.attempts] == ["node"]
+
+
+def test_work_that_no_machine_of_the_pool_can_start(watch, tmp_path):
+    """It is not waited for without end; the log is that of what did not start."""
+    log = tmp_path / "0-0-1.log"
+    log.write_text("0.sh: aframe-data: not found\n")
+
+    with pytest.raises(PieceFailedError, match="no machine of the pool can start it") as caught:
+        watch(_unstarted({"node"}, IDLE))
+
+    failure = caught.value.failure
+    assert (failure.branch, failure.host, failure.log) == ("rows 0", "node", str(log))
+    assert failure.last_lines == ["0.sh: aframe-data: not found"]
+    assert failure.command == "aframe-data branches --rows 0"
+    assert failure.problem.endswith(": not node")
 
 
 def test_what_runs_too_long_is_halved(watch):

@@ -1,5 +1,7 @@
 """Rows are shared out to jobs, and what is known of these outlives a kill."""
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,6 +42,18 @@ def test_a_state_is_read_as_it_was_written(tmp_path):
 
     assert read_state(state.path) == state
     assert [piece.attempt for piece in state.pieces] == [1, 2]
+
+
+def test_a_state_of_an_older_version_is_read(tmp_path):
+    """Which did not keep what was asked for first."""
+    state = State(tmp_path / "state.json", "digest")
+    state.begin(0, ["0-4"], Request())
+    content = json.loads(state.path.read_text())
+    del content["request"]
+    state.path.write_text(json.dumps(content))
+
+    again = read_state(state.path)
+    assert (again.pieces, again.request) == (state.pieces, None)
 
 
 @pytest.mark.parametrize("content", [None, "", "{}", '{"pieces": [{}]}', "[]"])

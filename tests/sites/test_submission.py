@@ -1,6 +1,8 @@
 """What is submitted."""
 
+import re
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -104,8 +106,26 @@ def test_the_script_tells_the_command_its_rows(tmp_path, secrets):
     assert done.stdout == f"it's --rows 0-3,5 {tmp_path}/a b/0-1-1.json\n"
     assert "two words" not in text
     inside = script(["/usr/bin/env"], environment={"A": "1 2"}, secrets=secrets, shared_disk=True)
-    said = _run(inside, tmp_path, "0", "n", CUDA_VISIBLE_DEVICES="3").stdout.splitlines()
-    assert {"A=1 2", "KEY=two words", "APPTAINERENV_CUDA_VISIBLE_DEVICES=3"} <= set(said)
+    granted = {"CUDA_VISIBLE_DEVICES": "3", "OMP_NUM_THREADS": "2", "_CONDOR_CREDS": "/creds"}
+    said = _run(inside, tmp_path, "0", "n", **granted).stdout.splitlines()
+    told = {f"APPTAINERENV_{name}={value}" for name, value in granted.items()}
+    assert {"A=1 2", "KEY=two words", *told} <= set(said)
+
+
+def test_a_job_knows_how_long_it_has_waited(tmp_path, secrets):
+    """By HTCondor's description of it; where there is none, nothing is said."""
+    ad = tmp_path / "ad"
+    ad.write_text(f'Owner = "ada"\nQDate = {int(time.time()) - 100}\n')
+    text = script(["/usr/bin/env"], environment={}, secrets=secrets, shared_disk=True)
+
+    said = _run(text, tmp_path, "0", "n", _CONDOR_JOB_AD=str(ad)).stdout
+    none = _run(text, tmp_path, "0", "n")
+
+    (waited,) = re.findall(r"^AFRAME_WAITED=(\d+)$", said, re.MULTILINE)
+    assert f"APPTAINERENV_AFRAME_WAITED={waited}\n" in said
+    assert 100 <= int(waited) < 100 + 3600
+    assert "AFRAME_WAITED" not in none.stdout
+    assert none.stderr == ""
 
 
 def test_a_program_that_lies_elsewhere_is_found(tmp_path, secrets):

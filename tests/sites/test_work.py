@@ -6,6 +6,7 @@ import subprocess
 from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -21,6 +22,9 @@ from aframe.sites.submission import RETURNED
 from aframe.sites.work import WholeWork
 from aframe.stages import Stage, Step
 from aframe.tasks.pool import FORWARDED
+
+#: A queue in which nothing is left of the step.
+QUEUE = SimpleNamespace(remove=lambda _constraint: None)
 
 
 @pytest.fixture
@@ -117,7 +121,7 @@ def test_a_step_that_failed_leaves_no_secrets(step, monkeypatch, error):
 
     monkeypatch.setattr(workflow, "_run_whole", fail)
     with pytest.raises(AframeError):
-        workflow.run_step(step, object())
+        workflow.run_step(step, QUEUE)
 
     assert list(step.folder.glob("secrets.*")) == []
     assert (step.output / "logs" / "query.failure.json").exists() == (error is FAILED)
@@ -134,7 +138,7 @@ def test_jobs_under_way_keep_their_secrets(step, monkeypatch):
 
     monkeypatch.setattr(workflow, "_run_whole", fail)
     with pytest.raises(AframeError, match="refuses the jobs"):
-        workflow.run_step(step, object())
+        workflow.run_step(step, QUEUE)
 
     assert len(list(step.folder.glob("secrets.*"))) == 4
 

@@ -53,6 +53,7 @@ class Run:
             **run,
             "LAW_CONFIG_FILE": str(self.configuration),
             "PATH": os.pathsep.join([str(self.stubs), str(ENVIRONMENT), os.environ["PATH"]]),
+            "AFRAME_CACHE_DIR": str(self.directory.parent / "cache"),
             "STUB_CALLS": str(self.directory.parent / "calls"),
             "STUB_CHECKS": str(self.directory.parent / "checks"),
             **{f"STUB_{name.upper()}": str(value) for name, value in steering.items()},
@@ -64,6 +65,17 @@ class Run:
             ["law", "run", task, *options],
             env=self.environment(**steering),
             cwd=self.directory.parent,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=LONGEST,
+        )
+
+    def aframe(self, *words):
+        """Run `aframe` with *words* for this directory."""
+        return subprocess.run(
+            ["aframe", *words, "--directory", str(self.directory)],
+            env=self.environment(),
             capture_output=True,
             text=True,
             check=False,

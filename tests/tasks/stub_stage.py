@@ -4,7 +4,7 @@ What they write is a pure function of settings and inputs, as with the real ones
 The environment steers them: ``STUB_CALLS`` is a file that each call is added to,
 ``STUB_CHECKS`` one that each look through steps is added to, ``STUB_REFUSE`` a step that is
 refused before any runs, ``STUB_FAIL`` a step that is refused when it runs, ``STUB_WAIT`` a step
-that waits for ``STUB_GO`` to exist.
+that waits for ``STUB_GO`` to exist, ``STUB_FILES`` the number of files in a folder, 1 if not given.
 """
 
 import dataclasses
@@ -108,10 +108,12 @@ def _write(step, settings, draft):
             wanted_by="STUB_FAIL",
             fix="run without STUB_FAIL",
         )
+    files = range(int(os.environ.get("STUB_FILES", "1")))
     for name in PUBLISHES[step]:
-        path = draft.path / name if Path(name).suffix else draft.path / name / "part.hdf5"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(f"{name} of {settings_digest(canonical(plain), inputs)}\n")
+        folder = [f"{name}/part-{number}.hdf5" for number in files]
+        for path in (draft.path / each for each in ([name] if Path(name).suffix else folder)):
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(f"{name} of {settings_digest(canonical(plain), inputs)}\n")
 
 
 def _wait(go):

@@ -1,14 +1,16 @@
 """What every task shares: what it hands on, how it may use the machine, what it refuses."""
 
 import errno
+import multiprocessing
 import os
+import time
 from pathlib import Path
 
 import pytest
 
 from aframe import tasks
 from aframe.errors import AframeError
-from aframe.tasks import ExportLocal, FetchTest, Pipeline, StageTask, TrainLocal, base
+from aframe.tasks import ExportLocal, FetchTest, Pipeline, StageTask, TrainLocal, base, foresight
 from aframe.tasks.base import HANDED_ON, cores
 
 
@@ -146,3 +148,48 @@ def test_a_disk_that_refuses_is_no_fault_of_ours(shared, monkeypatch, number, pr
         tasks.Query(start=0.0, stop=5000.0).run()
     assert os.strerror(number) in caught.value.found
     assert caught.value.fix.startswith(fix)
+
+
+def test_an_interrupted_worker_ends_without_a_traceback(shared, monkeypatch, capfd):
+    """Where several steps run at once; alone in its process a step is interrupted as ever."""
+
+    def interrupt(*_words, **_options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(base.Stage, "run", interrupt)
+    step = tasks.Query(start=0.0, stop=5000.0)
+    worker = multiprocessing.get_context("fork").Process(target=step.run)
+    worker.start()
+    worker.join()
+
+    assert worker.exitcode == 130
+    assert capfd.readouterr().err == ""
+    with pytest.raises(KeyboardInterrupt):
+        step.run()
+
+
+def test_what_a_killed_run_left_half_published_is_no_foreign_file(shared, stubs, tmp_path):
+    """The next run goes on there; a file that nothing tells of stops it before it begins."""
+    step = tasks.Query(start=0.0, stop=5000.0)
+    made = Path(step.output()["segments"].path)
+    made.parent.mkdir(parents=True)
+    made.touch()
+    with pytest.raises(AframeError, match="a file without a record is in the way") as caught:
+        step.refuse_foreign()
+    assert caught.value.found == str(made)
+
+    (made.parent / ".draft-query").mkdir()
+    (made.parent / ".draft-query" / ".record.json").touch()
+    step.refuse_foreign()
+
+
+def test_it_is_not_remembered_for_ever_that_a_step_was_looked_through(tmp_path):
+    """Marks of a month ago go, so that they do not pile up."""
+    old, new = tmp_path / "old", tmp_path / "new"
+    for mark in (old, new):
+        mark.touch()
+    os.utime(old, (0, time.time() - 31 * 86400))
+
+    foresight._forget_old(tmp_path)
+
+    assert [mark.name for mark in tmp_path.iterdir()] == ["new"]

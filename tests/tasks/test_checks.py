@@ -113,7 +113,10 @@ def test_open_data_sampled_too_low():
 def test_spans():
     """Files may be taken whole; simulated strain needs both ends."""
     checks.refuse_span(_task(source={"kind": "files"}, start=None, stop=None))
-    checks.refuse_span(_task(source=SIMULATED, start=0.0, stop=1.0))
+    checks.refuse_span(_task(source=SIMULATED, start=0.0, stop=1.0, min_duration=1.0))
+    short = _task(source=SIMULATED, start=0.0, stop=17.0, min_duration=128.0)
+    error = _refused(checks.refuse_span, short, match="shorter than the shortest segment to keep")
+    assert error.found == "start 0, stop 17: 17 s; min_duration 128 s"
     half = _task(source=SIMULATED, start=0.0, stop=None)
     _refused(checks.refuse_span, half, match="simulated strain needs a span")
     empty = _task(source={"kind": "files"}, start=1.0, stop=1.0)

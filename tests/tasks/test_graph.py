@@ -342,7 +342,7 @@ def test_images_are_needed_by_what_is_to_run(finished, tmp_path):
     ("lost", "step"),
     [
         ("data/test/rejected-parameters.hdf5", "data testing_waveforms in data/test"),
-        ("results/model_repo/part.hdf5", "export export in results"),
+        ("results/model_repo/part-0.hdf5", "export export in results"),
         ("training/val_batch.hdf5", "train fit in training"),
     ],
 )
@@ -370,7 +370,7 @@ def test_an_output_that_was_cut_short_is_made_again(finished):
 
 
 def test_somebody_elses_file_is_named_and_kept(empty):
-    """A file without a record is shown in the status, and the step refuses to replace it."""
+    """A file without a record is shown in the status, and nothing runs that would replace it."""
     mine = empty.directory / "data/train/segments.txt"
     mine.parent.mkdir(parents=True)
     mine.write_text("my own segments")
@@ -378,9 +378,32 @@ def test_somebody_elses_file_is_named_and_kept(empty):
     done = empty.law("--workers", "1")
 
     assert "(a file without a record is in the way)" in status
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert f"found      {mine}" in done.stderr
+    assert empty.calls() == []
     assert mine.read_text() == "my own segments"
+
+
+@pytest.mark.parametrize("workers", ["0", "-1", "x"])
+def test_a_number_of_workers_that_is_none(empty, workers):
+    """Told before anything is planned."""
+    done = empty.law("--workers", workers)
+
+    assert done.returncode == 2
+    assert f"argument --workers: {workers!r} is no whole number above zero" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_misspelt_section_comes_before_what_its_keys_contradict(empty):
+    """Not what the defaults that stand for them contradict."""
+    configuration = empty.directory / "sandbox.cfg"
+    text = configuration.read_text()
+    configuration.write_text(text.replace("[luigi_SandboxInfer]", "[luigi_SandboxInfr]"))
+    done = empty.law()
+
+    assert done.returncode == 2
+    assert "found      [luigi_SandboxInfr]" in done.stderr
+    assert "did you mean [luigi_SandboxInfer]?" in done.stderr
 
 
 def test_a_record_that_cannot_be_read_is_named(finished):
@@ -467,3 +490,20 @@ def _wait_for(condition):
     while not condition():
         assert time.monotonic() < end, "the step did not begin"
         time.sleep(0.02)
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(finished):
+    """Such as `head`: nothing of luigi's is said of it."""
+    words = "law run aframe.pipelines.sandbox.Sandbox --print-status 9 | head -1"
+
+    done = subprocess.run(
+        ["bash", "-c", words],
+        env=finished.environment(),
+        cwd=finished.directory,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.stdout.startswith("print task status")
+    assert done.stderr == ""

@@ -1,6 +1,7 @@
 """What a task asks of a pool."""
 
 import configparser
+import importlib.util
 import os
 import re
 import subprocess
@@ -11,7 +12,7 @@ import pytest
 
 from aframe.errors import AframeError
 from aframe.sites.requests import Request, Terms
-from aframe.tasks import FetchTrain, Infer, TrainLocal
+from aframe.tasks import FetchTrain, Infer, TrainLocal, pool
 from aframe.tasks.pool import PoolParameters
 
 
@@ -68,6 +69,37 @@ def test_what_cannot_be_asked_for_is_refused(shared, key, value, right):
     assert isinstance(error, AframeError)
     assert error.found == f"{key} = {value!r}"
     assert error.fix.startswith(f"give {right}")
+
+
+@pytest.mark.parametrize(
+    ("asked", "problem", "found"),
+    [
+        ({"request_memory": "4"}, "runs in so little memory", "request_memory = 4 MB"),
+        ({"requirements": "Memory >"}, "are no ClassAd expression", "Memory >"),
+    ],
+)
+def test_jobs_that_no_pool_could_do_are_refused(shared, monkeypatch, asked, problem, found):
+    """Before any step runs, where they would be submitted; otherwise they do not matter."""
+    monkeypatch.setattr(pool.queue, "refuse_missing", lambda: None)
+    shared |= asked
+    FetchTrain(workflow="local").refuse_impossible_jobs()
+
+    with pytest.raises(AframeError, match=problem) as error:
+        FetchTrain(workflow="htcondor").refuse_impossible_jobs()
+
+    assert error.value.found == found
+
+
+def test_requirements_are_not_read_without_the_bindings(monkeypatch):
+    """HTCondor reads them when they are submitted."""
+    with pytest.raises(AframeError, match="no ClassAd expression"):
+        pool.queue.refuse_unreadable("Memory >")
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "classad2" else find(name)
+    )
+
+    assert pool.queue.refuse_unreadable("Memory >") is None
 
 
 def test_the_accounting_of_the_guide_is_the_default(shared, monkeypatch):

@@ -104,12 +104,9 @@ def test_an_output_on_s3_is_accepted(run, finished, bucket):
     """Its record there remembers what was accepted, and nothing is to be done."""
     _moved(finished, bucket)
     run.set("luigi_TrainingWaveforms", "num_signals", "9999")
-    words = ["accept", "TrainingWaveforms", "--because", "of one signal", "--directory"]
+    words = ["accept", "TrainingWaveforms", "--because", "of one signal"]
 
-    done = subprocess.run(
-        ["aframe", *words, str(run.directory)],
-        env=run.environment(), capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = run.aframe(*words)
 
     assert done.returncode == 0, done.stderr
     assert "num_signals: 10000 -> 9999\n  because of one signal\n" in done.stdout
@@ -140,6 +137,25 @@ def test_a_run_is_taken_up_on_an_empty_machine(run, bucket):
     remade = run.law("--on-change", "remake")
     assert remade.returncode == 0, remade.stderr
     assert run.calls()[0] == "infer infer in results"
+
+
+def test_logs_are_seen_from_another_machine(run, bucket):
+    """Of what ended there, well or not; those of the machine at hand come first."""
+    assert run.law("--workers", "5", fail="infer infer").returncode == 1
+    here, machine = run.aframe("logs", "SandboxInfer"), run.cache
+    run.lose_machine()
+
+    there = run.aframe("logs", "SandboxInfer")
+
+    assert here.stderr.startswith(f"{machine}/")
+    assert there.stderr == f"{run.home}/results/logs/infer.log\n"
+    assert there.stdout == here.stdout
+    assert "told to fail" in there.stdout
+    assert run.aframe("logs", "Train", "--lines", "1").stdout.count("\n") == 1
+    assert not run.cache.exists()
+    none = run.aframe("logs", "SandboxSV")
+    assert none.returncode == 2
+    assert "there is no log yet" in none.stderr
 
 
 def test_the_status_is_shown_from_s3(run, finished, bucket):

@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aframe.errors import AframeError
+from aframe.transforms.stream import Stream
 from aframe.transforms.streaming import (
     DATA,
     REFERENCE,
     Preprocessor,
     Snapshotter,
-    Stream,
     streaming_search,
 )
 from aframe.transforms.whitening import Whitener

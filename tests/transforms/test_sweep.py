@@ -5,7 +5,7 @@ import io
 import pytest
 import torch
 
-from aframe.transforms.streaming import Stream
+from aframe.transforms.stream import Stream
 from aframe.transforms.sweep import find_sweep
 
 STREAM = Stream(256.0, 1.0, 0.5, 4.0, 4.0, 8)

@@ -38,6 +38,9 @@ from aframe_data.sources import (
 from aframe_data.spectra import LOWEST, load_asd
 
 OUTPUT = "segments.txt"
+#: Strain that takes as long to look through as a process takes to start, which imports for
+#: seconds (s).
+_WORTH_A_PROCESS = 8 * 4096.0
 Found = Mapping[str, Sequence[Segment]]
 
 
@@ -235,7 +238,8 @@ def _in_files(settings: QuerySettings, source: Files, draft: Draft) -> dict[str,
     inside = [one for one in recordings if intersect([one.segment], [settings.span])]
     paths = [draft.work / f"good-{number}.txt" for number in range(len(inside))]
     todo = [pair for pair in zip(inside, paths, strict=True) if not pair[1].exists()]
-    workers = settings.resources.workers
+    strain = sum(one.segment.duration for one, _ in todo)
+    workers = min(settings.resources.workers, math.ceil(strain / _WORTH_A_PROCESS))
     run_branches(
         write_good_segments,
         todo,

@@ -14,6 +14,7 @@ from aframe.artifacts.segments import Segment, read_segments
 from aframe.draft import Draft
 from aframe.errors import AframeError
 from aframe.program import Resources
+from aframe_data import query as module
 from aframe_data.query import QuerySettings, query, refuse_unfit_source, whole_seconds
 from aframe_data.sources import Datafind, Files, Gwosc, Nds2, Simulated
 
@@ -59,11 +60,25 @@ def test_a_simulation_has_data_whenever_asked(tmp_path):
     assert notes["livetime"] == 99
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_files_count_where_all_detectors_are_good(tmp_path, files, workers):
+@pytest.mark.parametrize(
+    ("worth", "asked_for", "used"), [(1.0, 1, 1), (1.0, 2, 2), (1.0, 99, 66), (32_768.0, 2, 1)]
+)
+def test_files_count_where_all_detectors_are_good(
+    tmp_path, files, worth, asked_for, used, monkeypatch
+):
     """Gaps between files, bad samples and masked seconds are cut out, whoever looks."""
-    segments, notes = found(tmp_path, files, resources=Resources(workers=workers))
+    monkeypatch.setattr(module, "_WORTH_A_PROCESS", worth)
+    run, seen = module.run_branches, []
 
+    def spy(*args, workers, **options):
+        seen.append(workers)
+        run(*args, workers=min(workers, 2), **options)
+
+    monkeypatch.setattr(module, "run_branches", spy)
+
+    segments, notes = found(tmp_path, files, resources=Resources(workers=asked_for))
+
+    assert seen == [used]
     assert segments == [Segment(START + a, START + b) for a, b in LEFT]
     assert notes == {"livetime": 24, "livetime_by_ifo": {"H1": 39, "L1": 25}}
 

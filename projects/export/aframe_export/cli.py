@@ -1,10 +1,20 @@
 """The command `aframe-export`."""
 
+from aframe.draft import Draft
 from aframe.program import Verb
 from aframe.program import main as run
-from aframe_export.export import ExportSettings, export
+from aframe_export.settings import ExportSettings
 
-VERBS = (Verb("export", ExportSettings, export, ("model_repo",)),)
+
+def _export(settings: ExportSettings, draft: Draft) -> None:
+    """Write the network and its streaming search as TorchScript and, where it can be, ONNX."""
+    # torch takes seconds to load.
+    from aframe_export.export import export  # noqa: PLC0415
+
+    export(settings, draft)
+
+
+VERBS = (Verb("export", ExportSettings, _export, ("model_repo",)),)
 
 
 def main() -> int:

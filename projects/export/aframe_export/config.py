@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aframe.transforms.streaming import Stream
+from aframe.transforms.stream import Stream
 
 SNAPSHOTTER, PREPROCESSOR, NETWORK, SEARCH = (
     "snapshotter",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -16,107 +15,14 @@ from aframe.artifacts.preprocessing import Preprocessing, Streaming
 from aframe.checks import refuse_short_psd
 from aframe.draft import Draft
 from aframe.errors import AframeError
-from aframe.program import Resources
-from aframe.transforms.streaming import Stream
 from aframe.transforms.whitening import Whitener
 from aframe_export import backend, config, models, parity, plan
+from aframe_export.settings import COMMAND, ExportSettings
 
 log = logging.getLogger(__name__)
 
-COMMAND = "aframe-export export"
 #: Every export is a repository of its own, so its models are the first version.
 VERSION = "1"
-
-
-@dataclass(frozen=True)
-class ExportInputs:
-    """Files that training left.
-
-    Args:
-        weights: ``model.pt``, the trained network.
-        preprocessing: ``preprocessing.json``, what the network saw.
-        batch: ``batch.hdf5``, a batch of the training with the dataset ``input_0``.
-    """
-
-    weights: Path
-    preprocessing: Path
-    batch: Path
-
-
-@dataclass(frozen=True)
-class ExportSettings:
-    """Settings of ``aframe-export export``.
-
-    Args:
-        inputs: Files that training left.
-        output: Directory where ``model_repo`` appears.
-        ifos: Detectors in channel order.
-        sample_rate: Samples a second of strain (Hz).
-        kernel_length: Length of the network's input (s).
-        fduration: Length of the whitening filter's impulse response (s).
-        highpass: Lower edge of the band (Hz), or null.
-        lowpass: Upper edge of the band (Hz), or null.
-        fftlength: Length of a Welch segment (s); null for that of the training.
-        inference_sampling_rate: Kernels a second (Hz).
-        batch_size: Kernels an update.
-        psd_length: Length of the data before an update that give its PSD (s).
-        streams_per_gpu: Streams that a server's device serves at a time.
-        aframe_instances: Copies of the network on each device of a server.
-        preproc_instances: Copies of the preprocessor on each device of a server.
-        platform: What a server runs the network with: TORCHSCRIPT, ONNX, TENSORRT, or PYTHON
-            for a server that has the Python backend alone.
-        resources: How to use the machine.
-    """
-
-    inputs: ExportInputs
-    output: Path
-    ifos: tuple[str, ...]
-    sample_rate: float
-    kernel_length: float
-    fduration: float
-    highpass: float | None
-    lowpass: float | None = None
-    fftlength: float | None = None
-    inference_sampling_rate: float = 4.0
-    batch_size: int = 128
-    psd_length: float = 64.0
-    streams_per_gpu: int = 6
-    aframe_instances: int = 1
-    preproc_instances: int = 1
-    platform: str = "TORCHSCRIPT"
-    resources: Resources = field(default_factory=Resources)
-
-    def __post_init__(self) -> None:
-        if self.platform not in config.PLATFORMS:
-            raise AframeError(
-                "the network cannot be exported for this platform",
-                found=f"platform {self.platform}",
-                wanted_by=COMMAND,
-                fix=f"choose one of {', '.join(config.PLATFORMS)}",
-            )
-        if self.platform == "TENSORRT":
-            plan.refuse_missing(wanted_by=COMMAND)
-        for name in ("streams_per_gpu", "aframe_instances", "preproc_instances"):
-            if getattr(self, name) < 1:
-                raise AframeError(
-                    "a server needs one stream and one copy of each model at least",
-                    found=f"{name} {getattr(self, name)}",
-                    wanted_by=COMMAND,
-                    fix="give 1 or more",
-                )
-        self.stream  # noqa: B018 (refuses lengths that are no whole number of samples)
-
-    @property
-    def stream(self) -> Stream:
-        """Lengths of the stream."""
-        return Stream(
-            self.sample_rate,
-            self.kernel_length,
-            self.fduration,
-            self.psd_length,
-            self.inference_sampling_rate,
-            self.batch_size,
-        )
 
 
 def export(settings: ExportSettings, draft: Draft) -> None:

@@ -15,10 +15,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from aframe.transforms.stream import Stream
 from aframe.transforms.streaming import (
     Preprocessor,
     Snapshotter,
-    Stream,
     StreamingSearch,
     streaming_search,
 )

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from aframe.errors import AframeError
-from aframe.transforms.streaming import Stream
+from aframe.transforms.stream import Stream
 from aframe.transforms.sweep import find_sweep
 from aframe_export import plan
 from aframe_export.backend.snapshotter import Snapshots

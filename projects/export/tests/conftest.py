@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from aframe.artifacts.preprocessing import Preprocessing
-from aframe.transforms.streaming import Stream
+from aframe.transforms.stream import Stream
 from aframe.transforms.whitening import Whitener
-from aframe_export.export import ExportInputs, ExportSettings
+from aframe_export.settings import ExportInputs, ExportSettings
 
 TRAINED = Preprocessing(
     ifos=("H1", "L1"),

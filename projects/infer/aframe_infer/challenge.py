@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -21,10 +21,11 @@ from aframe.branches import run_branches
 from aframe.checks import refuse_late_average, refuse_windows
 from aframe.draft import Draft
 from aframe.errors import AframeError
-from aframe.program import Resources
 from aframe_infer.inference import choose_engine, device_named, whiten
 from aframe_infer.injections import Injections
+from aframe_infer.outputs import EVENTS
 from aframe_infer.repository import read_repository
+from aframe_infer.settings import CHALLENGE, ChallengeSettings
 from aframe_infer.slides import (
     Branch,
     Search,
@@ -36,61 +37,8 @@ from aframe_infer.slides import (
 
 log = logging.getLogger(__name__)
 
-OUTPUT = "events.hdf5"
-COMMAND = "aframe-infer challenge"
 _KIND = "a file of the challenge"
 _NOTHING = Injections(Path(), np.empty(0), np.empty((0, 0)), 0.0, 0.0)
-
-
-@dataclass(frozen=True)
-class ChallengeInputs:
-    """What is searched, and with what.
-
-    Args:
-        model_repository: The folder ``model_repo`` that export wrote.
-        strain: File of the challenge: a group a detector, with a dataset a segment.
-        calibrated: Events of a search with the same network and windows
-            (``background.hdf5``), whose ``time_offset`` dates the events here.
-    """
-
-    model_repository: Path
-    strain: Path
-    calibrated: Path
-
-
-@dataclass(frozen=True)
-class ChallengeSettings:
-    """Settings of ``aframe-infer challenge``.
-
-    Args:
-        inputs: What is searched, and with what.
-        output: Directory where the event file appears.
-        var: Largest distance in time at which an event claims a signal (s).
-        integration_window_length: Length of the average over scores (s).
-        cluster_window_length: Time in which one event is kept (s).
-        model_version: Version of the exported network; -1 for the latest.
-        resources: How to use the machine.
-
-    Raises:
-        AframeError: If an event can claim no signal.
-    """
-
-    inputs: ChallengeInputs
-    output: Path
-    var: float = 0.2
-    integration_window_length: float = 1.5
-    cluster_window_length: float = 8.0
-    model_version: int = -1
-    resources: Resources = field(default_factory=Resources)
-
-    def __post_init__(self) -> None:
-        if not self.var > 0:
-            raise AframeError(
-                "events that claim no time find nothing",
-                found=f"var {self.var:g} s",
-                wanted_by=COMMAND,
-                fix="give the largest distance in time of event and signal, such as 0.2 s",
-            )
 
 
 def challenge(settings: ChallengeSettings, draft: Draft) -> None:
@@ -107,14 +55,14 @@ def challenge(settings: ChallengeSettings, draft: Draft) -> None:
         "integration_window_length": settings.integration_window_length,
     }
     refuse_windows(
-        **lengths, cluster_window_length=settings.cluster_window_length, wanted_by=COMMAND
+        **lengths, cluster_window_length=settings.cluster_window_length, wanted_by=CHALLENGE
     )
     refuse_late_average(
         **lengths,
         kernel_length=stream.kernel_length,
         fduration=stream.fduration,
         psd_length=stream.psd_length,
-        wanted_by=COMMAND,
+        wanted_by=CHALLENGE,
     )
     _refuse_other_search(settings)
     device = device_named(settings.resources.device)
@@ -167,7 +115,7 @@ def _refuse_other_search(settings: ChallengeSettings) -> None:
         raise AframeError(
             "the times were calibrated by another search",
             found=f"{inputs.calibrated}: {', '.join(wrong)}",
-            wanted_by=COMMAND,
+            wanted_by=CHALLENGE,
             fix="run `aframe-infer infer` with this network and window, and give its "
             "background.hdf5",
         )
@@ -277,7 +225,7 @@ def write_events(branches: Sequence[Branch], offset: float, var: float, draft: D
             columns.append((found["detection_time"][:] + offset, found["detection_statistic"][:]))
     time, stat = (np.concatenate(each) for each in zip(*columns, strict=True))
     order = np.argsort(time, kind="stable")
-    with writing(draft.path / OUTPUT) as file:
+    with writing(draft.path / EVENTS) as file:
         file["time"], file["stat"] = time[order], stat[order]
         file["var"] = np.full(len(time), var)
     return len(time)

@@ -35,8 +35,21 @@ def keep(prefix: str, idle: float, command: list[str]) -> int:
     Returns:
         Its exit status, or :data:`IDLE`.
     """
+    server: subprocess.Popen[bytes] | None = None
+    early = False
+
+    def end(*_: object) -> None:
+        nonlocal early
+        if server is None:
+            early = True
+        else:
+            server.terminate()
+
+    # Before the server runs, so that no end is lost.
+    signal.signal(signal.SIGTERM, end)
     server = subprocess.Popen(command, stdin=subprocess.DEVNULL)
-    signal.signal(signal.SIGTERM, lambda *_: server.terminate())
+    if early:
+        server.terminate()
     ended = threading.Event()
     words = prefix, idle, server, ended
     threading.Thread(target=_watch_client, args=words, daemon=True).start()

@@ -18,7 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from aframe.artifacts.strain import StrainFile, read_strain
-from aframe.transforms.streaming import Stream
+from aframe.transforms.stream import Stream
 from aframe.transforms.sweep import Sweep
 from aframe.transforms.whitening import Whitener
 from aframe_infer.repository import Repository

@@ -19,7 +19,7 @@ from aframe.artifacts.segments import (
 from aframe.artifacts.strain import StrainFile, list_strain
 from aframe.checks import refuse_late_average
 from aframe.errors import AframeError
-from aframe.transforms.streaming import Stream
+from aframe.transforms.stream import Stream
 from aframe_infer.injections import Injections
 from aframe_infer.kernels import first_kernel, num_kernels
 from aframe_infer.settings import COMMAND, InferSettings, contradiction

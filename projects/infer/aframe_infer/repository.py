@@ -11,7 +11,7 @@ import torch
 
 from aframe.artifacts.preprocessing import Preprocessing, Streaming
 from aframe.errors import AframeError
-from aframe.transforms.streaming import Stream
+from aframe.transforms.stream import Stream
 from aframe.transforms.whitening import Whitener
 from aframe_infer.settings import COMMAND
 

@@ -16,14 +16,19 @@ from aframe.artifacts.segments import Segment, coalesce, event_time, gps, inters
 from aframe.draft import Draft
 from aframe_infer.examples import NUM_EXAMPLES, choose
 from aframe_infer.injections import Injections
+from aframe_infer.outputs import (
+    BACKGROUND,
+    CANDIDATES,
+    EXAMPLES,
+    FOREGROUND,
+    TIMESERIES,
+    ZERO_LAG,
+)
 from aframe_infer.planning import in_background, left_out_times
 from aframe_infer.settings import InferSettings
 from aframe_infer.slides import Branch, Search, outputs
 from aframe_infer.timing import Calibration, Event, Found, View, Viewer, calibrate
 
-BACKGROUND, FOREGROUND, ZERO_LAG = "background.hdf5", "foreground.hdf5", "0lag.hdf5"
-CANDIDATES, TIMESERIES = "candidates.hdf5", "timeseries.hdf5"
-EXAMPLES = "examples.hdf5"
 #: Zero-lag events that are looked at closely, the loudest.
 NUM_CANDIDATES = 10
 _KIND = "the result of a branch"

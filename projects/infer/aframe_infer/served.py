@@ -19,7 +19,7 @@ from torch import Tensor
 
 from aframe.artifacts.strain import read_strain
 from aframe.errors import AframeError
-from aframe.transforms.streaming import Stream
+from aframe.transforms.stream import Stream
 from aframe_infer.client import Client, Model, Request
 from aframe_infer.injections import Injections, signal
 from aframe_infer.repository import Repository

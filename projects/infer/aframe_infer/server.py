@@ -47,6 +47,8 @@ STOP_SECONDS = 5
 FAILED_SECONDS = 20.0
 _FAILED = "failed to load"
 _POLL_SECONDS = 0.2
+#: How long its watch may take to notice that it died (s).
+_NOTICE_SECONDS = 3.0
 #: How often a server is asked, in so much time, what it did.
 _LOOKS = 20
 _LAST_LINES = 6
@@ -205,19 +207,23 @@ class Server:
     """A server that runs as long as the ``with`` statement.
 
     It is started anew at the same address when it dies, :data:`RESTARTS` times, and it dies
-    with this process, however that ends. Asked nothing for :data:`IDLE_SECONDS` it is ended, and
-    started anew by the next client.
+    with this process, however that ends. Asked nothing for a while it is ended, and started anew
+    by the next client.
 
     Args:
         program: How it is started.
         repository: Folder of the models.
         log: File of what it says.
+        idle_seconds: How long it may be asked nothing (s).
     """
 
-    def __init__(self, program: Program, repository: Path, log: Path) -> None:
+    def __init__(
+        self, program: Program, repository: Path, log: Path, idle_seconds: float = IDLE_SECONDS
+    ) -> None:
         self.program = program
         self.repository = repository
         self.log = log
+        self.idle_seconds = idle_seconds
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.address = "127.0.0.1:{1}".format(*free.getsockname())
@@ -253,6 +259,12 @@ class Server:
         """Whether it is dead and not started anew."""
         return self.deaths > RESTARTS
 
+    def has_just_died(self) -> bool:
+        """Whether it is dead and not started anew; a client may have seen it die before this."""
+        if not is_ready(self.address):
+            self._watch.join(_NOTICE_SECONDS)
+        return self.has_died
+
     def death(self) -> AframeError:
         """Make the error of a server that has died, with the last it said."""
         code = self._process.poll() if self._process else None
@@ -278,7 +290,7 @@ class Server:
         if self.program.backends:
             options["backend-directory"] = self.program.backends.absolute()
         told = (f"--{name}={value}" for name, value in options.items())
-        keep = [sys.executable, "-I", keeper.__file__, self._regions, str(IDLE_SECONDS)]
+        keep = [sys.executable, "-I", keeper.__file__, self._regions, str(self.idle_seconds)]
         return [*keep, *self.program.words, *told]
 
     def _start(self) -> subprocess.Popen[bytes]:
@@ -333,12 +345,12 @@ class Server:
 
     def _is_idle(self) -> bool:
         now = time.monotonic()
-        if now - self._looked > IDLE_SECONDS / _LOOKS:
+        if now - self._looked > self.idle_seconds / _LOOKS:
             self._looked, before = now, self._answered
             self._answered = inferences(self.address)
             if self._answered != before:
                 self._worked = now
-        return now - self._worked > IDLE_SECONDS
+        return now - self._worked > self.idle_seconds
 
     def _may_restart(self, process: subprocess.Popen[bytes]) -> bool:
         self.deaths += 1
@@ -349,14 +361,22 @@ class Server:
 
     def _asked(self) -> bool:
         """Wait at an idle server's address until it is wanted; false if the run ends before."""
-        log.info("the Triton server was idle for %g s and has ended", IDLE_SECONDS)
+        log.info("the Triton server was idle for %g s and has ended", self.idle_seconds)
         host, port = self.address.split(":")
-        with socket.create_server((host, int(port))) as place:
-            place.settimeout(_POLL_SECONDS)
-            while not self._stopping.is_set():
-                with contextlib.suppress(TimeoutError):
-                    place.accept()[0].close()
-                    return True
+        told = False
+        while not self._stopping.wait(_POLL_SECONDS):
+            try:
+                with socket.create_server((host, int(port))) as place:
+                    place.settimeout(_POLL_SECONDS)
+                    while not self._stopping.is_set():
+                        with contextlib.suppress(TimeoutError):
+                            place.accept()[0].close()
+                            return True
+            except OSError as error:
+                # Another program may have it for a moment.
+                if not told:
+                    log.warning("the address %s is not to be had: %s", self.address, error)
+                told = True
         return False
 
     def _stop(self) -> None:
@@ -424,6 +444,6 @@ def running(server: str, repository: Path, log: Path) -> Iterator[tuple[str, Ser
         try:
             yield started.address, started
         except AframeError as error:
-            if started.has_died:
+            if started.has_just_died():
                 raise started.death() from error
             raise

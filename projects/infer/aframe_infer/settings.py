@@ -1,4 +1,4 @@
-"""Settings of the verb `infer`."""
+"""Settings of the verbs `infer` and `challenge`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from aframe.errors import AframeError
 from aframe.program import Resources
 
 COMMAND = "aframe-infer infer"
+CHALLENGE = "aframe-infer challenge"
 
 
 @dataclass(frozen=True)
@@ -123,3 +124,54 @@ def contradiction(found: str, fix: str) -> AframeError:
     return AframeError(
         "the settings of the search contradict themselves", found=found, wanted_by=COMMAND, fix=fix
     )
+
+
+@dataclass(frozen=True)
+class ChallengeInputs:
+    """What is searched, and with what.
+
+    Args:
+        model_repository: The folder ``model_repo`` that export wrote.
+        strain: File of the challenge: a group a detector, with a dataset a segment.
+        calibrated: Events of a search with the same network and windows
+            (``background.hdf5``), whose ``time_offset`` dates the events here.
+    """
+
+    model_repository: Path
+    strain: Path
+    calibrated: Path
+
+
+@dataclass(frozen=True)
+class ChallengeSettings:
+    """Settings of ``aframe-infer challenge``.
+
+    Args:
+        inputs: What is searched, and with what.
+        output: Directory where the event file appears.
+        var: Largest distance in time at which an event claims a signal (s).
+        integration_window_length: Length of the average over scores (s).
+        cluster_window_length: Time in which one event is kept (s).
+        model_version: Version of the exported network; -1 for the latest.
+        resources: How to use the machine.
+
+    Raises:
+        AframeError: If an event can claim no signal.
+    """
+
+    inputs: ChallengeInputs
+    output: Path
+    var: float = 0.2
+    integration_window_length: float = 1.5
+    cluster_window_length: float = 8.0
+    model_version: int = -1
+    resources: Resources = field(default_factory=Resources)
+
+    def __post_init__(self) -> None:
+        if not self.var > 0:
+            raise AframeError(
+                "events that claim no time find nothing",
+                found=f"var {self.var:g} s",
+                wanted_by=CHALLENGE,
+                fix="give the largest distance in time of event and signal, such as 0.2 s",
+            )

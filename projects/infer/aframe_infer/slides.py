@@ -16,7 +16,7 @@ from torch import Tensor
 from aframe.artifacts.hdf5 import writing
 from aframe.artifacts.segments import gps
 from aframe.artifacts.strain import StrainFile
-from aframe.transforms.streaming import Stream
+from aframe.transforms.stream import Stream
 from aframe.transforms.sweep import Sweep
 from aframe_infer.engines import EACH, PLAIN, load, settle_here
 from aframe_infer.injections import Injections, signal

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, Int
 
-from aframe.transforms.streaming import Stream
+from aframe.transforms.stream import Stream
 
 
 def integrate(scores: Float[np.ndarray, " kernel"], window: int) -> Float[np.ndarray, " output"]:

@@ -19,7 +19,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from aframe.artifacts.strain import read_strain
-from aframe.transforms.streaming import Stream
+from aframe.transforms.stream import Stream
 from aframe_infer.injections import Injections, signal
 from aframe_infer.scores import score
 from aframe_infer.slides import Branch, Search

@@ -18,7 +18,8 @@ from aframe.artifacts.ledger import Ledger, write_ledger
 from aframe.artifacts.preprocessing import Preprocessing, Streaming
 from aframe.artifacts.strain import write_strain
 from aframe.draft import Draft
-from aframe_export.export import ExportInputs, ExportSettings, export
+from aframe_export.export import export
+from aframe_export.settings import ExportInputs, ExportSettings
 from aframe_infer.repository import read_repository
 from aframe_infer.server import Server, find
 from aframe_infer.settings import InferInputs, InferSettings
@@ -238,10 +239,9 @@ def program(server_environment, served_repository, tmp_path_factory):
 @pytest.fixture(scope="session")
 def server(program, served_repository, tmp_path_factory):
     """A real server, for tests that do it no harm; other tests may take longer than it idles."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("aframe_infer.server.IDLE_SECONDS", 86_400.0)
-        with Server(program, served_repository, tmp_path_factory.mktemp("log") / "log") as started:
-            yield started
+    said = tmp_path_factory.mktemp("log") / "log"
+    with Server(program, served_repository, said, idle_seconds=86_400.0) as started:
+        yield started
 
 
 def members(group):

@@ -12,14 +12,10 @@ from aframe.artifacts.record import Record, input_digest, record_path, write_rec
 from aframe.draft import Draft
 from aframe.errors import AframeError
 from aframe_infer import challenge as verb
-from aframe_infer.challenge import (
-    OUTPUT,
-    ChallengeInputs,
-    ChallengeSettings,
-    challenge,
-    view_strain,
-)
+from aframe_infer.challenge import challenge, view_strain
 from aframe_infer.inference import infer
+from aframe_infer.outputs import EVENTS
+from aframe_infer.settings import ChallengeInputs, ChallengeSettings
 
 RATE, IFOS = 256, ("H1", "L1")
 #: Segments of the file: start (s) and length (s), one too short to be searched.
@@ -67,7 +63,7 @@ def run(asked, folder, **changes):
     folder.mkdir(exist_ok=True)
     draft = Draft(folder)
     challenge(replace(asked, **changes), draft)
-    with h5py.File(folder / OUTPUT) as file:
+    with h5py.File(folder / EVENTS) as file:
         return {name: file[name][:] for name in file}, draft
 
 
@@ -201,9 +197,13 @@ def recorded(asked):
 
 def test_times_of_the_same_search_are_taken(asked, recorded, tmp_path):
     """As its record tells."""
+    unrecorded, _ = run(asked, tmp_path / "unrecorded")
     recorded()
 
-    run(asked, tmp_path / "draft")
+    found, _ = run(asked, tmp_path / "draft")
+
+    assert len(found["time"]) > 0
+    assert found["time"].tolist() == unrecorded["time"].tolist()
 
 
 @pytest.mark.parametrize(

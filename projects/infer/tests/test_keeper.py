@@ -47,6 +47,32 @@ def test_a_keeper_passes_on_the_end(region):
         assert process.wait() == 7
 
 
+def test_a_keeper_passes_on_an_early_end(region):
+    """One that comes while it starts its server."""
+    command = "trap 'exit 7' TERM; kill -TERM $PPID; while :; do sleep 0.05; done"
+    words = [sys.executable, "-c", _START_SLOWLY, keeper.__file__, region.name[:-1], "sh", "-c"]
+
+    with subprocess.Popen(
+        [*words, command], stdin=subprocess.PIPE, start_new_session=True
+    ) as process:
+        assert process.wait() == 7
+
+    assert not region.exists()
+
+
+#: Keeps, and is slow to know that its server runs.
+_START_SLOWLY = """
+import runpy, subprocess, sys, time
+keeper, start = runpy.run_path(sys.argv[1]), subprocess.Popen
+def start_slowly(*words, **options):
+    server = start(*words, **options)
+    time.sleep(0.5)
+    return server
+subprocess.Popen = start_slowly
+sys.exit(keeper["keep"](sys.argv[2], 60, sys.argv[3:]))
+"""
+
+
 def test_a_keeper_ends_with_its_client(region):
     """Whose end of the pipe closes: all of the group is killed."""
     words = [sys.executable, keeper.__file__, region.name[:-1], "60", "sleep", "60"]
@@ -83,8 +109,9 @@ def test_a_client_is_waited_for_anew_after_each_word(monkeypatch):
     words, ended = [b".", b"..", b"."], threading.Event()
     with subprocess.Popen(["sleep", "60"]) as server:
         monkeypatch.setattr(keeper.sys, "stdin", SimpleNamespace(fileno=lambda: 0))
-        monkeypatch.setattr(keeper.select, "select", lambda of, *_: (of if words else [], [], []))
-        monkeypatch.setattr(keeper.os, "read", lambda *_: words.pop())
+        asked = SimpleNamespace(select=lambda of, *_: (of if words else [], [], []))
+        monkeypatch.setattr(keeper, "select", asked)
+        monkeypatch.setattr(keeper, "os", SimpleNamespace(read=lambda *_: words.pop()))
 
         keeper._watch_client("none", 1.0, server, ended)
 

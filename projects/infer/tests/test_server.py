@@ -197,12 +197,12 @@ def test_refuses_a_server_that_takes_too_long(limit, words, tmp_path, monkeypatc
 
 def test_a_server_of_a_suspended_search_comes_back_with_it(tmp_path, monkeypatch):
     """Its keeper, to which nothing was said, has ended it: that is no death."""
-    monkeypatch.setattr(module, "IDLE_SECONDS", 0.2)
     monkeypatch.setattr(module, "is_ready", lambda _: True)
     monkeypatch.setattr(module, "_say", lambda _: None)
     monkeypatch.setattr(Server, "_is_idle", lambda _: False)
 
-    with Server(Program(("sh", "-c", "sleep 60")), tmp_path, tmp_path / "log") as server:
+    sleep = Program(("sh", "-c", "sleep 60"))
+    with Server(sleep, tmp_path, tmp_path / "log", idle_seconds=0.2) as server:
         first = server._process
         assert first.wait() == keeper.IDLE
         while server._process is first:

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from aframe.transforms.streaming import Stream
+from aframe.transforms.stream import Stream
 from aframe_infer.statistic import cluster, integrate, integration_size, kernel_number, raw_times
 
 STREAM = Stream(2048, 1.5, 1.0, 64.0, 4, 128)

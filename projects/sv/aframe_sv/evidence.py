@@ -221,6 +221,16 @@ class Evidence:
         return is_simulated(self.inputs.zero_lag_background or self.inputs.test_background)
 
 
+def detectors(ifos: Sequence[str], count: int) -> list[str]:
+    """Name *count* detectors: by *ifos*, where those are known.
+
+    Example:
+        >>> detectors(["H1"], 2)
+        ['H1', 'detector 2']
+    """
+    return [*ifos, *(f"detector {number}" for number in range(len(ifos) + 1, count + 1))][:count]
+
+
 def is_simulated(directory: Path | None) -> bool | None:
     """Whether the strain in *directory* is simulated, as the record of its fetch says."""
     record = read_record(record_path(Path(directory).parent, "fetch")) if directory else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import resources
@@ -156,23 +156,44 @@ class Section:
 
 
 @contextmanager
-def axes(size: tuple[float, float] = SIZE) -> Iterator[Axes]:
-    """Open one plot in the style of the page."""
-    with stacked(1, size) as (ax,):
+def axes(
+    size: tuple[float, float] = SIZE, *, margins: Mapping[str, float] | None = None
+) -> Iterator[Axes]:
+    """Open one plot in the style of the page, see :func:`stacked`."""
+    with stacked(1, size, margins=margins) as (ax,):
         yield ax
 
 
 @contextmanager
 def stacked(
-    rows: int, size: tuple[float, float] = SIZE, *, share: bool = True
+    rows: int,
+    size: tuple[float, float] = SIZE,
+    *,
+    share: bool = True,
+    margins: Mapping[str, float] | None = None,
 ) -> Iterator[list[Axes]]:
-    """Open plots in the style of the page, one above the other, that *share* their abscissa."""
+    """Open plots in the style of the page, one above the other.
+
+    Args:
+        rows: Number of plots.
+        size: Width and height of the figure (inches).
+        share: Whether they share their abscissa.
+        margins: Where the plots end (``left``, ``right``, ``bottom``, ``top``, as shares of the
+            figure; ``hspace`` between them). By default they are fitted to what is drawn, for
+            which it is drawn three times.
+    """
+    # It has matplotlib draw logarithmic axes in its way, and some sections need its transforms: no
+    # other may look different for that. It takes seconds to import.
+    import gwpy.plot  # noqa: F401, PLC0415
+
     with mpl.rc_context():
         # Not the reader's own style: the page looks the same wherever it is made.
         mpl.rcdefaults()
         mpl.rcParams.update(_STYLE)  # type: ignore[arg-type]  # its keys are literals
-        figure = Figure(figsize=size, layout="constrained")
-        yield list(figure.subplots(rows, sharex=share, squeeze=False)[:, 0])
+        figure = Figure(figsize=size, layout=None if margins else "constrained")
+        grid = dict(margins) if margins else None
+        plots = figure.subplots(rows, sharex=share, squeeze=False, gridspec_kw=grid)
+        yield list(plots[:, 0])
 
 
 def legend(ax: Axes, *, columns: int = 4, title: str | None = None) -> None:
@@ -188,7 +209,7 @@ def legend(ax: Axes, *, columns: int = 4, title: str | None = None) -> None:
         title=title,
         title_fontsize=mpl.rcParams["legend.fontsize"],
         alignment="left",
-        # gwpy, where it is imported, has all lines drawn as bars, dashed or not.
+        # gwpy has all lines drawn as bars, dashed or not.
         handler_map={Line2D: HandlerLine2D()},
     )
     if ax.get_title():

@@ -10,6 +10,7 @@ from pathlib import Path
 from aframe.artifacts.inventory import read_record
 from aframe.artifacts.record import Record, write_text
 from aframe.draft import Draft
+from aframe.processes import Failed, in_processes
 from aframe.program import Resources
 from aframe_sv.evidence import Evidence, Inputs
 from aframe_sv.page import Section, render
@@ -47,6 +48,14 @@ SECTIONS: tuple[Callable[[Evidence], Section | None], ...] = (
     accounting.section,
     steps.section,
 )
+#: In this order they are made: those with close-ups first, so that no process ends long before
+#: another.
+_LONGEST_FIRST = sorted(
+    range(len(SECTIONS)),
+    key=lambda number: (
+        SECTIONS[number] not in (ranking.section, missed.section, candidates.section)
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -82,16 +91,25 @@ class ReportSettings:
 def report(settings: ReportSettings, draft: Draft) -> None:
     """Write one self-contained page about a run."""
     evidence = Evidence(settings.inputs, read_records(settings.resources.records))
-    parts = []
-    for done, section in enumerate(SECTIONS, 1):
-        part = section(evidence)
-        if part is not None:
-            parts.append(part)
-        draft.progress(done, len(SECTIONS), "sections")
-    page = render(settings.title, subtitle(evidence), parts)
+    parts: dict[int, Section | None] = {}
+    calls = {number: (number, evidence) for number in _LONGEST_FIRST}
+    try:
+        for number, part in in_processes(
+            _section, calls, settings.resources.workers, "sections of the page"
+        ):
+            parts[number] = part
+            draft.progress(len(parts), len(SECTIONS), "sections")
+    except Failed as failed:
+        raise failed.error from failed.error.__cause__
+    shown = [part for _, part in sorted(parts.items()) if part is not None]
+    page = render(settings.title, subtitle(evidence), shown)
     write_text(draft.path / OUTPUT, page)
-    draft.notes["pictures"] = sum(part.count for part in parts)
+    draft.notes["pictures"] = sum(part.count for part in shown)
     draft.notes["bytes"] = len(page.encode())
+
+
+def _section(number: int, evidence: Evidence) -> Section | None:
+    return SECTIONS[number](evidence)
 
 
 def read_records(paths: Sequence[Path]) -> list[tuple[Path, Record]]:

@@ -13,6 +13,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from aframe.draft import Draft
+from aframe.errors import AframeError
 from aframe_sv.cli import VERBS
 from aframe_sv.evidence import Inputs
 from aframe_sv.report import OUTPUT, ReportResources, ReportSettings, read_records, report
@@ -23,10 +24,10 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 INSIDE = re.compile(r"(#[\w-]+|data:.*)?", re.DOTALL)
 
 
-def make(folder, inputs, records=(), title="A title"):
+def make(folder, inputs, records=(), title="A title", workers=1):
     """Write a report; give its path."""
     folder.mkdir(parents=True, exist_ok=True)
-    resources = ReportResources(records=list(records))
+    resources = ReportResources(workers=workers, records=list(records))
     report(ReportSettings(inputs, folder, title, resources), Draft(folder))
     return folder / OUTPUT
 
@@ -115,8 +116,17 @@ def test_page_says_what_was_found_and_against_what(page):
 
 
 def test_same_inputs_give_the_same_bytes(inputs, records, page, tmp_path):
-    """No date, no place, no chance."""
-    assert make(tmp_path / "again", inputs, records).read_bytes() == page.read_bytes()
+    """No date, no place, no chance, however many processes draw it."""
+    again = make(tmp_path / "again", inputs, records, workers=2)
+    assert again.read_bytes() == page.read_bytes()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_input_that_cannot_be_read_is_named(inputs, tmp_path, workers):
+    """By the error of the process that reads it."""
+    (tmp_path / "cut.hdf5").write_bytes(b"cut")
+    with pytest.raises(AframeError, match=r"cut\.hdf5"):
+        make(tmp_path, replace(inputs, background=tmp_path / "cut.hdf5"), workers=workers)
 
 
 @pytest.fixture
@@ -160,6 +170,14 @@ def test_any_input_may_be_missing(inputs, records, tmp_path, name):
     page = make(tmp_path, replace(inputs, **{name: None}), records)
 
     assert References(page.read_text()).outside == []
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_detectors_without_a_name_are_numbered(inputs, tmp_path):
+    """Where neither the network nor a record says which they are."""
+    page = make(tmp_path, replace(inputs, preprocessing=None)).read_text()
+
+    assert "detector 2" in page
 
 
 def test_an_empty_report_is_a_page_of_sentences(tmp_path):

@@ -39,7 +39,7 @@ def test_the_next_chunk_is_read_meanwhile():
     chunks = Chunks(load, 2)
     chunks.at(0)
 
-    assert read.wait(10)
+    assert read.wait(300)
     assert chunks.at(2) == 1
     assert loads.count(1) == 1
 

@@ -75,7 +75,7 @@ def test_killed_trainings_resume_bit_for_bit(settings_file, tmp_path, monkeypatc
     whole = out.rename(tmp_path / "whole")
     process = subprocess.Popen(command)
     checkpoint = out / ".draft-fit" / ".work" / "last.ckpt"
-    end = time.monotonic() + 120
+    end = time.monotonic() + 600
     while not checkpoint.exists() and process.poll() is None and time.monotonic() < end:
         time.sleep(0.005)
     time.sleep(np.random.default_rng().uniform(0, 0.5))

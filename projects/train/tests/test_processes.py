@@ -64,6 +64,21 @@ def test_each_process_has_something_to_validate(words):
     assert "1 batches of validation for 2 processes" in done.stderr
 
 
+@pytest.mark.parametrize("given", [None, "5"])
+def test_threads_wait_but_a_short_while_for_one_another(monkeypatch, given):
+    """Unless the user says how long."""
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    if given:
+        monkeypatch.setenv("GOMP_SPINCOUNT", given)
+    code = (
+        "import os, sys, aframe_train; print(os.environ['GOMP_SPINCOUNT'], 'torch' in sys.modules)"
+    )
+
+    said = subprocess.check_output([sys.executable, "-c", code], text=True)
+
+    assert said.split() == [given or "10000", "False"]
+
+
 def test_two_processes_find_the_same_score(words, tmp_path):
     """Score, its companions and the pictures; each file is written and each line said once."""
     one, two = tmp_path / "one", tmp_path / "two"

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from scipy.signal import butter, sosfiltfilt
 
-from aframe_sv.evidence import Evidence
+from aframe_sv.evidence import Evidence, detectors
 from aframe_sv.neighborhood import Candidate
 from aframe_sv.page import (
     COLORS,
@@ -40,6 +40,9 @@ _MERGER = (
 )
 _SLID = "The detectors' strain is of different times here: what is in several of them is chance."
 _PALE, _TALL = "#c3c9cf", (5.2, 3.9)
+#: Where plots of this size end, with room for three digits, and for a legend.
+_MARGINS = {"left": 0.11, "right": 0.975, "bottom": 0.115, "top": 0.93, "hspace": 0.08}
+_WITH_LEGEND = {"left": 0.11, "right": 0.975, "bottom": 0.115, "top": 0.88}
 
 
 def close_up(candidate: Candidate, evidence: Evidence, name: str) -> list[Picture]:
@@ -61,8 +64,8 @@ def strain(candidate: Candidate, ifos: Sequence[str], name: str) -> Picture:
     times = whitened.times(candidate.time)
     near = np.abs(times) <= _AROUND
     band = np.array([in_band(row, whitened.sample_rate) for row in whitened.values])
-    names = [*ifos, *(f"detector {n}" for n in range(len(ifos) + 1, len(band) + 1))]
-    with stacked(len(band), _TALL) as plots:
+    names = detectors(ifos, len(band))
+    with stacked(len(band), _TALL, margins=_MARGINS) as plots:
         for ax, raw, filtered, ifo in zip(plots, whitened.values, band, names, strict=False):
             ax.plot(times[near], raw[near], color=_PALE, linewidth=0.7)
             ax.plot(times[near], filtered[near], color=ifo_color(ifo))
@@ -97,7 +100,7 @@ def mark(ax: Axes) -> None:
 
 def scores(candidate: Candidate, name: str) -> Picture:
     """Plot the network's output and the detection statistic around an event."""
-    with axes(_TALL) as ax:
+    with axes(_TALL, margins=_WITH_LEGEND) as ax:
         for series, color, label, width in (
             (candidate.scores, FAINT, "network output", 1.0),
             (candidate.integrated, COLORS[0], "its running mean", 1.8),

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.ticker import NullFormatter
 
+from aframe_sv.evidence import detectors
 from aframe_sv.neighborhood import Candidate, Series
 from aframe_sv.page import Picture, label_plainly, picture, stacked
 
@@ -26,6 +27,8 @@ _STEPS, _ROWS = 1 / 256, 120
 _BRIGHTEST = 20.0
 _TICKS = (20, 30, 50, 100, 200, 300, 500, 1000, 2000)
 _SIZE = (5.2, 3.9)
+#: Where plots of this size end.
+_MARGINS = {"left": 0.12, "right": 0.99, "bottom": 0.115, "top": 0.93, "hspace": 0.08}
 
 
 class Scan(NamedTuple):
@@ -97,10 +100,10 @@ def qscan(
     if len(known) < len(scans):
         return None
     brightest = max(_BRIGHTEST, *(float(each.energy.max()) for each in known))
-    names = [*ifos, *(f"detector {n}" for n in range(len(ifos) + 1, len(known) + 1))]
+    names = detectors(ifos, len(known))
     peaks = []
-    with stacked(len(known), _SIZE) as plots:
-        for ax, each, ifo in zip(plots, known, names, strict=False):
+    with stacked(len(known), _SIZE, margins=_MARGINS) as plots:
+        for ax, each, ifo in zip(plots, known, names, strict=True):
             ax.grid(visible=False)
             mesh = ax.pcolormesh(
                 each.times, each.frequencies, each.energy, vmin=0, vmax=brightest, cmap="viridis"

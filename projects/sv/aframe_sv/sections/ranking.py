@@ -14,7 +14,7 @@ from scipy.stats import beta, poisson
 
 from aframe.artifacts.events import JULIAN_YEAR, Events
 from aframe_sv.clock import Clock, read_clock
-from aframe_sv.evidence import Evidence, Recovered
+from aframe_sv.evidence import Evidence, Recovered, detectors
 from aframe_sv.far import ONE_SIGMA, in_words, poisson_interval, rate_in_words
 from aframe_sv.neighborhood import read_candidates
 from aframe_sv.page import (
@@ -134,7 +134,7 @@ def slide(ifos: Sequence[str], shifts: Sequence[float]) -> str:
         >>> slide(["H1", "L1", "V1"], [0.0, 2.0, 4.5])
         'L1 2 s and V1 4.5 s after H1'
     """
-    first, *others = zip(ifos, shifts, strict=True)
+    first, *others = zip(detectors(ifos, len(shifts)), shifts, strict=True)
     later = [f"{ifo} {shift - first[1]:g} s" for ifo, shift in others]
     return f"{' and '.join(later)} after {first[0]}"
 

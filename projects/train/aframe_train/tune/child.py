@@ -8,13 +8,13 @@ from __future__ import annotations
 import runpy
 import sys
 
-from aframe.branches import end_with_parent
+from aframe.processes import work_for_parent
 
 
 def main() -> None:
     """Run a module or script as Python would."""
     parent, *words = sys.argv[1:]
-    end_with_parent(int(parent))
+    work_for_parent(int(parent))
     if words[0] == "-m":
         sys.argv = words[1:]
         runpy.run_module(words[1], run_name="__main__", alter_sys=True)

@@ -241,10 +241,12 @@ def _private_directory(base: Path) -> Iterator[Path]:
         with contextlib.suppress(OSError), other.open("r+") as lock:  # another user's, or in use
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(other.parent, ignore_errors=True)
-    private = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base))
-    with (private / _LOCK).open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        try:
-            yield private
-        finally:
-            shutil.rmtree(private, ignore_errors=True)
+    with contextlib.ExitStack() as held:
+        private = None
+        # Another process may have removed it before it was locked.
+        while private is None or not (private / _LOCK).exists():
+            private = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base))
+            lock = held.enter_context((private / _LOCK).open("w"))
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        held.callback(shutil.rmtree, private, ignore_errors=True)
+        yield private

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from aframe.errors import AframeError
-from aframe.transforms.streaming import Stream
+from aframe.transforms.stream import Stream
 from aframe.transforms.sweep import find_sweep
 from aframe_train.networks import Sweep
 

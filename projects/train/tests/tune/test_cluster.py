@@ -1,14 +1,17 @@
 """What a search gets of the machine, and where Ray writes."""
 
+import shutil
 import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
 
 from aframe.errors import AframeError
+from aframe_train.tune import cluster as module
 from aframe_train.tune.cluster import Room, cluster, divide, short_directory
 from aframe_train.tune.settings import TuneResources
 
@@ -182,5 +185,24 @@ def test_what_a_killed_search_left_is_removed(tmp_path):
     with short_directory(tmp_path) as one, short_directory(tmp_path) as two:
         assert not left.exists()
         assert other.exists()
+        assert one.exists()
+        assert two.exists()
+
+
+def test_a_directory_that_another_search_took_for_left_is_made_anew(tmp_path, monkeypatch):
+    """It was removed after it was made and before it was locked."""
+    real, begun = module.fcntl, []
+
+    def flock(lock, how):
+        if not begun:
+            begun.append(Path(lock.name).parent)
+            shutil.rmtree(begun[0])
+        real.flock(lock, how)
+
+    told = {"flock": flock, "LOCK_EX": real.LOCK_EX, "LOCK_NB": real.LOCK_NB}
+    monkeypatch.setattr(module, "fcntl", SimpleNamespace(**told))
+
+    with short_directory(tmp_path) as one, short_directory(tmp_path) as two:
+        assert begun[0] not in (one.parent, two.parent)
         assert one.exists()
         assert two.exists()

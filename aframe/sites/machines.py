@@ -1,0 +1,90 @@
+"""The machines of a pool: how much each offers at most, and which requests fit on none."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from aframe.errors import AframeError
+from aframe.sites.queue import OFFERS, Bindings, Queue, SchedulerUnreachableError, open_queue
+from aframe.sites.requests import Request, spelled
+
+_TARGET = re.compile(r"\bTARGET\.", re.IGNORECASE)
+#: How an expression names what a job has, or asks for.
+_OF_THE_JOB = re.compile(r"\b(?:MY\.|Request\w+)", re.IGNORECASE)
+_KIB = 1024
+#: How long it may take to tell what machines have, where a run goes on without (s).
+_SHORT = 20.0
+
+
+class Offer(NamedTuple):
+    """What a slot has in all, or a job asks for: memory and disk (MiB), cores, GPUs."""
+
+    memory: float
+    disk: float
+    cpus: float
+    gpus: float
+
+    def holds(self, asked: Offer) -> bool:
+        """Whether *asked* fits into it."""
+        return all(mine >= wanted for mine, wanted in zip(self, asked, strict=True))
+
+    def __str__(self) -> str:
+        """Write it as people read it."""
+        gpus = f"{self.gpus:.0f} GPU{'s' * (self.gpus != 1)}"
+        cores = f"{self.cpus:.0f} core{'s' * (self.cpus != 1)}"
+        return f"{spelled(self.memory)} memory, {spelled(self.disk)} disk, {cores}, {gpus}"
+
+
+def asked(request: Request) -> Offer:
+    """What a job asks for."""
+    return Offer(request.memory, request.disk, request.cpus, request.gpus)
+
+
+def most(offers: Sequence[Offer]) -> Offer:
+    """The most of each that one has."""
+    return Offer(*map(max, zip(*offers, strict=True)))
+
+
+def offers(patience: float) -> list[Offer] | None:
+    """Ask the pool for its slots; ``None`` where there is no program to ask with.
+
+    Raises:
+        SchedulerUnreachableError: If it does not answer.
+    """
+    queue = open_queue()
+    if not isinstance(queue, Bindings) and shutil.which("condor_status") is None:
+        return None
+    return [_offer(ad) for ad in queue.slots(patience=patience)]
+
+
+def largest(queue: Queue) -> Offer | None:
+    """The most that a machine has of each; ``None`` where that is not known."""
+    try:
+        slots = [_offer(ad) for ad in queue.slots(patience=_SHORT)]
+    except (SchedulerUnreachableError, AframeError):
+        return None
+    return most(slots) if slots else None
+
+
+def fitting(requirements: str, patience: float) -> int | None:
+    """How many slots meet *requirements*; ``None`` where these depend on the job as well.
+
+    Raises:
+        SchedulerUnreachableError: If the pool does not answer.
+    """
+    if _OF_THE_JOB.search(requirements):
+        return None
+    # Of a machine alone there is no other to tell it from.
+    return len(open_queue().slots(_TARGET.sub("", requirements), patience))
+
+
+def _offer(ad: Mapping[str, Any]) -> Offer:
+    """What a slot tells of; HTCondor counts disk in KiB."""
+    # HTCondor knows no case in names, and a table of Python does.
+    lower = {name.lower(): value for name, value in ad.items()}
+    told = (lower.get(name.lower()) for name in OFFERS)
+    memory, disk, cpus, gpus = (float(n) if isinstance(n, (int, float)) else 0.0 for n in told)
+    return Offer(memory, disk / _KIB, cpus, gpus)
