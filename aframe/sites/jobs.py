@@ -26,7 +26,7 @@ from aframe.sites.causes import (
     ending,
 )
 from aframe.sites.job_logs import below_logs, told_logs
-from aframe.sites.machines import Offer, asked, largest
+from aframe.sites.machines import Offer, asked, largest, names
 from aframe.sites.pieces import Piece, State, rows_of, rows_text
 from aframe.sites.queue import Queue, SchedulerUnreachableError
 from aframe.sites.requests import Request, Terms, spelled
@@ -232,7 +232,7 @@ class Jobs:
             )
 
     def _refuse_nowhere(self, ads: Mapping[int, Mapping[str, Any] | None]) -> None:
-        """Refuse to wait where all machines of the pool have failed to start the work.
+        """Refuse to wait where all machines that it may go to have failed to start the work.
 
         Not while jobs are at work: what failed on a machine once may go well there.
         """
@@ -246,7 +246,7 @@ class Jobs:
             return
         self._asked = now
         try:
-            machines = self.queue.machines()
+            machines = names(self.queue, self.terms.requirements)
         except SchedulerUnreachableError:
             return  # not known, then
         if machines and machines <= set.intersection(*avoided):
@@ -301,7 +301,7 @@ class Jobs:
     def _on_a_machine(self, what: Answer, had: Request, end: Ending) -> Answer:
         """Ask for no more than a machine has; say so where none has what the job needs."""
         if not self._known:
-            self._most, self._known = largest(self.queue), True
+            self._most, self._known = largest(self.queue, self.terms.requirements), True
         most, cause = self._most, end.cause
         wanted, there = getattr(what.request, cause), int(getattr(most, cause)) if most else 0
         if not there or wanted <= there:

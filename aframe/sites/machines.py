@@ -14,6 +14,10 @@ from aframe.sites.requests import Request, spelled
 _TARGET = re.compile(r"\bTARGET\.", re.IGNORECASE)
 #: How an expression names what a job has, or asks for.
 _OF_THE_JOB = re.compile(r"\b(?:MY\.|Request\w+)", re.IGNORECASE)
+#: How it names what a machine has at one time and not at another.
+_OF_THE_MOMENT = re.compile(
+    r"\b(?:Memory|Disk|Cpus|GPUs|State|Activity|\w*LoadAvg|\w*Idle)\b", re.IGNORECASE
+)
 _KIB = 1024
 #: How long it may take to tell what machines have, where a run goes on without (s).
 _SHORT = 20.0
@@ -60,13 +64,33 @@ def offers(patience: float) -> list[Offer] | None:
     return [_offer(ad) for ad in queue.slots(patience=patience)]
 
 
-def largest(queue: Queue) -> Offer | None:
-    """The most that a machine has of each; ``None`` where that is not known."""
+def largest(queue: Queue, requirements: str) -> Offer | None:
+    """The most of each that a machine has which *requirements* allow; ``None`` if not known."""
     try:
-        slots = [_offer(ad) for ad in queue.slots(patience=_SHORT)]
+        slots = [_offer(ad) for ad in queue.slots(_lasting(requirements), patience=_SHORT)]
     except (SchedulerUnreachableError, AframeError):
         return None
     return most(slots) if slots else None
+
+
+def names(queue: Queue, requirements: str) -> set[str]:
+    """Names of the machines that *requirements* allow.
+
+    Raises:
+        SchedulerUnreachableError: If the pool does not answer.
+    """
+    return {str(slot["Machine"]) for slot in queue.slots(_lasting(requirements))}
+
+
+def _lasting(requirements: str) -> str:
+    """What *requirements* say of a machine for good; nothing where they speak of more."""
+    of_more = _OF_THE_JOB.search(requirements) or _OF_THE_MOMENT.search(requirements)
+    return "true" if of_more or not requirements else _of_a_machine(requirements)
+
+
+def _of_a_machine(requirements: str) -> str:
+    # Of a machine alone there is no other to tell it from.
+    return _TARGET.sub("", requirements)
 
 
 def fitting(requirements: str, patience: float) -> int | None:
@@ -77,8 +101,7 @@ def fitting(requirements: str, patience: float) -> int | None:
     """
     if _OF_THE_JOB.search(requirements):
         return None
-    # Of a machine alone there is no other to tell it from.
-    return len(open_queue().slots(_TARGET.sub("", requirements), patience))
+    return len(open_queue().slots(_of_a_machine(requirements), patience))
 
 
 def _offer(ad: Mapping[str, Any]) -> Offer:

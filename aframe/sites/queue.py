@@ -29,6 +29,7 @@ ATTRIBUTES = (
 )
 #: What is asked of each slot: all that it has.
 OFFERS = ("TotalSlotMemory", "TotalSlotDisk", "TotalSlotCpus", "TotalSlotGPUs")
+_OF_A_SLOT = ("Machine", *OFFERS)
 #: How HTCondor says that nobody answers, or that it cannot tell whom to ask.
 _NO_ANSWER = re.compile(
     r"connect|locate|find address|communicat|timed? ?out|no ads|fetch ads|unreachable|not respond"
@@ -77,13 +78,10 @@ class Queue(Protocol):
     def edit(self, constraint: str, attribute: str, value: str) -> None:
         """Set an attribute of all jobs that *constraint* is true of, to a ClassAd expression."""
 
-    def machines(self) -> set[str]:
-        """Names of the pool's machines."""
-
     def slots(
         self, requirements: str = "true", patience: float = _PATIENCE
     ) -> list[dict[str, Any]]:
-        """What each whole slot offers (:data:`OFFERS`) of those that *requirements* is true of.
+        """The machine of each whole slot that *requirements* is true of, and its :data:`OFFERS`.
 
         Args:
             requirements: Says of the machine what is required, without ``TARGET.``.
@@ -166,29 +164,18 @@ class Bindings:
             if not _LOST.search(str(error)):
                 raise
 
-    def machines(self) -> set[str]:
-        """Names of the pool's machines."""
-        import htcondor2  # noqa: PLC0415
-
-        try:
-            collector, kind = htcondor2.Collector(), htcondor2.AdType.Startd
-            ads = collector.query(kind, _WHOLE, projection=["Machine"])
-            return {str(ad["Machine"]) for ad in ads}
-        except htcondor2.HTCondorException as error:
-            raise SchedulerUnreachableError(" ".join(str(error).split())) from error
-
     def slots(
         self,
         requirements: str = "true",
         patience: float = _PATIENCE,  # noqa: ARG002 (the bindings have their own)
     ) -> list[dict[str, Any]]:
-        """What each whole slot offers (:data:`OFFERS`) of those that *requirements* is true of."""
+        """The machine of each whole slot that *requirements* is true of, and its :data:`OFFERS`."""
         import htcondor2  # noqa: PLC0415
 
         try:
             collector, kind = htcondor2.Collector(), htcondor2.AdType.Startd
             constraint = f"{_WHOLE} && ({requirements})"
-            return [dict(ad) for ad in collector.query(kind, constraint, projection=list(OFFERS))]
+            return [dict(ad) for ad in collector.query(kind, constraint, projection=[*_OF_A_SLOT])]
         except htcondor2.HTCondorException as error:
             raise SchedulerUnreachableError(" ".join(str(error).split())) from error
 
@@ -245,16 +232,12 @@ class Commands:
         """Set an attribute of all jobs that *constraint* is true of, to a ClassAd expression."""
         _run("condor_qedit", "-constraint", constraint, attribute, value)
 
-    def machines(self) -> set[str]:
-        """Names of the pool's machines."""
-        return {*_run("condor_status", "-constraint", _WHOLE, "-af", "Machine").split()}
-
     def slots(
         self, requirements: str = "true", patience: float = _PATIENCE
     ) -> list[dict[str, Any]]:
-        """What each whole slot offers (:data:`OFFERS`) of those that *requirements* is true of."""
+        """The machine of each whole slot that *requirements* is true of, and its :data:`OFFERS`."""
         constraint = f"{_WHOLE} && ({requirements})"
-        words = ("-constraint", constraint, "-json", "-attributes", ",".join(OFFERS))
+        words = ("-constraint", constraint, "-json", "-attributes", ",".join(_OF_A_SLOT))
         return _listed(_run("condor_status", *words, patience=patience))
 
 

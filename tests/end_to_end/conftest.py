@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import subprocess
+import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import IO
 
 import pytest
 
 from aframe.cli import write_run_directory
 
+#: What takes longer does not end at all (s).
+LONGEST = 1800
 #: What makes the demo tiny: minutes of strain, a few training steps, a few injections.
 TINY = {
     "train_stop": "1240580383",
@@ -34,21 +40,33 @@ class Run:
     directory: Path
     mode: str = "sandbox"
 
-    def start(self, *options: str, **popen: object) -> subprocess.Popen[str]:
-        """Start `run.sh`; output and errors come in one stream."""
+    def start(self, said: IO[str], *options: str) -> subprocess.Popen[bytes]:
+        """Start `run.sh` in a group of its own; output and errors go to one file."""
         return subprocess.Popen(
             ["bash", str(self.directory / "run.sh"), *options],
-            stdout=subprocess.PIPE,
+            stdout=said,
             stderr=subprocess.STDOUT,
-            text=True,
-            **popen,
+            start_new_session=True,
         )
 
     def run(self, *options: str) -> tuple[int, str]:
-        """Run `run.sh` to its end; gives its exit status and what it said."""
-        with self.start(*options) as process:
-            said, _ = process.communicate()
-        return process.returncode, said
+        """Run `run.sh` to its end; gives its exit status and what it said.
+
+        What takes longer than :data:`LONGEST` does not end at all: it is killed, and shown.
+        """
+        # Of a pipe the end may never come: whatever was started holds it open.
+        with tempfile.TemporaryFile("w+") as said:
+            process = self.start(said, *options)
+            try:
+                process.wait(LONGEST)
+            except BaseException as error:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+                said.seek(0)
+                error.add_note(f"The run in {self.directory} said:\n{said.read()}")
+                raise
+            said.seek(0)
+            return process.returncode, said.read()
 
     def set(self, key: str, value: str, *, file: str = "") -> None:
         """Edit one key of a configuration file, as a user would."""

@@ -7,7 +7,6 @@ size with `AFRAME_TEST_FULL_DEMO=1`.
 from __future__ import annotations
 
 import os
-import subprocess
 
 import h5py
 import numpy as np
@@ -37,9 +36,8 @@ def demo(tmp_path_factory):
     write_run_directory(directory, preset="demo", seed=SEED)
     if not FULL:
         _shorten(directory)
-    words = ["bash", str(directory / "run.sh")]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    status, said = Run(directory).run()
+    assert status == 0, said
     return directory / "results"
 
 

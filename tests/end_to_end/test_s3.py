@@ -8,6 +8,7 @@ from pathlib import Path
 
 import condor_pool
 import pytest
+from end_to_end.conftest import LONGEST
 
 from aframe import report
 from aframe.artifacts import inventory
@@ -43,7 +44,7 @@ def _run(directory: Path, task: str) -> str:
     only = re.sub(r"law run \S+", f"law run {task}", script)
     done = subprocess.run(
         ["bash", "-c", only.replace("${BASH_SOURCE[0]}", str(directory / "run.sh"))],
-        env=dict(os.environ), capture_output=True, text=True, check=False,
+        env=dict(os.environ), capture_output=True, text=True, check=False, timeout=LONGEST,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stderr

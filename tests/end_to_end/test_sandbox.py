@@ -8,7 +8,7 @@ import os
 import random
 import shutil
 import signal
-import threading
+import tempfile
 import time
 import zipfile
 from datetime import datetime
@@ -17,6 +17,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from end_to_end.conftest import LONGEST
 
 from aframe.artifacts.record import Record, read_record
 
@@ -178,10 +179,12 @@ def _kill_within(run, record: Path, after: float) -> None:
     if record.exists():
         return
     draft = record.parent / f".draft-{record.name.removesuffix('.record.json')}"
-    process = run.start(start_new_session=True)
-    threading.Thread(target=process.stdout.read, daemon=True).start()
+    with tempfile.TemporaryFile("w+") as said:
+        process = run.start(said)
+    end = time.monotonic() + LONGEST
     while not draft.exists() and not record.exists():
         assert process.poll() is None, f"the run ended before {draft}"
+        assert time.monotonic() < end, f"{draft} does not come"
         time.sleep(0.002)
     time.sleep(after)
     os.killpg(process.pid, signal.SIGKILL)

@@ -407,7 +407,10 @@ def test_jobs_use_the_gpu_that_they_are_granted(step, machine, verb):
 @pytest.mark.parametrize("queue", ["Bindings", "Commands"])
 def test_the_machines_of_a_pool_are_known(queue):
     """By the names that jobs avoid."""
-    code = f"from aframe.sites.queue import {queue} as q; print(*sorted(q().machines()))"
+    code = (
+        f"from aframe.sites.machines import names; from aframe.sites.queue import {queue} as q\n"
+        "print(*sorted(names(q(), '')))"
+    )
     told = subprocess.check_output(as_user(sys.executable, "-c", code), text=True)
     there = subprocess.check_output(["condor_status", "-af", "Machine"], text=True)
     assert told.split() == sorted({*there.split()})

@@ -25,14 +25,12 @@ class Scripted:
         self.pool, self.largest = {"node"}, 0
 
     def slots(self, requirements="true", patience=None):
-        """What the largest machine has; nothing where that is not known."""
-        return [{"TotalSlotMemory": self.largest, "TotalSlotDisk": 0}] if self.largest else []
-
-    def machines(self):
-        """Those of the pool."""
+        """The pool's machines, of which *unfit* meets no requirements; with the largest memory."""
         if self.pool is None:
             raise SchedulerUnreachableError("no collector")
-        return self.pool
+        has = {"TotalSlotMemory": self.largest} if self.largest else {}
+        met = self.pool if requirements == "true" else self.pool - {"unfit"}
+        return [{"Machine": name, **has} for name in met]
 
     def submit(self, description):
         """Take the rows of the description's table."""
@@ -113,7 +111,7 @@ def watch(tmp_path, monkeypatch, capsys):
     """Run two pieces against a script; gives jobs, queue, work and what was said."""
     monkeypatch.setattr(jobs.time, "sleep", lambda _: None)
 
-    def run(script, prepare=_nothing, rows=("0", "1")):
+    def run(script, prepare=_nothing, rows=("0", "1"), terms=None):
         work = Numbers()
         queue = Scripted(lambda queue: script(queue, work))
         prepare(queue, work)
@@ -121,7 +119,7 @@ def watch(tmp_path, monkeypatch, capsys):
         state.begin(0, rows, Request())
         state.token = "token"  # noqa: S105 (no secret)
         batch = Batch("Fetch", "run", 0, "token", tmp_path, tmp_path, tmp_path)
-        told = Jobs(batch, Terms(), state, queue, work, tmp_path / "jobs.json")
+        told = Jobs(batch, terms or Terms(), state, queue, work, tmp_path / "jobs.json")
         try:
             told.run()
         finally:
@@ -244,7 +242,7 @@ def test_a_machine_that_has_less_than_was_used_is_not_asked_for(watch):
     def script(queue, work):
         queue.largest, queue.slots = (
             6000,
-            lambda **_: asked.append(1) or [{"TotalSlotMemory": 6000}],
+            lambda *_, **__: asked.append(1) or [{"TotalSlotMemory": 6000}],
         )
         if queue.looks == 2:
             for piece in (0, 1):
@@ -505,13 +503,16 @@ def test_work_that_a_machine_may_start_later_is_waited_for(watch, pool, beside):
     assert [each["cause"] for each in told.state.attempts] == ["node"]
 
 
-def test_work_that_no_machine_of_the_pool_can_start(watch, tmp_path):
+@pytest.mark.parametrize(
+    ("pool", "requirements"), [({"node"}, ""), ({"node", "unfit"}, 'TARGET.Site == "x"')]
+)
+def test_work_that_no_machine_of_the_pool_can_start(watch, tmp_path, pool, requirements):
     """It is not waited for without end; the log is that of what did not start."""
     log = tmp_path / "0-0-1.log"
     log.write_text("0.sh: aframe-data: not found\n")
 
     with pytest.raises(PieceFailedError, match="no machine of the pool can start it") as caught:
-        watch(_unstarted({"node"}, IDLE))
+        watch(_unstarted(pool, IDLE), terms=Terms(requirements=requirements))
 
     failure = caught.value.failure
     assert (failure.branch, failure.host, failure.log) == ("rows 0", "node", str(log))

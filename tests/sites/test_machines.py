@@ -57,6 +57,7 @@ def test_the_bindings_are_asked_where_they_serve(monkeypatch):
     ("requirements", "asked"),
     [
         ("TARGET.Memory > 4 && target.X", 'SlotType =!= "Dynamic" && (Memory > 4 && X)'),
+        ('TARGET.Site == "x"', 'SlotType =!= "Dynamic" && (Site == "x")'),
         ("Memory > RequestMemory", None),
         ("MY.AframeAttempt > 1", None),
     ],
@@ -75,3 +76,31 @@ def test_requirements_are_asked_of_machines(monkeypatch, requirements, asked):
 
     assert machines.fitting(requirements, 3.0) == (2 if asked else None)
     assert seen == ([(asked, 3.0)] if asked else [])
+
+
+@pytest.mark.parametrize(
+    ("requirements", "asked"),
+    [
+        ("", "true"),
+        ('TARGET.Site == "x"', 'Site == "x"'),
+        ("Memory > RequestMemory", "true"),
+        ("TARGET.Memory > 4000", "true"),
+        ("TARGET.TotalMemory > 4000", "TotalMemory > 4000"),
+        ('TARGET.Activity == "Idle"', "true"),
+    ],
+)
+def test_machines_that_a_job_may_go_to(requirements, asked):
+    """Those that its requirements allow for good: who is busy now may be free later."""
+    seen = []
+
+    class Pool:
+        """Tells of two machines."""
+
+        def slots(self, requirements, patience=None):
+            """Two, the one larger."""
+            seen.append(requirements)
+            return [{"Machine": "a", "TotalSlotMemory": 5}, {"Machine": "b", "TotalSlotMemory": 7}]
+
+    assert machines.names(Pool(), requirements) == {"a", "b"}
+    assert machines.largest(Pool(), requirements).memory == 7
+    assert seen == [asked, asked]
