@@ -14,8 +14,8 @@ from typing import Any
 
 from aframe.errors import AframeError
 
-# Loaded beforehand: a process that was just forked should do little.
-_LIBRARY = ctypes.CDLL(None)
+# Looked up beforehand: in a process that was just forked, another thread's lock may stay held.
+_PRCTL = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 
 
 class Failed(Exception):  # noqa: N818 - carries the error
@@ -98,8 +98,8 @@ def end_with_parent(parent: int, by: signal.Signals = signal.SIGKILL) -> None:
         parent: The parent's number.
         by: The signal.
     """
-    if sys.platform == "linux":
+    if _PRCTL is not None:
         pr_set_pdeathsig = 1  # linux/prctl.h
-        _LIBRARY.prctl(pr_set_pdeathsig, by)
+        _PRCTL(pr_set_pdeathsig, by)
         if os.getppid() != parent:  # it was killed before the line above
             os._exit(1)

@@ -32,6 +32,7 @@ from aframe.failures import (
     indented,
 )
 from aframe.images import bind
+from aframe.streams import lines_of
 
 #: Images whose age was told in this process: a step is planned several times.
 _told: set[Path] = set()
@@ -331,12 +332,10 @@ class Stage:
                 **surroundings,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
             ) as process,
         ):
             file.write(f"$ {shlex.join(command)}\n")
-            for line in process.stdout or ():
+            for line in lines_of(process):
                 file.write(line)
                 file.flush()
                 last.append(line.rstrip())

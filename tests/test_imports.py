@@ -61,7 +61,10 @@ RULES = (
         (),
     ),
     Rule(
-        ("aframe.checks", "aframe.processes", "aframe.sources", "aframe.artifacts.record"),
+        (
+            *("aframe.checks", "aframe.processes", "aframe.sources", "aframe.streams"),
+            "aframe.artifacts.record",
+        ),
         ("aframe.errors",),
         (),
     ),
@@ -135,7 +138,7 @@ RULES = (
         ("aframe.stages", "aframe.parameters", "aframe.targets"),
         (
             *("aframe.errors", "aframe.failures", "aframe.paths", "aframe.site", "aframe.sources"),
-            *("aframe.checkout", "aframe.images"),
+            *("aframe.checkout", "aframe.images", "aframe.streams"),
             *LOOKING,
         ),
         LIGHT,

@@ -22,6 +22,7 @@ RECORDS = (
     *("data/train/query", "data/train/fetch", "data/train/validation_waveforms"),
     *("data/test/query", "data/test/fetch", "data/test/testing_waveforms"),
 )
+TASKS = ("aframe.ValidationWaveforms", "aframe.TestingWaveforms")
 #: Ten minutes of strain each, and few signals.
 TINY = {"train_stop": "1240580383", "test_stop": "1240580983", "Tb": "1800"}
 SIGNALS = {"Training": 64, "Validation": 8, "Testing": 20}
@@ -50,23 +51,30 @@ def _run(directory: Path, task: str) -> str:
     return done.stderr
 
 
-def test_data_made_on_s3_are_those_of_a_disk(tmp_path, bucket, monkeypatch):
+@pytest.fixture(scope="module")
+def disk(tmp_path_factory):
+    """A run directory whose validation and test data are made."""
+    directory = tmp_path_factory.mktemp("disk") / "run"
+    _write(directory)
+    for task in TASKS:
+        _run(directory, task)
+    return directory
+
+
+def test_data_made_on_s3_are_those_of_a_disk(disk, tmp_path, bucket, monkeypatch):
     """Digest by digest; made once, also for a machine that has nothing of them."""
     monkeypatch.delenv("AFRAME_CACHE_DIR")
-    _write(tmp_path / "disk")
     _write(tmp_path / "s3", s3_bucket=f"{bucket.address}/my-run")
-    tasks = ("aframe.ValidationWaveforms", "aframe.TestingWaveforms")
 
-    for directory in (tmp_path / "disk", tmp_path / "s3"):
-        for task in tasks:
-            _run(directory, task)
+    for task in TASKS:
+        _run(tmp_path / "s3", task)
     shutil.rmtree(tmp_path / "s3" / "cache")
-    again = [_run(tmp_path / "s3", task) for task in tasks]
+    again = [_run(tmp_path / "s3", task) for task in TASKS]
 
     assert all("complete: nothing was to be done" in said for said in again)
     inventory.forget()
     for name in RECORDS:
-        here = read_record(tmp_path / "disk" / f"{name}.record.json")
+        here = read_record(disk / f"{name}.record.json")
         there = inventory.read_record(f"{bucket.address}/my-run/{name}.record.json")
         assert (there.outputs, there.inputs) == (here.outputs, here.inputs), name
         assert all(place.startswith(f"{bucket.address}/my-run/") for place in there.places.values())
@@ -76,13 +84,13 @@ def test_data_made_on_s3_are_those_of_a_disk(tmp_path, bucket, monkeypatch):
 
 @pytest.mark.skipif(not condor_pool.answers(), reason="no HTCondor pool answers condor_q")
 @pytest.mark.parametrize("shared_disk", [True, False])
-def test_a_run_moves_to_s3_and_to_the_pool(tmp_path, bucket, monkeypatch, shared_disk):
+def test_a_run_moves_to_s3_and_to_the_pool(disk, tmp_path, bucket, monkeypatch, shared_disk):
     """What one place made another goes on from: the injections are those of one disk."""
     monkeypatch.delenv("AFRAME_CACHE_DIR")
-    _write(tmp_path / "disk")
-    _run(tmp_path / "disk", "aframe.FetchTest")
-    bucket.put(tmp_path / "disk" / "data", "my-run/data")
-    _run(tmp_path / "disk", "aframe.TestingWaveforms")
+    made = read_record(disk / "data" / "test" / "testing_waveforms.record.json")
+    missing = shutil.ignore_patterns("testing_waveforms*", *made.outputs)
+    shutil.copytree(disk / "data" / "test", tmp_path / "fetched", ignore=missing)
+    bucket.put(tmp_path / "fetched", "my-run/data/test")
     _write(tmp_path / "s3", s3_bucket=f"{bucket.address}/my-run")
     asked = (
         f"workflow = htcondor\nshared_disk = {shared_disk}\njob_length = 60\n"
@@ -97,19 +105,17 @@ def test_a_run_moves_to_s3_and_to_the_pool(tmp_path, bucket, monkeypatch, shared
     assert "FetchTest |" not in said
     inventory.forget()
     for name in RECORDS[3:]:
-        here = read_record(tmp_path / "disk" / f"{name}.record.json")
+        here = read_record(disk / f"{name}.record.json")
         there = inventory.read_record(f"{bucket.address}/my-run/{name}.record.json")
         assert there.outputs == here.outputs, name
     assert not [name for name in bucket.names() if "/." in name]
 
 
-def test_the_page_of_a_run_on_s3_is_made_anew(tmp_path, bucket, capfd):
+def test_the_page_of_a_run_on_s3_is_made_anew(disk, tmp_path, bucket, capfd):
     """From an address, with a title of its own; it is kept there."""
-    _write(tmp_path / "run")
-    _run(tmp_path / "run", "aframe.TestingWaveforms")
-    search = tmp_path / "run" / "results"
-    _as_if_searched(search, tmp_path / "run")
-    bucket.put(tmp_path / "run" / "data", "mine/data")
+    search = tmp_path / "results"
+    _as_if_searched(search, disk)
+    bucket.put(disk / "data", "mine/data")
     bucket.put(search, "mine/results")
     inventory.forget()
 

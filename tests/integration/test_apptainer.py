@@ -25,6 +25,9 @@ from aframe.stages import Stage, Step
 CHECKOUT = Path(__file__).parents[2]
 #: One process builds the images and uses them.
 pytestmark = pytest.mark.xdist_group("end_to_end")
+
+#: What takes longer does not end at all (s).
+LONGEST = 600
 SECRET = "wJalrXUtnFEMI/$K7MDENG`x`"  # noqa: S105 (of nobody)
 
 
@@ -141,7 +144,7 @@ class Query:
     def __call__(self, *words, **more):
         """Run to the end."""
         with self.start(*words, **more) as process:
-            _, said = process.communicate()
+            _, said = process.communicate(timeout=LONGEST)
         return Asked(process.returncode, said, self.directory)
 
 
@@ -173,7 +176,7 @@ def watched(images, tmp_path_factory):
         for name in ("aframe_data/__init__.py", "usercustomize.py"):
             (packages / name).write_text("raise SystemExit('not of the image')")
     stop, seen = threading.Event(), {}
-    watcher = threading.Thread(target=_watch, args=(str(folder), stop, seen))
+    watcher = threading.Thread(target=_watch, args=(str(folder), stop, seen), daemon=True)
     watcher.start()
     done = Query(folder, images)(
         "--gpus", "0,1", AWS_SECRET_ACCESS_KEY=SECRET, AWS_ACCESS_KEY_ID=SECRET[::-1],
@@ -291,7 +294,7 @@ def test_a_step_killed_in_its_image_is_told_and_begun_again(query):
     """Its failure has the command in the image."""
     process = query.start()
     _kill_inside(query.directory, process)
-    _, said = process.communicate()
+    _, said = process.communicate(timeout=LONGEST)
     failure = json.loads((query.directory / "logs" / "query.failure.json").read_text())
     again = query()
 

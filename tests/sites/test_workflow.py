@@ -1,6 +1,7 @@
 """What an earlier run left in a pool, and who is at work."""
 
 import fcntl
+import io
 import os
 import platform
 import shutil
@@ -8,6 +9,7 @@ import signal
 import threading
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -17,6 +19,9 @@ from aframe.sites.queue import SchedulerUnreachableError
 from aframe.sites.requests import Request, Terms
 from aframe.sites.step import PoolStep, run_name
 from aframe.stages import Stage, Step
+
+#: What takes longer than this on a busy machine does not end at all (s).
+LONGEST = 300
 
 
 class Pool:
@@ -58,6 +63,21 @@ def left(tmp_path):
     return folder
 
 
+@pytest.fixture
+def said(monkeypatch):
+    """What is said meanwhile; of what capsys reads, a thread's words may be lost."""
+    screen = io.StringIO()
+    monkeypatch.setattr(workflow, "sys", SimpleNamespace(stderr=screen))
+    return screen
+
+
+def _until(true, what):
+    end = time.monotonic() + LONGEST
+    while not true():
+        assert time.monotonic() < end, f"waited in vain for {what}"
+        time.sleep(0.01)
+
+
 def _constraint(tmp_path):
     return f'AframeRun == "{run_name(tmp_path / "output", "fetch")}"'
 
@@ -84,7 +104,7 @@ def test_jobs_that_cannot_be_removed_are_told(left, tmp_path, monkeypatch, capsy
     assert "(nobody there); later: condor_rm -constraint" in capsys.readouterr().err
 
 
-def test_jobs_of_a_run_that_is_at_work_are_left_to_it(left, tmp_path, monkeypatch, capsys):
+def test_jobs_of_a_run_that_is_at_work_are_left_to_it(left, tmp_path, monkeypatch, said):
     """A run without a pool waits, and finds the step done."""
     left = left.rename(tmp_path / "Fetch-01234567")
     pool = Pool()
@@ -92,12 +112,11 @@ def test_jobs_of_a_run_that_is_at_work_are_left_to_it(left, tmp_path, monkeypatc
     with (tmp_path / f".{left.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         asked = (left, tmp_path / "output", "fetch")
-        thread = threading.Thread(target=workflow.withdraw, args=asked)
+        thread = threading.Thread(target=workflow.withdraw, args=asked, daemon=True)
         thread.start()
-        while "Fetch | another run is at work on it" not in capsys.readouterr().err:
-            time.sleep(0.01)
+        _until(lambda: "Fetch | another run is at work on it" in said.getvalue(), "that it waits")
         shutil.rmtree(left)
-    thread.join()
+    _until(lambda: not thread.is_alive(), "its end")
 
     assert pool.removed == []
 
@@ -281,7 +300,7 @@ def test_other_work_begins_anew(left, tmp_path, gone, monkeypatch, capsys):
     assert ("whose draft or table is gone" in said) == (gone in ("draft", "table"))
 
 
-def test_one_submitter_at_a_time(tmp_path, capsys):
+def test_one_submitter_at_a_time(tmp_path, said):
     """The second says so, and waits."""
     order = []
 
@@ -291,12 +310,11 @@ def test_one_submitter_at_a_time(tmp_path, capsys):
 
     with (tmp_path / ".folder.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        thread = threading.Thread(target=second)
+        thread = threading.Thread(target=second, daemon=True)
         thread.start()
-        while "waiting" not in capsys.readouterr().err:
-            time.sleep(0.01)
+        _until(lambda: "waiting" in said.getvalue(), "that the second waits")
         order.append("first")
-    thread.join()
+    _until(lambda: not thread.is_alive(), "the end of the second")
 
     assert order == ["first", "second"]
 

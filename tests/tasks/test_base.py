@@ -13,6 +13,9 @@ from aframe.errors import AframeError
 from aframe.tasks import ExportLocal, FetchTest, Pipeline, StageTask, TrainLocal, base, foresight
 from aframe.tasks.base import HANDED_ON, cores
 
+#: What takes longer than this on a busy machine does not end at all (s).
+LONGEST = 300
+
 
 class _Chain(Pipeline):
     """A pipeline of one step."""
@@ -160,7 +163,8 @@ def test_an_interrupted_worker_ends_without_a_traceback(shared, monkeypatch, cap
     step = tasks.Query(start=0.0, stop=5000.0)
     worker = multiprocessing.get_context("fork").Process(target=step.run)
     worker.start()
-    worker.join()
+    worker.join(LONGEST)
+    worker.kill()
 
     assert worker.exitcode == 130
     assert capfd.readouterr().err == ""

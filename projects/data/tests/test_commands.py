@@ -228,7 +228,10 @@ class TestOpenData:
         command = [sys.executable, "-c", "from aframe_data import cli; cli.main()"]
         with subprocess.Popen(command + shlex.split(FETCH)[1:], stderr=subprocess.PIPE) as killed:
             # However long that takes on a busy machine.
+            end = time.monotonic() + 600
             while not gwosc.times("/files/.*L1") and killed.poll() is None:
+                if time.monotonic() > end:
+                    break
                 time.sleep(0.01)
             killed.send_signal(signal.SIGKILL)
         assert killed.returncode == -signal.SIGKILL

@@ -30,6 +30,8 @@ from aframe_infer.settings import InferResources
 #: Scores here are some tens. A server's are those of another runtime; kernels in which an
 #: injection cannot be heard are scored anew only there.
 SCORES = 1e-3
+#: What takes longer than this on a busy machine does not end at all (s).
+LONGEST = 600
 
 
 @pytest.fixture
@@ -268,7 +270,7 @@ def test_an_idle_server_ends_and_comes_back(
         _hold(_stream(server.address, repository, strain, "before"), expected)
         first = server._process
         server.idle_seconds = 0.5
-        first.wait()
+        first.wait(LONGEST)
         server.idle_seconds = 600.0
 
         found = _stream(server.address, repository, strain, "after", timeout=300)
@@ -283,7 +285,7 @@ def test_an_idle_server_may_be_wanted_no_more(program, served_repository, tmp_pa
     """The run ends as it would have."""
     with Server(program, served_repository, tmp_path / "log") as server:
         server.idle_seconds = 0.5
-        server._process.wait()
+        server._process.wait(LONGEST)
 
     assert not server._watch.is_alive()
     assert server.deaths == 0

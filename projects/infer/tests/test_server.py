@@ -19,6 +19,9 @@ from aframe_infer.client import is_ready
 from aframe_infer.server import Program, Server, check, find, is_address, refuse_unserved, running
 from aframe_infer.settings import InferResources
 
+#: What takes longer than this on a busy machine does not end at all (s).
+LONGEST = 600
+
 
 @pytest.mark.parametrize(
     ("text", "expected"),
@@ -204,8 +207,10 @@ def test_a_server_of_a_suspended_search_comes_back_with_it(tmp_path, monkeypatch
     sleep = Program(("sh", "-c", "sleep 60"))
     with Server(sleep, tmp_path, tmp_path / "log", idle_seconds=0.2) as server:
         first = server._process
-        assert first.wait() == keeper.IDLE
+        assert first.wait(LONGEST) == keeper.IDLE
+        end = time.monotonic() + LONGEST
         while server._process is first:
+            assert time.monotonic() < end, "it did not come back"
             # Nobody listens yet, or no longer, or it ends while this waits in its line.
             with contextlib.suppress(ConnectionError):
                 host, port = server.address.split(":")

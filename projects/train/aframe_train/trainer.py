@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import re
 import sys
 import warnings
@@ -20,6 +21,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from aframe.artifacts.cache import cached
 from aframe.errors import AframeError, did_you_mean
+from aframe.processes import end_with_parent
 from aframe.program import hint
 from aframe_train import tracking
 from aframe_train.callbacks import Progress, SaveConfig
@@ -32,6 +34,8 @@ SEED = 101588
 #: Options by which a step names a table of glitches, and a ledger.
 GLITCHES = "--data.init_args.glitches.table"
 LEDGER = "--data.init_args.training_waveforms"
+#: Variable that tells further processes of a training which one has started them.
+_FIRST = "AFRAME_FIRST_PROCESS"
 #: Lightning's remarks on what is meant to be so.
 _EXPECTED = (
     ".*does not have many workers.*",
@@ -344,10 +348,17 @@ def train(
 
 @contextlib.contextmanager
 def _as_program(words: Sequence[str]) -> Iterator[None]:
-    """Look like ``python -m train``, which Lightning starts again for each further GPU."""
-    mine = sys.argv
+    """Look like ``python -m train``, which Lightning starts again for each further GPU.
+
+    Those end with this one. They would wait for it for half an hour, and hold its output open.
+    """
+    mine, first = sys.argv, os.environ.get(_FIRST)
+    if first and os.environ.get("LOCAL_RANK", "0") != "0":
+        end_with_parent(int(first))
     sys.argv = [str(Path(__file__).parents[1] / "train" / "__main__.py"), *words]
+    os.environ[_FIRST] = str(os.getpid())
     try:
         yield
     finally:
         sys.argv = mine
+        os.environ.pop(_FIRST, None)

@@ -9,6 +9,8 @@ import sys
 import pytest
 import yaml
 
+#: What takes longer than this on a busy machine does not end at all (s).
+LONGEST = 900
 #: Lightning's own monitors, and ours, as a configuration names them.
 CALLBACKS = """
 - class_path: lightning.pytorch.callbacks.LearningRateMonitor
@@ -46,6 +48,7 @@ def command(words):
     done = subprocess.run(
         [sys.executable, "-m", "train", *words],
         env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False,
+        timeout=LONGEST,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done
@@ -57,11 +60,36 @@ def test_each_process_has_something_to_validate(words):
     done = subprocess.run(
         [sys.executable, "-m", "train", *words("none"), *many],
         env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False,
+        timeout=LONGEST,
     )  # fmt: skip
 
     assert done.returncode != 0
     assert "a process has nothing to validate" in done.stderr
     assert "1 batches of validation for 2 processes" in done.stderr
+
+
+def test_further_processes_end_with_the_first(tmp_path):
+    """They would wait for it for half an hour."""
+    script = tmp_path / "further.py"
+    script.write_text(
+        "import os, sys\nfrom aframe_train.trainer import _as_program\n"
+        "with _as_program([]):\n    print(os.environ['AFRAME_FIRST_PROCESS'] == str(os.getpid()))"
+    )
+
+    def said(first, rank):
+        environment = {"AFRAME_FIRST_PROCESS": str(first), "LOCAL_RANK": rank}
+        done = subprocess.run(
+            [sys.executable, script], env={**os.environ, **environment},
+            capture_output=True, text=True, check=False, timeout=LONGEST,
+        )  # fmt: skip
+        return done.returncode, done.stdout
+
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    assert said(gone.pid, "1") == (1, "")
+    assert said(os.getpid(), "1") == (0, "True\n")
+    # Of another training's beginning, such as this one's caller.
+    assert said(gone.pid, "0") == (0, "True\n")
 
 
 @pytest.mark.parametrize("given", [None, "5"])

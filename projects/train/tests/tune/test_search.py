@@ -78,7 +78,7 @@ def test_a_killed_search_goes_on_with_what_had_ended(config, tmp_path):
     first = search(config, storage)
     wait_until(lambda: any(trial.status == "finished" for trial in states(storage)))
     os.kill(first.pid, signal.SIGKILL)
-    first.communicate()
+    first.communicate(timeout=LONGEST)
     wait_until(lambda: not processes_of(storage))
     before = states(storage)
 

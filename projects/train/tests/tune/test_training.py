@@ -66,7 +66,9 @@ def test_a_training_is_stopped_with_all_its_processes(tmp_path):
 def test_a_module_is_run_by_name(tmp_path):
     """As `python -m` would, with what it says in the log."""
     training = Training(["-m", "json.tool"], ["--help"], tmp_path, {})
+    end = time.monotonic() + 300
     while training.status() is None:
+        assert time.monotonic() < end
         time.sleep(0.02)
 
     assert training.status() == 0
