@@ -148,6 +148,12 @@ class RunParameters(law.Task):
         self.check()
 
     @classmethod
+    @functools.cache
+    def get_params(cls) -> list[tuple[str, Any]]:
+        """Parameters of this task: luigi looks through the whole class each time."""
+        return super().get_params()
+
+    @classmethod
     def req_params(cls, inst: law.Task, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Hand on how to run and what is one truth for all; the rest each task reads itself."""
         handed_on = {*HANDED_ON, *(name for name, _ in RunParameters.get_params())}

@@ -127,17 +127,32 @@ def _last_words(
         sys.__excepthook__(kind, error, trace)
 
 
-def _explained_parser(build: Any, root_task: str | None = None, **options: Any) -> Any:
-    """Build luigi's parser, which then tells a mistake without its hundreds of lines of usage."""
-    if root_task and root_task not in Register.task_names():
+def _explained_parser(
+    build: Any, root_task: str | None = None, *, help_all: bool = False
+) -> argparse.ArgumentParser:
+    """Give luigi's parser, which then tells a mistake without its hundreds of lines of usage."""
+    names = tuple(Register.task_names())
+    if root_task and root_task not in names:
         _refuse_task(f"{root_task} is no task by itself")
-    parser = build(root_task=root_task, **options)
+    return _parser(build, root_task, names, help_all=help_all)
+
+
+@functools.lru_cache(maxsize=4)
+def _parser(
+    build: Any,
+    root_task: str | None,
+    names: tuple[str, ...],  # noqa: ARG001 (those of all tasks that the parser knows)
+    *,
+    help_all: bool,
+) -> argparse.ArgumentParser:
+    """Build it: luigi wants the same one several times."""
+    parser = build(root_task=root_task, help_all=help_all)
     parser.error = functools.partial(_refuse_options, parser)
     for action in parser._actions:  # noqa: SLF001
         if "--workers" in action.option_strings:
             action.type = _workers
     if root_task:
-        _shorten_help(parser, root_task, all_tasks=bool(options.get("help_all")))
+        _shorten_help(parser, root_task, all_tasks=help_all)
     return parser
 
 
