@@ -17,6 +17,10 @@ from aframe.errors import AframeError
 from aframe_sv.cli import VERBS
 from aframe_sv.evidence import Inputs
 from aframe_sv.report import OUTPUT, ReportResources, ReportSettings, read_records, report
+from aframe_sv.sections import qscan
+
+#: One process runs these: they share a page.
+pytestmark = pytest.mark.xdist_group("report")
 
 NAMES = [each.name for each in fields(Inputs)]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -33,9 +37,23 @@ def make(folder, inputs, records=(), title="A title", workers=1):
 
 
 @pytest.fixture(scope="module")
-def page(inputs, records, tmp_path_factory):
+def whole(inputs, records, tmp_path_factory):
+    """The page of the whole run, and its figures."""
+    figures, save = [], Figure.savefig
+
+    def keep(figure, *words, **options):
+        save(figure, *words, **options)
+        figures.append(figure)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", keep)
+        return make(tmp_path_factory.mktemp("report"), inputs, records), figures
+
+
+@pytest.fixture(scope="module")
+def page(whole):
     """The page of the whole run."""
-    return make(tmp_path_factory.mktemp("report"), inputs, records)
+    return whole[0]
 
 
 class References(HTMLParser):
@@ -129,24 +147,10 @@ def test_an_input_that_cannot_be_read_is_named(inputs, tmp_path, workers):
         make(tmp_path, replace(inputs, background=tmp_path / "cut.hdf5"), workers=workers)
 
 
-@pytest.fixture
-def drawn(inputs, records, tmp_path, monkeypatch):
-    """Every figure of the whole run, once it has its places."""
-    figures = []
-
-    def keep(figure, file, **_):
-        figure.draw_without_rendering()
-        figures.append(figure)
-        file.write(b"<svg/>")
-
-    monkeypatch.setattr(Figure, "savefig", keep)
-    make(tmp_path, inputs, records)
-    return figures
-
-
-def test_no_legend_hides_anything(drawn):
+def test_no_legend_hides_anything(whole):
     """All legends stand beside their plot and its title, within the figure."""
-    legends = [(ax, ax.get_legend()) for figure in drawn for ax in figure.axes if ax.get_legend()]
+    plots = [ax for figure in whole[1] for ax in figure.axes]
+    legends = [(ax, ax.get_legend()) for ax in plots if ax.get_legend()]
 
     assert len(legends) >= 10
     for ax, legend in legends:
@@ -157,10 +161,25 @@ def test_no_legend_hides_anything(drawn):
         assert place.y1 <= figure.y1
 
 
+@pytest.fixture(scope="module")
+def scan_once():
+    """A scan that is made once of the same strain."""
+    found, scan = {}, qscan.scan
+
+    def once(strain, *words):
+        key = strain.values.tobytes(), *words
+        if key not in found:
+            found[key] = scan(strain, *words)
+        return found[key]
+
+    return once
+
+
 @pytest.fixture
-def undrawn(monkeypatch):
-    """Make plots as ever, but leave out the time that drawing them takes."""
+def undrawn(monkeypatch, scan_once):
+    """Make plots as ever, but leave out the time that drawing them takes, and scans made before."""
     monkeypatch.setattr(Figure, "savefig", lambda _, file, **__: file.write(b"<svg/>"))
+    monkeypatch.setattr(qscan, "scan", scan_once)
 
 
 @pytest.mark.usefixtures("undrawn")
