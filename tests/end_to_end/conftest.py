@@ -41,9 +41,12 @@ class Run:
     mode: str = "sandbox"
 
     def start(self, said: IO[str], *options: str) -> subprocess.Popen[bytes]:
-        """Start `run.sh` in a group of its own; output and errors go to one file."""
+        """Start `run.sh` in a group of its own; output and errors go to one file.
+
+        A step has one process: two tests are at work, and each process loads its libraries anew.
+        """
         return subprocess.Popen(
-            ["bash", str(self.directory / "run.sh"), *options],
+            ["bash", str(self.directory / "run.sh"), "--processes", "1", *options],
             stdout=said,
             stderr=subprocess.STDOUT,
             start_new_session=True,

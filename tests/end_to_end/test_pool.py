@@ -104,9 +104,9 @@ def test_every_step_elsewhere_gives_the_same_files(
     with contextlib.ExitStack() as until_done:
         if pool:
             _ask(run, _of_the_pool(finished))
-            _refuse_doubts(run)
             folder = tmp_path_factory.getbasetemp().parent
             until_done.enter_context(condor_pool.machine(ISLAND, folder))
+            _refuse_doubts(run)
         status, said = run.run()
 
     assert status == 0, said
@@ -147,10 +147,19 @@ def _refuse_strayed(began: int) -> None:
     """Have those jobs, and no others, have run apart, and the training have had its GPU."""
     charged = f'AcctGroup == "{ISLAND}" && QDate >= {began}'
     words = ["condor_history", "-constraint", charged, "-af", "JobBatchName", "RequestGpus"]
-    done = subprocess.check_output([*words, "LastRemoteHost"], text=True).splitlines()
-    granted = {line.split()[0]: line.split()[1] for line in done}
-    assert granted == dict.fromkeys(APART, "undefined") | {"Train": "1"}
-    assert all(line.endswith(f"@{ISLAND}") for line in done)
+
+    def told():
+        lines = subprocess.check_output([*words, "LastRemoteHost"], text=True).splitlines()
+        return {name: (gpus, host) for name, gpus, host in map(str.split, lines)}
+
+    # A job that was just let go of may not be there yet.
+    condor_pool.until(lambda: {*told()} >= {*APART}, f"{APART} in HTCondor's history")
+    granted = told()
+    assert {name: gpus for name, (gpus, _) in granted.items()} == {
+        **dict.fromkeys(APART, "undefined"),
+        "Train": "1",
+    }
+    assert all(host.endswith(f"@{ISLAND}") for _, host in granted.values())
 
 
 def _refuse_others(run, finished):
