@@ -258,7 +258,7 @@ class Jobs:
         log = Path(last["log"])
         return Failure(
             step=self.batch.label,
-            problem=f"no machine of the pool can start it: not {', '.join(sorted(machines))}",
+            problem=f"no machine that it may go to can start it: not {', '.join(sorted(machines))}",
             command=shlex.join(self.work.by_hand(Piece(0, last["rows"], Request()))),
             ended="idle",
             log=str(log),
@@ -307,9 +307,9 @@ class Jobs:
         if not there or wanted <= there:
             return what
         if there > max(getattr(had, cause), end.used):
-            told = f"asking for {spelled(there)}, which is all that a machine of the pool has"
+            told = f"asking for {spelled(there)}, which is all that a machine it may go to has"
             return replace(what, request=replace(what.request, **{cause: there}), told=told)
-        now = f"which no machine of the pool has now (at most {spelled(there)}); see max_{cause}"
+        now = f"which no machine it may go to has now (at most {spelled(there)}); see max_{cause}"
         return replace(what, told=f"{what.told}, {now}")
 
     def _halved(self, piece: Piece, rows: str) -> str:

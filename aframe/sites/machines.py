@@ -16,9 +16,13 @@ _TARGET = re.compile(r"\bTARGET\.", re.IGNORECASE)
 _OF_THE_JOB = re.compile(r"\b(?:MY\.|Request\w+)", re.IGNORECASE)
 #: How it names what a machine has at one time and not at another.
 _OF_THE_MOMENT = re.compile(
-    r"\b(?:Memory|Disk|Cpus|GPUs|State|Activity|\w*LoadAvg|\w*Idle)\b", re.IGNORECASE
+    r"\b(?:Memory|Disk|Cpus|GPUs|State|Activity|Start|Offline|time|\w*Time|\w*LoadAvg|\w*Idle"
+    r"|GLIDEIN_To\w+)\b",
+    re.IGNORECASE,
 )
 _KIB = 1024
+#: What is true of any machine.
+_ANY = "true"
 #: How long it may take to tell what machines have, where a run goes on without (s).
 _SHORT = 20.0
 
@@ -67,7 +71,7 @@ def offers(patience: float) -> list[Offer] | None:
 def largest(queue: Queue, requirements: str) -> Offer | None:
     """The most of each that a machine has which *requirements* allow; ``None`` if not known."""
     try:
-        slots = [_offer(ad) for ad in queue.slots(_lasting(requirements), patience=_SHORT)]
+        slots = [_offer(ad) for ad in _allowed(queue, requirements)]
     except (SchedulerUnreachableError, AframeError):
         return None
     return most(slots) if slots else None
@@ -79,13 +83,20 @@ def names(queue: Queue, requirements: str) -> set[str]:
     Raises:
         SchedulerUnreachableError: If the pool does not answer.
     """
-    return {str(slot["Machine"]) for slot in queue.slots(_lasting(requirements))}
+    return {str(slot["Machine"]) for slot in _allowed(queue, requirements)}
+
+
+def _allowed(queue: Queue, requirements: str) -> list[dict[str, Any]]:
+    """The slots that *requirements* allow; all where they seem to allow none."""
+    asked = _lasting(requirements)
+    found = queue.slots(asked, patience=_SHORT)
+    return found or (queue.slots(patience=_SHORT) if asked != _ANY else [])
 
 
 def _lasting(requirements: str) -> str:
-    """What *requirements* say of a machine for good; nothing where they speak of more."""
+    """What *requirements* say of a machine for good; any will do if they say more than that."""
     of_more = _OF_THE_JOB.search(requirements) or _OF_THE_MOMENT.search(requirements)
-    return "true" if of_more or not requirements else _of_a_machine(requirements)
+    return _ANY if of_more or not requirements else _of_a_machine(requirements)
 
 
 def _of_a_machine(requirements: str) -> str:

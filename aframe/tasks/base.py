@@ -150,7 +150,10 @@ class RunParameters(law.Task):
     @classmethod
     @functools.cache
     def get_params(cls) -> list[tuple[str, Any]]:
-        """Parameters of this task: luigi looks through the whole class each time."""
+        """Parameters of this task: luigi looks through the whole class each time.
+
+        No class of ours gains any after it was made.
+        """
         return super().get_params()
 
     @classmethod

@@ -141,11 +141,11 @@ def _explained_parser(
 def _parser(
     build: Any,
     root_task: str | None,
-    names: tuple[str, ...],  # noqa: ARG001 (those of all tasks that the parser knows)
+    names: tuple[str, ...],  # noqa: ARG001 (those of all tasks: there may be more later)
     *,
     help_all: bool,
 ) -> argparse.ArgumentParser:
-    """Build it: luigi wants the same one several times."""
+    """Build it: luigi wants the same one several times in a run."""
     parser = build(root_task=root_task, help_all=help_all)
     parser.error = functools.partial(_refuse_options, parser)
     for action in parser._actions:  # noqa: SLF001

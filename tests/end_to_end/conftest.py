@@ -52,16 +52,16 @@ class Run:
             start_new_session=True,
         )
 
-    def run(self, *options: str) -> tuple[int, str]:
+    def run(self, *options: str, longest: float | None = LONGEST) -> tuple[int, str]:
         """Run `run.sh` to its end; gives its exit status and what it said.
 
-        What takes longer than :data:`LONGEST` does not end at all: it is killed, and shown.
+        What takes longer than *longest* (s) does not end at all: it is killed, and shown.
         """
         # Of a pipe the end may never come: whatever was started holds it open.
         with tempfile.TemporaryFile("w+") as said:
             process = self.start(said, *options)
             try:
-                process.wait(LONGEST)
+                process.wait(longest)
             except BaseException as error:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()

@@ -11,7 +11,7 @@ import os
 import h5py
 import numpy as np
 import pytest
-from end_to_end.conftest import Run
+from end_to_end.conftest import LONGEST, Run
 
 from aframe.artifacts.events import Events
 from aframe.cli import write_run_directory
@@ -26,7 +26,11 @@ INJECTIONS = ("num_signals = 14000", "num_signals = 2500")
 #: The error of a distance goes as one over the root of the number of injections.
 ERROR = 0.1 if FULL else 0.24
 
-pytestmark = pytest.mark.xdist_group("demo")
+pytestmark = [
+    pytest.mark.xdist_group("demo"),
+    # At its full size it takes what it takes.
+    *([pytest.mark.timeout(0)] if FULL else []),
+]
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +40,7 @@ def demo(tmp_path_factory):
     write_run_directory(directory, preset="demo", seed=SEED)
     if not FULL:
         _shorten(directory)
-    status, said = Run(directory).run()
+    status, said = Run(directory).run(longest=None if FULL else LONGEST)
     assert status == 0, said
     return directory / "results"
 

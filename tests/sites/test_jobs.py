@@ -211,8 +211,8 @@ def test_a_job_that_goes_does_not_displace_another(watch):
 @pytest.mark.parametrize(
     ("largest", "asks", "told"),
     [
-        (6000, 6000, "asking for 5.86 GB, which is all that a machine of the pool has"),
-        (4096, 8192, "which no machine of the pool has now (at most 4 GB); see max_memory"),
+        (6000, 6000, "asking for 5.86 GB, which is all that a machine it may go to has"),
+        (4096, 8192, "which no machine it may go to has now (at most 4 GB); see max_memory"),
         (65536, 8192, "asking for 8 GB in place of 4 GB"),
         (0, 8192, "asking for 8 GB in place of 4 GB"),
     ],
@@ -253,7 +253,7 @@ def test_a_machine_that_has_less_than_was_used_is_not_asked_for(watch):
     told, _, _ = watch(script)
 
     assert {piece.request.memory for piece in told.state.pieces} == {10500}
-    assert "which no machine of the pool has now" in told.state.attempts[0]["answer"]
+    assert "which no machine it may go to has now" in told.state.attempts[0]["answer"]
     assert len(asked) == 1
 
 
@@ -511,7 +511,9 @@ def test_work_that_no_machine_of_the_pool_can_start(watch, tmp_path, pool, requi
     log = tmp_path / "0-0-1.log"
     log.write_text("0.sh: aframe-data: not found\n")
 
-    with pytest.raises(PieceFailedError, match="no machine of the pool can start it") as caught:
+    with pytest.raises(
+        PieceFailedError, match="no machine that it may go to can start it"
+    ) as caught:
         watch(_unstarted(pool, IDLE), terms=Terms(requirements=requirements))
 
     failure = caught.value.failure

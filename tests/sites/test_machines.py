@@ -87,6 +87,7 @@ def test_requirements_are_asked_of_machines(monkeypatch, requirements, asked):
         ("TARGET.Memory > 4000", "true"),
         ("TARGET.TotalMemory > 4000", "TotalMemory > 4000"),
         ('TARGET.Activity == "Idle"', "true"),
+        ("GLIDEIN_ToDie - time() > 3600", "true"),
     ],
 )
 def test_machines_that_a_job_may_go_to(requirements, asked):
@@ -104,3 +105,17 @@ def test_machines_that_a_job_may_go_to(requirements, asked):
     assert machines.names(Pool(), requirements) == {"a", "b"}
     assert machines.largest(Pool(), requirements).memory == 7
     assert seen == [asked, asked]
+
+
+def test_of_requirements_that_no_machine_meets_all_count():
+    """They may name what the job has, in a way that does not show."""
+
+    class Pool:
+        """Knows no owner of a machine."""
+
+        def slots(self, requirements="true", patience=None):
+            """One, whose owner nobody is."""
+            return [] if "Owner" in requirements else [{"Machine": "a", "TotalSlotMemory": 5}]
+
+    assert machines.names(Pool(), 'Owner == "me"') == {"a"}
+    assert machines.largest(Pool(), 'Owner == "me"').memory == 5

@@ -229,11 +229,12 @@ class TestOpenData:
         with subprocess.Popen(command + shlex.split(FETCH)[1:], stderr=subprocess.PIPE) as killed:
             # However long that takes on a busy machine.
             end = time.monotonic() + 600
-            while not gwosc.times("/files/.*L1") and killed.poll() is None:
+            while not (came := gwosc.times("/files/.*L1")) and killed.poll() is None:
                 if time.monotonic() > end:
                     break
                 time.sleep(0.01)
             killed.send_signal(signal.SIGKILL)
+        assert came, "the second file was not asked for"
         assert killed.returncode == -signal.SIGKILL
         work = Path("run/.draft-fetch/.work/downloads")
         assert [path.name for path in work.glob("[!.]*")] == [f"H-H1_LOSC_4_V2-{G}-32.hdf5"]

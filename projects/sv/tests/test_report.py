@@ -167,7 +167,7 @@ def scan_once():
     found, scan = {}, qscan.scan
 
     def once(strain, *words):
-        key = strain.values.tobytes(), *words
+        key = strain.values.tobytes(), strain.gps_start, strain.sample_rate, *words
         if key not in found:
             found[key] = scan(strain, *words)
         return found[key]

@@ -350,7 +350,7 @@ def train(
 def _as_program(words: Sequence[str]) -> Iterator[None]:
     """Look like ``python -m train``, which Lightning starts again for each further GPU.
 
-    Those end with this one. They would wait for it for half an hour, and hold its output open.
+    Those end with this one: torch has them wait for it for half an hour, its output held open.
     """
     mine, first = sys.argv, os.environ.get(_FIRST)
     if first and os.environ.get("LOCAL_RANK", "0") != "0":

@@ -5,6 +5,8 @@ import filecmp
 import os
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 import yaml
@@ -68,28 +70,69 @@ def test_each_process_has_something_to_validate(words):
     assert "1 batches of validation for 2 processes" in done.stderr
 
 
-def test_further_processes_end_with_the_first(tmp_path):
-    """They would wait for it for half an hour."""
+@pytest.fixture
+def further(tmp_path):
+    """A program that is a further process of a training, and says so to a file."""
     script = tmp_path / "further.py"
     script.write_text(
-        "import os, sys\nfrom aframe_train.trainer import _as_program\n"
-        "with _as_program([]):\n    print(os.environ['AFRAME_FIRST_PROCESS'] == str(os.getpid()))"
+        "import os, pathlib, sys, time\nfrom aframe_train.trainer import _as_program\n"
+        "told, seconds = sys.argv[1:]\n"
+        "with _as_program([]):\n"
+        "    part = pathlib.Path(told + '.part')\n"
+        "    part.write_text(str(os.getpid()))\n"
+        "    part.rename(told)\n"
+        "    time.sleep(float(seconds))\n"
     )
+    return script
 
-    def said(first, rank):
-        environment = {"AFRAME_FIRST_PROCESS": str(first), "LOCAL_RANK": rank}
-        done = subprocess.run(
-            [sys.executable, script], env={**os.environ, **environment},
-            capture_output=True, text=True, check=False, timeout=LONGEST,
-        )  # fmt: skip
-        return done.returncode, done.stdout
 
+def test_further_processes_end_with_the_first(further, tmp_path):
+    """They would wait for it for half an hour."""
+    told = tmp_path / "told"
+    first = tmp_path / "first.py"
+    first.write_text(
+        "import os, subprocess, sys\n"
+        "os.environ.update(AFRAME_FIRST_PROCESS=str(os.getpid()), LOCAL_RANK='1')\n"
+        f"subprocess.run([sys.executable, {str(further)!r}, {str(told)!r}, '{2 * LONGEST}'])\n"
+    )
+    process = subprocess.Popen([sys.executable, first])
+    _until(told.exists)
+    number = told.read_text()
+
+    process.kill()
+    process.wait(LONGEST)
+
+    _until(lambda: not _runs(number))
+
+
+def _until(true):
+    end = time.monotonic() + LONGEST
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def _runs(number):
+    try:
+        return Path("/proc", number, "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize(("rank", "begins"), [("1", False), ("0", True)])
+def test_a_further_process_does_not_begin_without_the_first(further, tmp_path, rank, begins):
+    """That may have ended before; the first of a training may have any parent."""
     gone = subprocess.Popen(["true"])
     gone.wait()
-    assert said(gone.pid, "1") == (1, "")
-    assert said(os.getpid(), "1") == (0, "True\n")
-    # Of another training's beginning, such as this one's caller.
-    assert said(gone.pid, "0") == (0, "True\n")
+    environment = {"AFRAME_FIRST_PROCESS": str(gone.pid), "LOCAL_RANK": rank}
+
+    done = subprocess.run(
+        [sys.executable, further, tmp_path / "told", "0"],
+        env={**os.environ, **environment}, check=False, timeout=LONGEST,
+    )  # fmt: skip
+
+    assert (tmp_path / "told").exists() == begins
+    assert done.returncode == (0 if begins else 1)
 
 
 @pytest.mark.parametrize("given", [None, "5"])
