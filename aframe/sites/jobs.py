@@ -245,10 +245,7 @@ class Jobs:
         if not idle or not avoided or not all(avoided) or now - max(since, self._asked) < _IDLE_FOR:
             return
         self._asked = now
-        try:
-            machines = names(self.queue, self.terms.requirements)
-        except SchedulerUnreachableError:
-            return  # not known, then
+        machines = names(self.queue, self.terms.requirements)
         if machines and machines <= set.intersection(*avoided):
             raise PieceFailedError(self._nowhere(machines))
 

@@ -1,4 +1,4 @@
-"""The machines of a pool: how much each offers at most, and which requests fit on none."""
+"""The machines of a pool: how much each offers at most, and which a job may go to."""
 
 from __future__ import annotations
 
@@ -70,27 +70,23 @@ def offers(patience: float) -> list[Offer] | None:
 
 def largest(queue: Queue, requirements: str) -> Offer | None:
     """The most of each that a machine has which *requirements* allow; ``None`` if not known."""
-    try:
-        slots = [_offer(ad) for ad in _allowed(queue, requirements)]
-    except (SchedulerUnreachableError, AframeError):
-        return None
-    return most(slots) if slots else None
+    slots = _allowed(queue, requirements)
+    return most([_offer(ad) for ad in slots]) if slots else None
 
 
 def names(queue: Queue, requirements: str) -> set[str]:
-    """Names of the machines that *requirements* allow.
-
-    Raises:
-        SchedulerUnreachableError: If the pool does not answer.
-    """
+    """Names of the machines that *requirements* allow; none if they are not known."""
     return {str(slot["Machine"]) for slot in _allowed(queue, requirements)}
 
 
 def _allowed(queue: Queue, requirements: str) -> list[dict[str, Any]]:
     """The slots that *requirements* allow; all where they seem to allow none."""
     asked = _lasting(requirements)
-    found = queue.slots(asked, patience=_SHORT)
-    return found or (queue.slots(patience=_SHORT) if asked != _ANY else [])
+    try:
+        found = queue.slots(asked, patience=_SHORT)
+        return found or (queue.slots(patience=_SHORT) if asked != _ANY else [])
+    except (SchedulerUnreachableError, AframeError):
+        return []
 
 
 def _lasting(requirements: str) -> str:

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from aframe.errors import AframeError
 from aframe.sites import machines, queue
 from aframe.sites.machines import Offer
 from aframe.sites.requests import Request
@@ -119,3 +120,24 @@ def test_of_requirements_that_no_machine_meets_all_count():
 
     assert machines.names(Pool(), 'Owner == "me"') == {"a"}
     assert machines.largest(Pool(), 'Owner == "me"').memory == 5
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        queue.SchedulerUnreachableError("no collector"),
+        AframeError("no condor_status", found="nothing", wanted_by="x", fix="y"),
+    ],
+)
+def test_a_pool_that_does_not_tell_is_not_known(error):
+    """A run goes on without: nobody there, or no program to ask with."""
+
+    class Pool:
+        """Refuses."""
+
+        def slots(self, *_, **__):
+            """Whatever is asked."""
+            raise error
+
+    assert machines.names(Pool(), "") == set()
+    assert machines.largest(Pool(), "") is None

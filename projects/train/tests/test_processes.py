@@ -96,20 +96,21 @@ def test_further_processes_end_with_the_first(further, tmp_path):
         f"subprocess.run([sys.executable, {str(further)!r}, {str(told)!r}, '{2 * LONGEST}'])\n"
     )
     process = subprocess.Popen([sys.executable, first])
-    _until(told.exists)
+    assert _comes(told.exists)
     number = told.read_text()
 
     process.kill()
     process.wait(LONGEST)
 
-    _until(lambda: not _runs(number))
+    assert _comes(lambda: not _runs(number))
 
 
-def _until(true):
+def _comes(true):
+    """Wait until something is true; gives whether it has become so."""
     end = time.monotonic() + LONGEST
-    while not true():
-        assert time.monotonic() < end
+    while not (found := true()) and time.monotonic() < end:
         time.sleep(0.02)
+    return found
 
 
 def _runs(number):
